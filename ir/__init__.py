@@ -1,0 +1,1 @@
+"""The languages: Graph, Kernel, Program, and the table of ops they are made of."""

@@ -1,0 +1,35 @@
+"""Errors that a user can meet.  Each also is the built-in error that people expect to catch."""
+
+from __future__ import annotations
+
+
+class GradloomError(Exception):
+    """The base of all errors raised on purpose."""
+
+
+class ShapeError(GradloomError, ValueError):
+    """Shapes that do not fit."""
+
+
+class DTypeError(GradloomError, TypeError):
+    """Data types that do not fit."""
+
+
+class ArgumentError(GradloomError, ValueError):
+    """A wrong argument of an op, a function or a call."""
+
+
+class GradientError(GradloomError, ValueError):
+    """A gradient that does not exist."""
+
+
+class IndexRangeError(GradloomError, IndexError):
+    """An index out of range, found when the program runs."""
+
+
+class VerifyError(GradloomError):
+    """A graph that breaks a rule of the language: an error of a pass, not of the user."""
+
+
+class ParseError(GradloomError, ValueError):
+    """Text that is not a graph, kernel or program."""

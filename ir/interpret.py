@@ -1,0 +1,125 @@
+"""The reference interpreter: every op by its NumPy reference.  There is no second semantics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .array import Array
+from .dims import Dim, DimLike, evaluate, solve
+from .errors import ArgumentError, GradloomError, ShapeError
+from .graph import Graph
+from .loc import quote
+from .parameter import Parameter
+from .tensor import Node, Tensor
+
+NumpyArray = np.ndarray[Any, Any]
+
+
+def bind_dims(
+    tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]], names: Sequence[str]
+) -> dict[str, int]:
+    """Solve the symbolic sizes of `tensors` from actual shapes; ShapeError where they disagree."""
+    binding: dict[str, int] = {}
+    later: list[tuple[DimLike, int, str]] = []
+    for tensor, shape, name in zip(tensors, shapes, names, strict=True):
+        if len(shape) != tensor.ndim:
+            raise ShapeError(f"{name} must be {tensor.type}, got shape {list(shape)}")
+        later += [(size, actual, name) for size, actual in zip(tensor.shape, shape, strict=True)]
+    for _ in range(2):  # a size such as 2*B may stand before the B that fixes it
+        later = [(size, n, name) for size, n, name in later if not solve(size, n, binding)]
+    for size, actual, name in later:
+        known = ""
+        if isinstance(size, Dim):
+            known = f" ({size} = {evaluate(size, binding)})" if binding else ""
+        raise ShapeError(f"{name} has size {actual} where {size} is needed{known}")
+    return binding
+
+
+def evaluate_attribute(value: Any, binding: Mapping[str, int]) -> Any:
+    """An attribute with its dimensions as numbers and its arrays as NumPy's."""
+    match value:
+        case Dim():
+            return evaluate(value, binding)
+        case tuple():
+            items: tuple[Any, ...] = value
+            return tuple(evaluate_attribute(item, binding) for item in items)
+        case Array():
+            return value.values
+        case _:
+            return value
+
+
+def run_node(node: Node, operands: Sequence[NumpyArray], binding: Mapping[str, int]) -> list[Any]:
+    """The node's results on actual arrays."""
+    attrs = {key: evaluate_attribute(v, binding) for key, v in node.attrs.items()}
+    if node.regions:
+        attrs["regions"] = [
+            lambda *arrays, region=region: run_graph(region, arrays, binding)
+            for region in node.regions
+        ]
+        attrs["groups"] = node.groups
+    try:
+        with np.errstate(all="ignore"):
+            results = node.op.reference(*operands, **attrs)
+    except GradloomError as error:
+        raise type(error)(f"{error}, at {quote(node.loc)}") from None
+    if len(node.results) == 1 and not isinstance(results, (tuple, list)):
+        results = [results]
+    return [
+        np.asarray(value, dtype=result.dtype.numpy)
+        for value, result in zip(results, node.results, strict=True)
+    ]
+
+
+def run_graph(
+    graph: Graph, leaves: Sequence[NumpyArray], binding: Mapping[str, int]
+) -> list[NumpyArray]:
+    """The graph's results, given inputs and then parameters."""
+    values: dict[Tensor, NumpyArray] = dict(
+        zip((*graph.inputs, *graph.parameters), leaves, strict=True)
+    )
+    for node in graph.nodes:
+        results = run_node(node, [values[operand] for operand in node.operands], binding)
+        values.update(zip(node.results, results, strict=True))
+    return [values[result] for result in graph.results]
+
+
+def evaluate_graph(graph: Graph, feeds: Mapping[Any, Any]) -> dict[str, list[NumpyArray]]:
+    """Outputs and new parameter values, from arrays by tensor or by name.
+
+    A Parameter that is not fed has its current value.
+    """
+    leaves = (*graph.inputs, *graph.parameters)
+    names = [graph.names[leaf] for leaf in leaves]
+    arrays: list[NumpyArray] = []
+    for leaf, name in zip(leaves, names, strict=True):
+        by_tensor = {id(key): value for key, value in feeds.items()}
+        if id(leaf) in by_tensor:
+            value = by_tensor[id(leaf)]
+        elif any(isinstance(key, str) and key == name for key in feeds):
+            value = feeds[name]
+        elif isinstance(leaf, Parameter):
+            value = leaf.value
+        else:
+            raise ArgumentError(f"no value for {name}: {leaf.type}")
+        arrays.append(np.asarray(value, dtype=leaf.dtype.numpy))
+    binding = bind_dims(leaves, [array.shape for array in arrays], names)
+    for constraint in graph.constraints:
+        left, right = evaluate(constraint.left, binding), evaluate(constraint.right, binding)
+        if left != right:
+            raise ShapeError(
+                f"{constraint} does not hold: {left} against {right}, at {quote(constraint.loc)}"
+            )
+    results = run_graph(graph, arrays, binding)
+    count = len(graph.outputs)
+    return {"outputs": results[:count], "updates": results[count:]}
+
+
+def evaluate_tensor(tensor: Tensor, feeds: Mapping[Any, Any]) -> NumpyArray:
+    """One tensor's value."""
+    graph = Graph("eval", (), [tensor])
+    graph = Graph("eval", graph.free, [tensor])
+    return evaluate_graph(graph, feeds)["outputs"][0]

@@ -1,0 +1,79 @@
+"""Where in the user's code a node stems from."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_ROOMS = tuple(os.path.join(_ROOT, room) + os.sep for room in ("ir", "compiler", "runtime"))
+_ROOMS += (os.path.join(_ROOT, "frontends") + os.sep, os.path.join(_ROOT, "__init__.py"))
+_MOST_LINES = 8  # a node that stems from more lines names the first ones
+
+
+class Line(NamedTuple):
+    """A line of a source file."""
+
+    file: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.file)}:{self.number}"
+
+    def quote(self) -> str:
+        """The line with its text, where the file can still be read."""
+        text = linecache.getline(self.file, self.number).strip()
+        return f"{self}: `{text}`" if text else str(self)
+
+
+Loc = tuple[Line, ...]  # a set, kept sorted
+
+
+class _Here(threading.local):
+    loc: Loc | None = None
+
+
+_here = _Here()
+
+
+def current_loc() -> Loc:
+    """The loc of a node built now: the one set by `located`, else the user's calling line.
+
+    The user's line is that of the innermost frame outside the four rooms, so that examples,
+    tests and notebooks count as the user.
+    """
+    if _here.loc is not None:
+        return _here.loc
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(_ROOMS):
+            return (Line(name, frame.f_lineno),)
+        frame = frame.f_back
+    return ()
+
+
+@contextmanager
+def located(loc: Loc) -> Iterator[None]:
+    """Nodes built inside stem from `loc`: how a pass passes lines on."""
+    before, _here.loc = _here.loc, loc
+    try:
+        yield
+    finally:
+        _here.loc = before
+
+
+def merge(locs: Iterable[Loc]) -> Loc:
+    """The union of several locs, bounded."""
+    lines = {line for loc in locs for line in loc}
+    return tuple(sorted(lines)[:_MOST_LINES])
+
+
+def quote(loc: Loc) -> str:
+    """The lines of `loc` for an error message."""
+    return "; ".join(line.quote() for line in loc) or "an unknown line"

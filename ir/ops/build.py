@@ -1,0 +1,288 @@
+"""How entries of the table are written: decorators that turn a typed stub into op and function.
+
+The stub's positional parameters are the op's operands, its keyword-only ones the attributes, its
+docstring the documentation.  What it is decorated with is the rest of the entry.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, cast
+
+import numpy as np
+
+from .. import dtypes as dt
+from ..array import Array
+from ..dims import Dim, DimLike, symbol
+from ..dtypes import DType, promote
+from ..errors import ArgumentError, DTypeError
+from ..op import TABLE, Op, Partials, register
+from ..shapes import broadcast
+from ..tensor import Node, Tensor, TensorLike, TensorType
+
+P = ParamSpec("P")
+
+
+def apply(op: Op, operands: Sequence[Tensor], **attrs: Any) -> Tensor:
+    """The (first) result of `op` on `operands`."""
+    return Node(op, operands, attrs).results[0]
+
+
+def register_leaf(name: str, attributes: tuple[str, ...], reference: Callable[..., Any]) -> Op:
+    def infer(node: Node) -> tuple[TensorType, ...]:
+        if "value" in node.attrs:
+            values = node.attrs["value"].values
+            return (TensorType(dt.as_dtype(values.dtype), values.shape),)
+        return (TensorType(node.attrs["dtype"], node.attrs.get("shape", ())),)
+
+    return register(
+        Op(
+            name=name,
+            kind="leaf",
+            infer=infer,
+            reference=reference,
+            attributes=attributes,
+            no_gradient="it has no operands",
+        )
+    )
+
+
+def _no_reference(**_: Any) -> Any:
+    raise ArgumentError("an input or parameter is given, not computed")
+
+
+INPUT = register_leaf("input", ("name", "dtype", "shape"), _no_reference)
+PARAMETER = register_leaf("parameter", ("name", "dtype", "shape"), _no_reference)
+CONSTANT = register_leaf("constant", ("value",), lambda value: value)
+DIMENSION = register_leaf(
+    "dimension", ("size", "dtype"), lambda size, dtype: np.asarray(size, dtype.numpy)
+)
+
+
+def constant(value: Any, dtype: dt.DTypeLike | None = None) -> Tensor:
+    """A constant tensor.
+
+    value: numbers, nested lists or an array; a Python float is float32 and an int int64 unless
+    `dtype` says otherwise, arrays keep their dtype.  The data is copied.
+    """
+    if isinstance(value, Tensor):
+        return value
+    array = np.asarray(value)
+    if dtype is not None:
+        array = array.astype(dt.as_dtype(dtype).numpy)
+    elif not isinstance(value, (np.ndarray, np.generic)) and array.dtype == np.float64:
+        array = array.astype(np.float32)
+    dt.as_dtype(array.dtype)
+    return apply(CONSTANT, (), value=Array(array))
+
+
+def dimension(size: DimLike | str, dtype: dt.DTypeLike = "int64") -> Tensor:
+    """A size as a scalar tensor."""
+    if isinstance(size, str):
+        size = symbol(size)
+    if isinstance(size, int):
+        return constant(size, dtype)
+    return apply(DIMENSION, (), size=size, dtype=dt.as_dtype(dtype))
+
+
+def _is_weak(value: object) -> bool:
+    return isinstance(value, (bool, int, float, Dim)) and not isinstance(value, np.generic)
+
+
+def _fits(value: object, dtype: DType) -> bool:
+    if isinstance(value, bool):
+        return True
+    if isinstance(value, (int, Dim)):
+        return dtype.kind != "b"
+    return dtype.is_float
+
+
+def as_tensors(values: Sequence[TensorLike]) -> list[Tensor]:
+    """Tensors from anything; Python scalars and sizes are weak: they take the others' dtype.
+
+    A Python float beside integer tensors does not fit and raises DTypeError, as in the standard.
+    """
+    strong = [v if isinstance(v, Tensor) else constant(v) for v in values if not _is_weak(v)]
+    numbers = [t.dtype for t in strong if t.dtype.kind != "b"] or [t.dtype for t in strong]
+    common: DType | None = None
+    if numbers and any(_is_weak(v) for v in values):
+        common = numbers[0]
+        for dtype in numbers[1:]:
+            common = promote(common, dtype)
+    result: list[Tensor] = []
+    remaining = iter(strong)
+    for value in values:
+        if not _is_weak(value):
+            result.append(next(remaining))
+            continue
+        if common is not None and not _fits(value, common):
+            raise DTypeError(f"the Python scalar {value!r} does not fit {common}; cast with .astype")
+        dtype = dt.bool_ if isinstance(value, bool) and common is None else common
+        if isinstance(value, Dim):
+            result.append(dimension(value, dtype or "int64"))
+        else:
+            result.append(constant(value, dtype))
+    return result
+
+
+def as_tensor(value: TensorLike) -> Tensor:
+    """One tensor from anything."""
+    return as_tensors([value])[0]
+
+
+# --- element-wise -----------------------------------------------------------------------------
+
+_KINDS = {
+    "any": "biuf",
+    "numeric": "iuf",
+    "floating": "f",
+    "integer": "iu",
+    "bitwise": "biu",
+    "logical": "b",
+    "compare": "iuf",
+    "equal": "biuf",
+    "test": "f",
+    "where": "biuf",
+    "cast": "biuf",
+}
+
+
+def _common(rule: str, dtypes: Sequence[DType]) -> DType:
+    values = dtypes[1:] if rule == "where" else dtypes
+    common = values[0]
+    for dtype in values[1:]:
+        common = promote(common, dtype)
+    if common.kind not in _KINDS[rule]:
+        wanted = {"floating": "a float", "test": "a float", "logical": "bool"}.get(rule, rule)
+        raise DTypeError(f"needs {wanted} dtype, got {common}")
+    if rule == "where" and dtypes[0].kind != "b":
+        raise DTypeError(f"the condition must be bool, got {dtypes[0]}")
+    return common
+
+
+def _infer_elementwise(node: Node) -> tuple[TensorType, ...]:
+    rule = node.op.dtypes
+    dtypes = [operand.dtype for operand in node.operands]
+    common = _common(rule, dtypes)
+    values = dtypes[1:] if rule == "where" else dtypes
+    if any(dtype != common for dtype in values):
+        raise DTypeError(f"operands must have one dtype, got {', '.join(map(str, dtypes))}")
+    result = common
+    if rule in ("compare", "equal", "test"):
+        result = dt.bool_
+    elif rule == "cast":
+        result = node.attrs["dtype"]
+    return (TensorType(result, broadcast([operand.shape for operand in node.operands])),)
+
+
+def call_elementwise(op: Op, values: Sequence[TensorLike], **attrs: Any) -> Tensor:
+    """`op` on anything: scalars become constants, dtypes are promoted by casts."""
+    rule = op.dtypes
+    if rule == "where":
+        condition = as_tensor(values[0])
+        operands = [condition, *as_tensors(values[1:])]
+    else:
+        operands = as_tensors(values)
+    try:
+        common = _common(rule, [operand.dtype for operand in operands])
+    except DTypeError:
+        return apply(op, operands, **attrs)  # fails again, with operands and lines
+    first = 1 if rule == "where" else 0
+    cast_op = TABLE["cast"] if "cast" in TABLE else op
+    operands[first:] = [
+        operand if operand.dtype == common else apply(cast_op, [operand], dtype=common)
+        for operand in operands[first:]
+    ]
+    return apply(op, operands, **attrs)
+
+
+def elementwise(
+    code: str,
+    reference: Callable[..., Any],
+    partials: Partials | None = None,
+    *,
+    dtypes: str = "numeric",
+    no_gradient: str = "",
+    **entry: Any,
+) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
+    """Make a stub an element-wise op: see Op for the fields."""
+
+    def decorate(stub: Callable[P, Tensor]) -> Callable[P, Tensor]:
+        operands, attributes = _signature(stub)
+        op = register(
+            Op(
+                name=stub.__name__.rstrip("_"),
+                kind="elementwise",
+                infer=_infer_elementwise,
+                reference=reference,
+                doc=inspect.getdoc(stub) or "",
+                operands=operands,
+                attributes=attributes,
+                dtypes=dtypes,
+                code=code,
+                partials=partials,
+                no_gradient=no_gradient,
+                **entry,
+            )
+        )
+
+        @wraps(stub)
+        def function(*args: Any, **attrs: Any) -> Tensor:
+            if len(args) != len(operands):
+                raise TypeError(f"{op.name}() takes {', '.join(operands)}, got {len(args)} operands")
+            return call_elementwise(op, args, **attrs)
+
+        return cast(Callable[P, Tensor], function)
+
+    return decorate
+
+
+# --- everything else --------------------------------------------------------------------------
+
+
+def primitive(**entry: Any) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
+    """Make a stub an op of any kind.
+
+    `infer` gets the operands' types and the attributes; the other fields are Op's.  The function
+    takes Tensors (a starred parameter takes any number) and keyword attributes as they are:
+    public wrappers normalise what users write.
+    """
+
+    def decorate(stub: Callable[P, Tensor]) -> Callable[P, Tensor]:
+        operands, attributes = _signature(stub)
+        rule = entry.pop("infer")
+
+        def infer(node: Node) -> tuple[TensorType, ...]:
+            result = rule(*[operand.type for operand in node.operands], **node.attrs)
+            return (result,) if isinstance(result, TensorType) else tuple(result)
+
+        op = register(
+            Op(
+                name=stub.__name__.rstrip("_"),
+                infer=infer,
+                doc=inspect.getdoc(stub) or "",
+                operands=operands,
+                attributes=attributes,
+                **entry,
+            )
+        )
+        split = len(op.groups) > 1
+
+        @wraps(stub)
+        def function(*args: Tensor, **attrs: Any) -> Tensor:
+            plain = len(operands) - 1
+            groups = (plain, len(args) - plain) if split else (len(args),)
+            ordered = {key: attrs[key] for key in attributes}
+            return Node(op, args, ordered, groups).results[0]
+
+        return cast(Callable[P, Tensor], function)
+
+    return decorate
+
+
+def _signature(stub: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    parameters = inspect.signature(stub).parameters.values()
+    operands = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
+    return operands, tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)

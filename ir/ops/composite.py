@@ -1,0 +1,172 @@
+"""Named formulas: kept whole while rules match and gradients are taken, expanded before kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import DTypeError
+from ..op import MaybeTensors
+from ..shapes import keep_axes, normalise_axis
+from ..tensor import Node, Tensor, TensorLike, TensorType
+from .build import as_tensor, primitive
+from .elementwise import exp, isfinite, log, where
+from .reduction import max_, squeeze_axes, sum_
+
+
+def _same(x: TensorType, *, axis: int) -> TensorType:
+    if not x.dtype.is_float:
+        raise DTypeError(f"needs a float dtype, got {x.dtype}")
+    return x
+
+
+def _kept(x: TensorType, *, axis: int) -> TensorType:
+    return TensorType(_same(x, axis=axis).dtype, keep_axes(x.shape, (axis,)))
+
+
+def _centre(x: Tensor, axis: int) -> Tensor:
+    """The maximum, or 0 where that is infinite, so that x − centre is never inf − inf."""
+    top = max_(x, axes=(axis,))
+    return where(isfinite(top), top, 0.0)
+
+
+def _numpy_centre(x: Any, axis: int) -> Any:
+    top = np.max(x, axis, keepdims=True, initial=-np.inf)
+    return np.where(np.isfinite(top), top, 0).astype(x.dtype)
+
+
+def _numpy_logsumexp(x: Any, axis: int) -> Any:
+    centre = _numpy_centre(x, axis)
+    return centre + np.log(np.sum(np.exp(x - centre), axis, keepdims=True))
+
+
+def _numpy_softmax(x: Any, axis: int) -> Any:
+    e = np.exp(x - _numpy_centre(x, axis))
+    return e / np.sum(e, axis, keepdims=True)
+
+
+def _expand_softmax(node: Node) -> list[Tensor]:
+    x, axis = node.operands[0], node.attrs["axis"]
+    e = exp(x - _centre(x, axis))
+    return [e / sum_(e, axes=(axis,))]
+
+
+def _expand_log_softmax(node: Node) -> list[Tensor]:
+    x, axis = node.operands[0], node.attrs["axis"]
+    z = x - _centre(x, axis)
+    return [z - log(sum_(exp(z), axes=(axis,)))]
+
+
+def _expand_logsumexp(node: Node) -> list[Tensor]:
+    x, axis = node.operands[0], node.attrs["axis"]
+    centre = _centre(x, axis)
+    return [centre + log(sum_(exp(x - centre), axes=(axis,)))]
+
+
+def _vjp_softmax(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
+    (ct,), y, axis = cotangents, node.results[0], node.attrs["axis"]
+    return [None if ct is None else y * (ct - sum_(ct * y, axes=(axis,)))]
+
+
+def _vjp_log_softmax(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
+    (ct,), x, axis = cotangents, node.operands[0], node.attrs["axis"]
+    if ct is None:
+        return [None]
+    return [ct - softmax_(x, axis=axis) * sum_(ct, axes=(axis,))]
+
+
+def _jvp_log_softmax(node: Node, tangents: MaybeTensors) -> MaybeTensors:
+    (t,), x, axis = tangents, node.operands[0], node.attrs["axis"]
+    return [None if t is None else t - sum_(softmax_(x, axis=axis) * t, axes=(axis,))]
+
+
+def _vjp_logsumexp(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
+    (ct,), x, axis = cotangents, node.operands[0], node.attrs["axis"]
+    return [None if ct is None else ct * softmax_(x, axis=axis)]
+
+
+def _jvp_logsumexp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
+    (t,), x, axis = tangents, node.operands[0], node.attrs["axis"]
+    return [None if t is None else sum_(softmax_(x, axis=axis) * t, axes=(axis,))]
+
+
+def _batch(node: Node, operands: Sequence[Tensor], _: Sequence[bool]) -> list[Tensor]:
+    return [Node(node.op, operands, {"axis": node.attrs["axis"] + 1}).results[0]]
+
+
+_SAMPLES: Any = (
+    (((3, 4),), {"axis": 1}),
+    (((3, 4),), {"axis": 0}),
+    (((2, 3, 20),), {"axis": 2}),
+    (((1, 1),), {"axis": 1}),
+    (((0, 4),), {"axis": 1}),
+)
+
+
+@primitive(
+    kind="composite",
+    infer=_same,
+    reference=_numpy_softmax,
+    vjp=_vjp_softmax,
+    jvp=_vjp_softmax,  # the Jacobian is symmetric
+    batch=_batch,
+    expand=_expand_softmax,
+    samples=_SAMPLES,
+)
+def softmax_(x: Tensor, *, axis: int) -> Tensor:
+    """exp(x) / Σ exp(x) along `axis`, of x less its maximum."""
+    ...
+
+
+@primitive(
+    kind="composite",
+    infer=_same,
+    reference=lambda x, axis: x - _numpy_centre(x, axis) - np.log(
+        np.sum(np.exp(x - _numpy_centre(x, axis)), axis, keepdims=True)
+    ),
+    vjp=_vjp_log_softmax,
+    jvp=_jvp_log_softmax,
+    batch=_batch,
+    expand=_expand_log_softmax,
+    samples=_SAMPLES,
+)
+def log_softmax_(x: Tensor, *, axis: int) -> Tensor:
+    """x − ln Σ exp(x) along `axis`, of x less its maximum."""
+    ...
+
+
+@primitive(
+    kind="composite",
+    infer=_kept,
+    reference=_numpy_logsumexp,
+    vjp=_vjp_logsumexp,
+    jvp=_jvp_logsumexp,
+    batch=_batch,
+    expand=_expand_logsumexp,
+    samples=_SAMPLES,
+)
+def logsumexp_(x: Tensor, *, axis: int) -> Tensor:
+    """ln Σ exp(x) along `axis`, kept as size 1."""
+    ...
+
+
+def softmax(x: TensorLike, axis: int = -1) -> Tensor:
+    """exp(x) / Σ exp(x) along `axis`; finite for all finite x."""
+    tensor = as_tensor(x)
+    return softmax_(tensor, axis=normalise_axis(axis, tensor.ndim))
+
+
+def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
+    """ln softmax(x) along `axis`; finite for all finite x."""
+    tensor = as_tensor(x)
+    return log_softmax_(tensor, axis=normalise_axis(axis, tensor.ndim))
+
+
+def logsumexp(x: TensorLike, axis: int = -1, keepdims: bool = False) -> Tensor:
+    """ln Σ exp(x) along `axis`; finite for all finite x."""
+    tensor = as_tensor(x)
+    place = normalise_axis(axis, tensor.ndim)
+    result = logsumexp_(tensor, axis=place)
+    return result if keepdims else squeeze_axes(result, (place,))

@@ -1,0 +1,219 @@
+"""Reductions.  In the graph a reduction keeps its axes as size 1: one form for every rule to meet.
+
+``keepdims=False`` of the public functions is a reshape behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes as dt
+from ..dims import DimLike, Shape, product
+from ..errors import DTypeError
+from ..op import MaybeTensors
+from ..shapes import contiguous_strides, keep_axes, normalise_axes
+from ..tensor import Node, Tensor, TensorLike, TensorType
+from .build import as_tensor, dimension, primitive
+from .elementwise import astype, equal, isnan, where
+from .shape import broadcast_to, iota, reshape
+
+Axis = int | Sequence[int] | None
+
+
+def _reduced(x: TensorType, *, axes: tuple[int, ...]) -> TensorType:
+    return TensorType(x.dtype, keep_axes(x.shape, axes))
+
+
+def _numeric(x: TensorType, *, axes: tuple[int, ...]) -> TensorType:
+    if x.dtype.kind == "b":
+        raise DTypeError("needs a number dtype, got bool")
+    return _reduced(x, axes=axes)
+
+
+def _batch(node: Node, operands: Sequence[Tensor], _: Sequence[bool]) -> list[Tensor]:
+    axes = tuple(axis + 1 for axis in node.attrs["axes"])
+    return [Node(node.op, operands, {"axes": axes}).results[0]]
+
+
+_SAMPLES: tuple[Any, ...] = tuple(
+    ((shape,), {"axes": axes})
+    for shape, axes in [
+        ((5,), (0,)),
+        ((3, 4), (1,)),
+        ((3, 4), (0,)),
+        ((2, 3, 4), (1,)),
+        ((2, 3, 4), (0, 2)),
+        ((3, 40), (0, 1)),
+        ((0, 4), (1,)),
+        ((4, 0), (1,)),
+        ((1, 1), (0,)),
+        ((), ()),
+    ]
+)
+
+
+@primitive(
+    kind="reduction",
+    infer=_numeric,
+    reference=lambda x, axes: np.sum(x, axes, dtype=x.dtype, keepdims=True),
+    linear=(0,),
+    transpose=lambda node, cotangent, _: broadcast_to(cotangent, node.operands[0].shape),
+    batch=_batch,
+    combine="add",
+    identity="zero",
+    samples=_SAMPLES,
+)
+def sum_(x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
+    """Σ over `axes`; 0 where they are empty."""
+    ...
+
+
+def _winners(node: Node) -> Tensor:
+    """1 at the first entry that equals the result, else 0: where a derivative goes."""
+    x, y, axes = node.operands[0], node.results[0], node.attrs["axes"]
+    position = _position(x.shape, axes)
+    is_best = equal(x, y)
+    first = min_(where(is_best, position, product(x.shape)), axes=axes)
+    return astype(equal(position, first) & is_best, x.dtype)
+
+
+def _position(shape: Shape, axes: Sequence[int]) -> Tensor:
+    """The flat index within the reduced axes, broadcast over the others."""
+    strides = contiguous_strides(tuple(shape[axis] for axis in axes))
+    result: Any = 0
+    for axis, stride in zip(axes, strides, strict=True):
+        sizes = tuple(size if i == axis else 1 for i, size in enumerate(shape))
+        result = iota(shape=sizes, axis=axis) * stride + result
+    return broadcast_to(as_tensor(result), shape)
+
+
+def _winner_vjp(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
+    (cotangent,) = cotangents
+    return [None if cotangent is None else cotangent * _winners(node)]
+
+
+def _winner_jvp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
+    (tangent,) = tangents
+    return [None if tangent is None else sum_(tangent * _winners(node), axes=node.attrs["axes"])]
+
+
+def _extreme(function: Any, largest: bool) -> Any:
+    def reference(x: Any, axes: tuple[int, ...]) -> Any:
+        if x.dtype.kind == "b":
+            start: Any = not largest
+        elif x.dtype.kind == "f":
+            start = np.inf if largest else -np.inf
+        else:
+            start = np.iinfo(x.dtype).max if largest else np.iinfo(x.dtype).min
+        return function(x, axes, keepdims=True, initial=start)
+
+    return reference
+
+
+@primitive(
+    kind="reduction",
+    infer=_reduced,
+    reference=_extreme(np.max, largest=False),
+    vjp=_winner_vjp,
+    jvp=_winner_jvp,
+    batch=_batch,
+    combine="maximum",
+    identity="lowest",
+    samples=_SAMPLES,
+)
+def max_(x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
+    """The largest entry, nan if one is; the lowest value where `axes` are empty.
+
+    The derivative goes to the first of equal winners.
+    """
+    ...
+
+
+@primitive(
+    kind="reduction",
+    infer=_reduced,
+    reference=_extreme(np.min, largest=True),
+    vjp=_winner_vjp,
+    jvp=_winner_jvp,
+    batch=_batch,
+    combine="minimum",
+    identity="highest",
+    samples=_SAMPLES,
+)
+def min_(x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
+    """The smallest entry, nan if one is; the highest value where `axes` are empty."""
+    ...
+
+
+def squeeze_axes(x: Tensor, axes: Sequence[int]) -> Tensor:
+    """Drop `axes`, all of size 1."""
+    return reshape(x, tuple(size for i, size in enumerate(x.shape) if i not in axes))
+
+
+def _public(function: Any, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
+    axes = normalise_axes(axis, x.ndim)
+    result = function(x, axes=axes) if axes else x
+    return result if keepdims else squeeze_axes(result, axes)
+
+
+def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Σ over `axis` (None: all).  Integers and bools add up as int64, floats in their own dtype."""
+    tensor = as_tensor(x)
+    if not tensor.dtype.is_float:
+        tensor = astype(tensor, dt.uint64 if tensor.dtype.kind == "u" else dt.int64)
+    return _public(sum_, tensor, axis, keepdims)
+
+
+def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The arithmetic mean over `axis` (None: all) of floats; nan where there is nothing."""
+    tensor = as_tensor(x)
+    if not tensor.dtype.is_float:
+        raise DTypeError(f"mean needs a float dtype, got {tensor.type}; cast with .astype")
+    count: DimLike = product(tensor.shape[a] for a in normalise_axes(axis, tensor.ndim))
+    return sum(tensor, axis, keepdims) / dimension(count, tensor.dtype)
+
+
+def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The largest entry over `axis` (None: all); nan if one is."""
+    return _public(max_, as_tensor(x), axis, keepdims)
+
+
+def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The smallest entry over `axis` (None: all); nan if one is."""
+    return _public(min_, as_tensor(x), axis, keepdims)
+
+
+def any(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether any entry is true (not zero)."""
+    return _public(max_, astype(x, dt.bool_), axis, keepdims)
+
+
+def all(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether all entries are true (not zero)."""
+    return _public(min_, astype(x, dt.bool_), axis, keepdims)
+
+
+def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """int64 index of the first largest entry (of the first nan) along `axis`, None: flattened."""
+    return _arg(max_, as_tensor(x), axis, keepdims)
+
+
+def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """int64 index of the first smallest entry (of the first nan) along `axis`, None: flattened."""
+    return _arg(min_, as_tensor(x), axis, keepdims)
+
+
+def _arg(function: Any, x: Tensor, axis: int | None, keepdims: bool) -> Tensor:
+    axes = normalise_axes(axis, x.ndim)
+    is_best = equal(x, function(x, axes=axes))
+    if x.dtype.is_float:
+        is_best = is_best | isnan(x)
+    count = product(x.shape[a] for a in axes)
+    result = min_(where(is_best, _position(x.shape, axes), count), axes=axes)
+    return result if keepdims else squeeze_axes(result, axes)
+
+
+amax, amin = max, min

@@ -1,0 +1,96 @@
+"""Rules on shapes that the type rules of many ops share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from .dims import Dim, DimLike, Shape
+from .errors import ArgumentError, ShapeError
+
+
+class Equality(NamedTuple):
+    """Two sizes that must turn out equal when the function is called."""
+
+    left: DimLike
+    right: DimLike
+
+
+class _Collector(threading.local):
+    found: list[Equality] | None = None
+
+
+_collector = _Collector()
+
+
+@contextmanager
+def collect_equalities() -> Iterator[list[Equality]]:
+    """Record the equalities that type rules assume while they run inside."""
+    before, _collector.found = _collector.found, []
+    try:
+        yield _collector.found
+    finally:
+        _collector.found = before
+
+
+def unify(left: DimLike, right: DimLike, what: str = "sizes") -> DimLike:
+    """The common size of two; ShapeError where they can never, or should not, be equal.
+
+    A symbol against a constant is an error; two unrelated symbolic sizes become an equality
+    that is checked at the call.
+    """
+    if left == right:
+        return left
+    both = isinstance(left, Dim) and isinstance(right, Dim)
+    if not both or isinstance(left - right, int):
+        raise ShapeError(f"{what} differ: {left} against {right}")
+    if _collector.found is not None:
+        _collector.found.append(Equality(left, right))
+    return min(left, right, key=str)
+
+
+def broadcast(shapes: Sequence[Shape]) -> Shape:
+    """The common shape by the standard's rule; nothing but a literal 1 broadcasts."""
+    rank = max((len(shape) for shape in shapes), default=0)
+    result: list[DimLike] = [1] * rank
+    for shape in shapes:
+        for axis, size in enumerate(shape, rank - len(shape)):
+            if size != 1:
+                known = result[axis]
+                result[axis] = size if known == 1 else unify(known, size, f"sizes of axis {axis}")
+    return tuple(result)
+
+
+def normalise_axis(axis: int, rank: int) -> int:
+    """`axis` counted from the front; ArgumentError where there is no such axis."""
+    if not -rank <= axis < rank:
+        raise ArgumentError(f"axis {axis} is out of range for {rank} dimensions")
+    return axis % rank
+
+
+def normalise_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
+    """Sorted, distinct axes; None means all of them."""
+    if axis is None:
+        return tuple(range(rank))
+    axes = [axis] if isinstance(axis, int) else list(axis)
+    result = tuple(sorted({normalise_axis(a, rank) for a in axes}))
+    if len(result) != len(axes):
+        raise ArgumentError(f"axis {axis} names an axis twice")
+    return result
+
+
+def keep_axes(shape: Shape, axes: Sequence[int]) -> Shape:
+    """`shape` with size 1 at `axes`."""
+    return tuple(1 if i in axes else size for i, size in enumerate(shape))
+
+
+def contiguous_strides(shape: Shape) -> tuple[DimLike, ...]:
+    """Strides, in elements, of a C-contiguous array."""
+    strides: list[DimLike] = []
+    step: DimLike = 1
+    for size in reversed(shape):
+        strides.append(step)
+        step = step * size
+    return tuple(reversed(strides))

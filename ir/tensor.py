@@ -1,0 +1,297 @@
+"""Values of a graph: typed symbolic tensors, and the immutable nodes that make them.
+
+A Node applies an op to operands; its results are Tensors.  Python operators and NumPy functions
+on Tensors build more nodes.  Equality of Tensors is a graph operation (``x == y``), so Tensors
+are told apart by identity, and hash by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .dims import DimLike, Shape, product
+from .dtypes import DType, DTypeLike
+from .errors import ArgumentError, DTypeError, GradientError, GradloomError, ShapeError
+from .loc import Loc, current_loc, quote
+from .op import Op
+
+if TYPE_CHECKING:
+    from .graph import Graph
+
+TensorLike = Any  # a Tensor, Python scalar, Dim, NumPy array or nested list of numbers
+
+
+class TensorType(NamedTuple):
+    """A dtype and a shape of ints and Dims, printed as ``f32[B,64]``."""
+
+    dtype: DType
+    shape: Shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> DimLike:
+        return product(self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+class Node:
+    """An op applied to operands.  Immutable; `loc` takes no part in equality of graphs."""
+
+    __slots__ = ("__weakref__", "attrs", "groups", "loc", "op", "operands", "regions", "results")
+
+    def __init__(
+        self,
+        op: Op,
+        operands: Sequence[Tensor],
+        attrs: Mapping[str, Any],
+        groups: tuple[int, ...] | None = None,
+        regions: tuple[Graph, ...] = (),
+        loc: Loc | None = None,
+    ) -> None:
+        self.op = op
+        self.operands = tuple(operands)
+        self.attrs = attrs
+        self.groups = (len(self.operands),) if groups is None else groups
+        self.regions = regions
+        self.loc = current_loc() if loc is None else loc
+        self.results: tuple[Tensor, ...] = ()
+        try:
+            types = op.infer(self)
+        except (ShapeError, DTypeError, ArgumentError, GradientError) as error:
+            raise type(error)(self._explain(error)) from None
+        self.results = tuple(Tensor(self, i, type_) for i, type_ in enumerate(types))
+
+    def _explain(self, error: GradloomError) -> str:
+        lines = [f"{self.op.name}: {error}"]
+        for operand in self.operands:
+            lines.append(f"  {operand.type} from {quote(operand.node.loc)}")
+        lines.append(f"  at {quote(self.loc)}")
+        return "\n".join(lines)
+
+    def group(self, position: int) -> tuple[Tensor, ...]:
+        """The operands of the group at `position`."""
+        start = sum(self.groups[:position])
+        return self.operands[start : start + self.groups[position]]
+
+    def remake(self, operands: Sequence[Tensor]) -> Node:
+        """The same application to other operands; itself where they are the same."""
+        if all(a is b for a, b in zip(operands, self.operands, strict=True)):
+            return self
+        return Node(self.op, operands, self.attrs, self.groups, self.regions, self.loc)
+
+    def __repr__(self) -> str:
+        types = ", ".join(str(result.type) for result in self.results)
+        return f"<{self.op.name} : {types}>"
+
+
+_ops_module: ModuleType | None = None
+
+
+def _ops() -> Any:
+    """The public functions; imported late, because they are made of Tensors."""
+    global _ops_module
+    if _ops_module is None:
+        from . import ops
+
+        _ops_module = ops
+    return _ops_module
+
+
+class Tensor:
+    """A symbolic array: result number `index` of `node`."""
+
+    __slots__ = ("__weakref__", "index", "node", "type")
+
+    __array_priority__ = 1000
+
+    def __init__(self, node: Node, index: int, type_: TensorType) -> None:
+        self.node = node
+        self.index = index
+        self.type = type_
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def shape(self) -> Shape:
+        return self.type.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.type.shape)
+
+    @property
+    def size(self) -> DimLike:
+        return self.type.size
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802
+        """The transpose of a matrix."""
+        if self.ndim != 2:
+            raise ShapeError(f".T is for matrices, this is {self.type}; use permute_dims")
+        return _ops().permute_dims(self, (1, 0))
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802
+        """The last two axes exchanged."""
+        return _ops().matrix_transpose(self)
+
+    def astype(self, dtype: DTypeLike) -> Tensor:
+        return _ops().astype(self, dtype)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return _ops().reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return _ops().sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return _ops().mean(self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return _ops().max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return _ops().min(self, axis=axis, keepdims=keepdims)
+
+    def eval(self, feeds: Mapping[Any, Any] | None = None) -> Any:
+        """The value under `feeds` (name or tensor to array), by the reference interpreter."""
+        from .interpret import evaluate_tensor
+
+        return evaluate_tensor(self, feeds or {})
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return _ops().getitem(self, index)
+
+    def __add__(self, other: TensorLike) -> Tensor:
+        return _ops().add(self, other)
+
+    def __radd__(self, other: TensorLike) -> Tensor:
+        return _ops().add(other, self)
+
+    def __sub__(self, other: TensorLike) -> Tensor:
+        return _ops().subtract(self, other)
+
+    def __rsub__(self, other: TensorLike) -> Tensor:
+        return _ops().subtract(other, self)
+
+    def __mul__(self, other: TensorLike) -> Tensor:
+        return _ops().multiply(self, other)
+
+    def __rmul__(self, other: TensorLike) -> Tensor:
+        return _ops().multiply(other, self)
+
+    def __truediv__(self, other: TensorLike) -> Tensor:
+        return _ops().divide(self, other)
+
+    def __rtruediv__(self, other: TensorLike) -> Tensor:
+        return _ops().divide(other, self)
+
+    def __floordiv__(self, other: TensorLike) -> Tensor:
+        return _ops().floor_divide(self, other)
+
+    def __rfloordiv__(self, other: TensorLike) -> Tensor:
+        return _ops().floor_divide(other, self)
+
+    def __mod__(self, other: TensorLike) -> Tensor:
+        return _ops().remainder(self, other)
+
+    def __rmod__(self, other: TensorLike) -> Tensor:
+        return _ops().remainder(other, self)
+
+    def __pow__(self, other: TensorLike) -> Tensor:
+        return _ops().pow(self, other)
+
+    def __rpow__(self, other: TensorLike) -> Tensor:
+        return _ops().pow(other, self)
+
+    def __matmul__(self, other: TensorLike) -> Tensor:
+        return _ops().matmul(self, other)
+
+    def __rmatmul__(self, other: TensorLike) -> Tensor:
+        return _ops().matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return _ops().negative(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return _ops().abs(self)
+
+    def __invert__(self) -> Tensor:
+        return _ops().bitwise_invert(self)
+
+    def __and__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_and(self, other)
+
+    def __rand__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_and(other, self)
+
+    def __or__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_or(self, other)
+
+    def __ror__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_or(other, self)
+
+    def __xor__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_xor(self, other)
+
+    def __rxor__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_xor(other, self)
+
+    def __lt__(self, other: TensorLike) -> Tensor:
+        return _ops().less(self, other)
+
+    def __le__(self, other: TensorLike) -> Tensor:
+        return _ops().less_equal(self, other)
+
+    def __gt__(self, other: TensorLike) -> Tensor:
+        return _ops().greater(self, other)
+
+    def __ge__(self, other: TensorLike) -> Tensor:
+        return _ops().greater_equal(self, other)
+
+    def __eq__(self, other: TensorLike) -> Tensor:  # type: ignore[override]
+        return _ops().equal(self, other)
+
+    def __ne__(self, other: TensorLike) -> Tensor:  # type: ignore[override]
+        return _ops().not_equal(self, other)
+
+    __hash__ = object.__hash__
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        function = getattr(_ops(), ufunc.__name__, None)
+        if method != "__call__" or kwargs or function is None:
+            raise TypeError(f"np.{ufunc.__name__} with these arguments has no symbolic form")
+        return function(*inputs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        function = getattr(_ops(), func.__name__, None)
+        if function is None:
+            raise TypeError(f"np.{func.__name__} has no symbolic form")
+        return function(*args, **kwargs)
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray[Any, Any]:
+        raise TypeError(f"{self!r} is symbolic and holds no numbers; compile a function, or .eval()")
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"{self!r} has no truth value before it is computed; use where(...)")
+
+    def __iter__(self) -> Any:
+        raise TypeError(f"{self!r} cannot be iterated over; use scan(...) or indexing")
+
+    def __repr__(self) -> str:
+        name = self.node.attrs.get("name")
+        return f"<{self.node.op.name}{f' {name}' if name else ''}: {self.type}>"
