@@ -101,6 +101,14 @@ class Graph:
         return (*self.outputs, *(value for _, value in self.updates))
 
     @cached_property
+    def results_set(self) -> frozenset[Tensor]:
+        return frozenset(self.results)
+
+    @cached_property
+    def outputs_set(self) -> frozenset[Tensor]:
+        return frozenset(self.outputs)
+
+    @cached_property
     def users(self) -> dict[Tensor, list[Node]]:
         """The nodes that read each tensor, in order; one entry per node."""
         users: dict[Tensor, list[Node]] = {}

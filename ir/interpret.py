@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .array import Array
-from .dims import Dim, DimLike, evaluate, solve
+from .dims import Dim, DimLike, solve
+from .dims import evaluate as evaluate_dim
 from .errors import ArgumentError, GradloomError, ShapeError
 from .graph import Graph
 from .loc import quote
@@ -33,7 +34,7 @@ def bind_dims(
     for size, actual, name in later:
         known = ""
         if isinstance(size, Dim):
-            known = f" ({size} = {evaluate(size, binding)})" if binding else ""
+            known = f" ({size} = {evaluate_dim(size, binding)})" if binding else ""
         raise ShapeError(f"{name} has size {actual} where {size} is needed{known}")
     return binding
 
@@ -42,7 +43,7 @@ def evaluate_attribute(value: Any, binding: Mapping[str, int]) -> Any:
     """An attribute with its dimensions as numbers and its arrays as NumPy's."""
     match value:
         case Dim():
-            return evaluate(value, binding)
+            return evaluate_dim(value, binding)
         case tuple():
             items: tuple[Any, ...] = value
             return tuple(evaluate_attribute(item, binding) for item in items)
@@ -108,7 +109,8 @@ def evaluate_graph(graph: Graph, feeds: Mapping[Any, Any]) -> dict[str, list[Num
         arrays.append(np.asarray(value, dtype=leaf.dtype.numpy))
     binding = bind_dims(leaves, [array.shape for array in arrays], names)
     for constraint in graph.constraints:
-        left, right = evaluate(constraint.left, binding), evaluate(constraint.right, binding)
+        left = evaluate_dim(constraint.left, binding)
+        right = evaluate_dim(constraint.right, binding)
         if left != right:
             raise ShapeError(
                 f"{constraint} does not hold: {left} against {right}, at {quote(constraint.loc)}"
@@ -123,3 +125,12 @@ def evaluate_tensor(tensor: Tensor, feeds: Mapping[Any, Any]) -> NumpyArray:
     graph = Graph("eval", (), [tensor])
     graph = Graph("eval", graph.free, [tensor])
     return evaluate_graph(graph, feeds)["outputs"][0]
+
+
+def evaluate(graph: Graph, feeds: Mapping[Any, Any]) -> Any:
+    """The reference interpreter: outputs of `graph` on `feeds`, arrays by name or by tensor.
+
+    One output gives one array, several a list; updates are computed but written nowhere.
+    """
+    outputs = evaluate_graph(graph, feeds)["outputs"]
+    return outputs[0] if len(outputs) == 1 else outputs

@@ -243,33 +243,39 @@ class _Parser:
         source = match.group(0)
         self.at = match.end() + 1
         try:
-            call = ast.parse(f"f({source})", mode="eval").body
-        except SyntaxError:
-            self.fail(f"attributes {{{source}}} do not parse")
-        assert isinstance(call, ast.Call)
-        return {str(k.arg): self.attribute(k.value) for k in call.keywords}
+            return parse_attributes(source, self.blobs)
+        except (SyntaxError, ParseError) as error:
+            self.fail(f"attributes {{{source}}} do not parse: {error}")
 
-    def attribute(self, node: ast.expr) -> Any:
-        words: dict[str, Any] = {"true": True, "false": False, "none": None}
-        words |= {"nan": float("nan"), "inf": float("inf")} | BY_SHORT
-        match node:
-            case ast.Constant(value=value):
-                return value
-            case ast.Name(id=name) if name in words:
-                return words[name]
-            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant() | ast.Name(id="inf" | "nan")):
-                return -self.attribute(node.operand)
-            case ast.Tuple(elts=items):
-                return tuple(self.attribute(item) for item in items)
-            case ast.List(elts=items):
-                return [self.attribute(item) for item in items]
-            case ast.Call(func=ast.Name(id="blob"), args=[ast.Constant(value=str(digest))]):
-                found = Array(self.blobs[digest]) if digest in self.blobs else large(digest)
-                if found is None:
-                    self.fail(f"the constant {digest} is not given; pass it in constants=")
-                return found
-            case _:
-                return parse_dim(ast.unparse(node))
+
+def parse_attributes(source: str, blobs: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Attributes from the text between their braces."""
+    call = ast.parse(f"f({source})", mode="eval").body
+    assert isinstance(call, ast.Call)
+    return {str(k.arg): _attribute(k.value, blobs or {}) for k in call.keywords}
+
+
+def _attribute(node: ast.expr, blobs: Mapping[str, Any]) -> Any:
+    words: dict[str, Any] = {"true": True, "false": False, "none": None}
+    words |= {"nan": float("nan"), "inf": float("inf")} | BY_SHORT
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Name(id=name) if name in words:
+            return words[name]
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant() | ast.Name(id="inf" | "nan")):
+            return -_attribute(node.operand, blobs)
+        case ast.Tuple(elts=items):
+            return tuple(_attribute(item, blobs) for item in items)
+        case ast.List(elts=items):
+            return [_attribute(item, blobs) for item in items]
+        case ast.Call(func=ast.Name(id="blob"), args=[ast.Constant(value=str(digest))]):
+            found = Array(blobs[digest]) if digest in blobs else large(digest)
+            if found is None:
+                raise ParseError(f"the constant {digest} is not given; pass it in constants=")
+            return found
+        case _:
+            return parse_dim(ast.unparse(node))
 
 
 def parse(text: str, constants: Mapping[str, Any] | None = None) -> Graph:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes as dt
-from ..dims import DimLike, Shape, product
+from ..dims import DimLike, Shape, ceildiv, product
 from ..errors import DTypeError
-from ..op import MaybeTensors
+from ..op import TABLE, MaybeTensors, Op, register
 from ..shapes import contiguous_strides, keep_axes, normalise_axes
 from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import as_tensor, dimension, primitive
@@ -217,3 +217,50 @@ def _arg(function: Any, x: Tensor, axis: int | None, keepdims: bool) -> Tensor:
 
 
 amax, amin = max, min
+
+
+# --- pieces of long reductions (see compiler/split.py) ------------------------------------------
+
+
+def _infer_partial(x: TensorType, *, axis: int, chunk: int) -> TensorType:
+    return TensorType(
+        x.dtype, tuple(ceildiv(size, chunk) if i == axis else 1 for i, size in enumerate(x.shape))
+    )
+
+
+def _partial(function: Any) -> Any:
+    def reference(x: Any, axis: int, chunk: int) -> Any:
+        axes = tuple(range(x.ndim))
+        starts = range(0, x.shape[axis], chunk)
+        pieces = [np.take(x, range(i, min_int(i + chunk, x.shape[axis])), axis) for i in starts]
+        if not pieces:
+            return np.zeros([0 if i == axis else 1 for i in axes], x.dtype)
+        return np.concatenate([function(piece, axes) for piece in pieces], axis)
+
+    return reference
+
+
+def min_int(left: int, right: int) -> int:
+    return left if left < right else right
+
+
+for _whole in (TABLE["sum"], TABLE["max"], TABLE["min"]):
+    register(
+        Op(
+            name=f"partial_{_whole.name}",
+            kind="reduction",
+            infer=lambda node: (_infer_partial(node.operands[0].type, **node.attrs),),
+            reference=_partial(_whole.reference),
+            doc=f"The {_whole.name} of everything, by pieces of `chunk` entries of `axis`.",
+            operands=("x",),
+            attributes=("axis", "chunk"),
+            combine=_whole.combine,
+            identity=_whole.identity,
+            no_gradient="it is made after differentiation",
+            samples=(
+                (((5,),), {"axis": 0, "chunk": 2}),
+                (((70, 3),), {"axis": 0, "chunk": 32}),
+                (((1, 0),), {"axis": 1, "chunk": 4}),
+            ),
+        )
+    )

@@ -1,0 +1,123 @@
+"""Dead results: what a loop computes and nobody reads is taken out of the loop.
+
+Nodes that nothing needs are never part of a Graph; this is about the results of a ``scan``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ..ir.graph import Graph, topological
+from ..ir.loc import located
+from ..ir.ops.control import make_scan
+from ..ir.tensor import Node, Tensor
+from .report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Positions of what stays: carries, outputs (of the body, from the carries on), operands."""
+
+    carries: list[int]
+    outputs: list[int]
+    operands: list[int]
+
+
+def dead(graph: Graph, report: list[Report] | None = None) -> Graph:
+    """The graph with unused outputs of scans dropped, carries that only feed themselves, and
+    the operands that nothing then reads; in regions too.
+
+    Whether a carry's history is read costs nothing to say: it is kept with its carry.
+    """
+    kept = _find_kept(graph)
+    mapping: dict[Tensor, Tensor] = {}
+    for node in graph.nodes:
+        operands = [mapping.get(operand, operand) for operand in node.operands]
+        if node in kept:
+            results = _prune(node, operands, kept[node], report)
+            if results is not None:
+                mapping.update(results)
+                continue
+        inner = tuple(dead(region, report) for region in node.regions)
+        if any(a is not b for a, b in zip(inner, node.regions, strict=True)):
+            made = Node(node.op, operands, node.attrs, node.groups, inner, node.loc)
+        else:
+            made = node.remake(operands)
+        if made is not node:
+            mapping.update(zip(node.results, made.results, strict=True))
+    return graph.map(mapping) if mapping else graph
+
+
+def _find_kept(graph: Graph) -> dict[Node, _Kept]:
+    """For every scan, what must stay; from the results backwards, since less is then read."""
+    live = set(graph.results)
+    kept: dict[Node, _Kept] = {}
+    for node in reversed(graph.nodes):
+        if live.isdisjoint(node.results):
+            continue
+        if node.op.name == "scan":
+            kept[node] = _of_scan(node, live)
+            live.update(node.operands[i] for i in kept[node].operands)
+        else:
+            live.update(node.operands)
+    return kept
+
+
+def _of_scan(node: Node, live: set[Tensor]) -> _Kept:
+    body = node.regions[0]
+    count, total = node.groups[0], len(body.outputs)
+    outputs = [i for i in range(count, total) if node.results[i] in live]
+    carries = {
+        i
+        for i in range(count)
+        if node.results[i] in live or node.results[total + i] in live
+    }
+    while True:
+        read = _inputs_read(body, [*sorted(carries), *outputs])
+        more = carries | {i for i in read if i < count}
+        if more == carries:
+            break
+        carries = more
+    operands = sorted({*carries, *read})
+    return _Kept(sorted(carries), outputs, operands)
+
+
+def _inputs_read(body: Graph, outputs: Iterable[int]) -> set[int]:
+    place = {leaf: i for i, leaf in enumerate(body.inputs)}
+    order = topological([body.outputs[i] for i in outputs])
+    return {place[node.results[0]] for node in order if node.op.name == "input"}
+
+
+def _prune(
+    node: Node, operands: list[Tensor], kept: _Kept, report: list[Report] | None
+) -> Mapping[Tensor, Tensor] | None:
+    """The results that stay to those of a smaller scan; None where nothing is to drop."""
+    body = node.regions[0]
+    count, sequences = node.groups[0], node.groups[1]
+    total = len(body.outputs)
+    if len(kept.operands) == len(operands) and len(kept.carries) + len(kept.outputs) == total:
+        return None
+    groups = [
+        [operands[i] for i in kept.operands if low <= i < high]
+        for low, high in [
+            (0, count),
+            (count, count + sequences),
+            (count + sequences, len(operands)),
+        ]
+    ]
+    smaller = Graph(
+        body.name,
+        [body.inputs[i] for i in kept.operands],
+        [body.outputs[i] for i in (*kept.carries, *kept.outputs)],
+    )
+    smaller = dead(smaller, report)
+    length, reverse = node.attrs["length"], node.attrs["reverse"]
+    with located(node.loc):
+        final, stacked, history = make_scan(smaller, *groups, length, reverse)
+    if report is not None:
+        report.append(Report("unused results of a loop", node.op.name, node.loc))
+    pairs = [(node.results[i], t) for i, t in zip(kept.carries, final, strict=True)]
+    pairs += [(node.results[i], t) for i, t in zip(kept.outputs, stacked, strict=True)]
+    pairs += [(node.results[total + i], t) for i, t in zip(kept.carries, history, strict=True)]
+    return dict(pairs)

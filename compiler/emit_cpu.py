@@ -1,0 +1,379 @@
+"""CPU source from a Kernel: readable Python over the vector vocabulary, which Numba compiles.
+
+Everything is a vector of `lanes` elements along the last axis; tails are masked.  Two shapes of
+code come out.  Where the last axis is parallel, threads share out blocks of it, and reduced axes
+are loops inside with one accumulator a lane.  Where it is reduced, threads share out the indices
+of the parallel axes, and the accumulator's lanes are folded, in a fixed order, behind the loop.
+A contraction calls the tile micro-kernel on panels of rows and applies the rest of the body to
+each panel while it is in cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir.dtypes import DType
+from ..ir.kernel import (
+    Access,
+    Axis,
+    Compute,
+    Constant,
+    Contract,
+    Index,
+    Instruction,
+    Kernel,
+    Load,
+    Reduce,
+    Size,
+    Store,
+)
+from ..ir.loc import Loc
+from . import scalar
+
+BLOCK = 4096  # elements of the last axis that a thread takes at a time
+PANEL = 32  # rows of a product between two walks over its right side
+
+
+def emit_cpu(kernel: Kernel, lanes: int) -> str:
+    """The source of `kernel`: one function over (buffers, dims, status, tid, nth)."""
+    return _Emitter(kernel, lanes).source()
+
+
+def _product(*factors: Size) -> str:
+    kept = [str(f) for f in factors if f != 1]
+    return "0" if 0 in factors else " * ".join(kept) or "1"
+
+
+def _sum(*terms: str) -> str:
+    kept = [term for term in terms if term != "0"]
+    return " + ".join(kept) or "0"
+
+
+class _Emitter:
+    def __init__(self, kernel: Kernel, lanes: int) -> None:
+        self.kernel, self.lanes = kernel, lanes
+        self.lines: list[str] = []
+        self.depth = 1
+        self.stage, self.full = kernel.stages(), kernel.full()
+        self.dtypes: dict[str, DType] = {a.name: a.dtype for a in kernel.arguments}
+        for item in kernel.body:
+            if isinstance(item, Index):
+                self.dtypes[item.result] = scalar.INDEX
+            elif not isinstance(item, Store):
+                self.dtypes[item.result] = item.dtype
+        self.axes = kernel.axes
+        self.reduced = [n for n, axis in enumerate(self.axes) if axis.role == "reduce"]
+        self.last = len(self.axes) - 1
+        self.vector_is_reduced = self.last in self.reduced
+        scatters = any(isinstance(item, Store) and item.accumulate for item in kernel.body)
+        self.step = 1 if scatters and self.vector_is_reduced else lanes
+
+    # --- lines
+
+    def line(self, text: str, loc: Loc = ()) -> None:
+        comment = f"  # {', '.join(map(str, loc))}" if loc else ""
+        self.lines.append("    " * self.depth + text + comment)
+
+    def begin(self, text: str) -> None:
+        self.line(text)
+        self.depth += 1
+
+    def source(self) -> str:
+        kernel = self.kernel
+        self.lines.append(f"def {kernel.name}(buffers, dims, status, tid, nth):")
+        for n, argument in enumerate(kernel.arguments):
+            self.line(f"{argument.name} = {argument.dtype}_pointer(buffers, {n})")
+        for n, parameter in enumerate(kernel.parameters):
+            self.line(f"{parameter} = dims[{n}]")
+        contract = next((item for item in kernel.body if isinstance(item, Contract)), None)
+        if contract is not None:
+            self.contraction(contract)
+        elif self.vector_is_reduced:
+            self.rows()
+        else:
+            self.blocks()
+        return "\n".join(self.lines) + "\n"
+
+    # --- loops
+
+    def share(self, units: str) -> None:
+        """The loop over this thread's part of the units of work."""
+        self.line(f"units = {units}")
+        self.begin("for u in range(units * tid // nth, units * (tid + 1) // nth):")
+
+    def unravel(self, axes: Sequence[Axis], flat: str) -> None:
+        """The indices of `axes` from a flat one."""
+        for axis in reversed(axes):
+            first = axis is axes[0]
+            self.line(f"{axis.name} = {flat}" if first else f"{axis.name} = {flat} % {axis.extent}")
+            if not first:
+                self.line(f"{flat} = {flat} // {axis.extent}")
+
+    def blocks(self) -> None:
+        """The last axis is parallel."""
+        *_, vector = self.axes
+        outer = [axis for axis in self.axes[:-1] if axis.role == "parallel"]
+        block = 4 * self.lanes if self.reduced else BLOCK
+        single = isinstance(vector.extent, int) and vector.extent <= block
+        if not single:
+            self.line(f"blocks = ({vector.extent} + {block - 1}) // {block}")
+        self.share(_product(*(axis.extent for axis in outer), 1 if single else "blocks"))
+        if outer:
+            self.line("o = u" if single else "o = u // blocks")
+            self.unravel(outer, "o")
+        j, stop = vector.name, str(vector.extent)
+        if single:
+            self.begin(f"for {j} in range(0, {stop}, {self.lanes}):")
+        else:
+            self.line(f"start = u % blocks * {block}")
+            self.begin(f"for {j} in range(start, min(start + {block}, {stop}), {self.lanes}):")
+        self.line(f"m = lanes({stop} - {j})")
+        self.stages([self.axes[n] for n in self.reduced])
+
+    def rows(self) -> None:
+        """The last axis is reduced."""
+        outer = [axis for axis in self.axes if axis.role == "parallel"]
+        chunk = self.kernel.chunk
+        if chunk:
+            first = self.axes[0]
+            self.share(f"({first.extent} + {chunk - 1}) // {chunk}")
+        else:
+            self.share(_product(*(axis.extent for axis in outer)))
+            if outer:
+                self.line("o = u")
+                self.unravel(outer, "o")
+        self.stages([self.axes[n] for n in self.reduced])
+
+    def reduction_loops(self, axes: Sequence[Axis]) -> None:
+        """Open the loops over the reduced axes, the vector one with its mask."""
+        chunk = self.kernel.chunk
+        for axis in axes:
+            low, high = "0", str(axis.extent)
+            if chunk and axis is self.axes[0]:
+                low, high = f"u * {chunk}", f"min(u * {chunk} + {chunk}, {high})"
+            if axis is self.axes[-1]:
+                self.begin(f"for {axis.name} in range({low}, {high}, {self.step}):")
+                rest = f"{high} - {axis.name}"
+                self.line(f"m = lanes({rest if self.step > 1 else 1})")
+            else:
+                self.begin(f"for {axis.name} in range({low}, {high}):")
+
+    def stages(self, loops: Sequence[Axis]) -> None:
+        """The body: values of the row, then a walk over the reduced axes, and so on."""
+        body = self.kernel.body
+        count = max([0, *self.stage.values()])
+        for stage in range(count + 1):
+            for item in body:
+                if not isinstance(item, (Store, Reduce, Contract)) and not self.full[item.result]:
+                    if self.stage[item.result] == stage:
+                        self.instruction(item)
+            stores = [item for item in body if isinstance(item, Store) and self.at(item) == stage]
+            if not loops:
+                for item in stores:
+                    self.instruction(item)
+                continue
+            for item in stores:
+                if not self.inside(item):
+                    self.instruction(item)
+            folds = [
+                item
+                for item in body
+                if isinstance(item, Reduce) and self.stage[item.result] == stage + 1
+            ]
+            inner = [item for item in stores if self.inside(item)]
+            if folds or inner:
+                self.walk(loops, stage, folds, inner)
+
+    def walk(
+        self, loops: Sequence[Axis], stage: int, folds: Sequence[Reduce], stores: Sequence[Store]
+    ) -> None:
+        """One walk over the reduced axes: what `folds` and `stores` need, again if need be."""
+        for fold in folds:
+            self.line(f"{fold.result} = {_identity(fold)}")
+        depth = self.depth
+        self.reduction_loops(loops)
+        needed = {fold.operand for fold in folds} | {store.operand for store in stores}
+        for store in stores:
+            needed |= {term.value for term in store.access.terms}
+        chosen: list[Instruction] = []
+        for item in reversed(self.kernel.body):
+            if isinstance(item, (Store, Reduce, Contract)) or not self.full[item.result]:
+                continue
+            checked = isinstance(item, Compute) and item.check and self.stage[item.result] == stage
+            if item.result in needed or checked:
+                chosen.append(item)
+                if isinstance(item, Compute):
+                    needed |= set(item.operands)
+                elif isinstance(item, Load):
+                    needed |= {term.value for term in item.access.terms}
+        for item in reversed(chosen):
+            self.instruction(item, check=self.stage[item.result] == stage)  # type: ignore[union-attr]
+        for fold in folds:
+            value = fold.operand
+            if self.vector_is_reduced:
+                value = f"where(m, {value}, {_identity(fold)})"
+            joined = f"{fold.result} + {value}"
+            if fold.combine != "add":
+                joined = f"{fold.combine}({fold.result}, {value})"
+            self.line(f"{fold.result} = {joined}", fold.loc)
+        for store in stores:
+            self.instruction(store)
+        self.depth = depth
+        if self.vector_is_reduced:
+            for fold in folds:
+                self.line(f"{fold.result} = reduce_{fold.combine}({fold.result})")
+
+    def at(self, store: Store) -> int:
+        """The stage of a store: that of what it waits for."""
+        values = [store.operand, *(term.value for term in store.access.terms)]
+        return max(self.stage[value] for value in values)
+
+    def inside(self, store: Store) -> bool:
+        """Whether a store happens at every index of the reduced axes."""
+        return store.accumulate or any(store.access.strides[n] != 0 for n in self.reduced)
+
+    def contraction(self, item: Contract) -> None:
+        """Panels of rows: the product, then the rest of the body."""
+        *batch, rows, columns = self.axes
+        i, j = rows.name, columns.name
+        self.line(f"panel = min({PANEL}, max(8, (({rows.extent} + nth - 1) // nth + 7) // 8 * 8))")
+        self.line(f"panels = ({rows.extent} + panel - 1) // panel")
+        self.share(_product(*(axis.extent for axis in batch), "panels"))
+        if batch:
+            self.line("o = u // panels")
+            self.unravel(batch, "o")
+        self.line("first = u % panels * panel" if batch else "first = u * panel")
+        self.line(f"count = min(panel, {rows.extent} - first)")
+
+        def at(access: Access, inner: str) -> str:
+            lead = [_product(a.name, s) for a, s in zip(batch, access.strides, strict=False)]
+            return f"offset({access.argument}, {_sum(str(access.offset), *lead, inner)})"
+
+        *_, a_row, a_depth = item.lhs.strides
+        *_, b_depth, _ = item.rhs.strides
+        c_batch = self.batch_offset(batch)
+        out = f"offset({item.scratch}, {_sum(c_batch, _product('first', columns.extent))})"
+        self.line(
+            f"contract_{item.dtype}({at(item.lhs, _product('first', a_row))}, {a_row}, {a_depth}, "
+            f"{at(item.rhs, '0')}, {b_depth}, {out}, {columns.extent}, count, {columns.extent}, "
+            f"{item.depth})",
+            item.loc,
+        )
+        if len(self.kernel.body) == 1:
+            return
+        self.begin(f"for {i} in range(first, first + count):")
+        self.begin(f"for {j} in range(0, {columns.extent}, {self.lanes}):")
+        self.line(f"m = lanes({columns.extent} - {j})")
+        place = _sum(c_batch, _product(i, columns.extent), j)
+        self.line(f"{item.result} = load({item.scratch}, {place}, m)")
+        self.stages([])
+
+    def batch_offset(self, batch: Sequence[Axis]) -> str:
+        """The first element of this batch entry in the contiguous result."""
+        *_, rows, columns = self.axes
+        terms: list[str] = []
+        for n, axis in enumerate(batch):
+            inner = [other.extent for other in batch[n + 1 :]]
+            terms.append(_product(axis.name, *inner, rows.extent, columns.extent))
+        return _sum(*terms)
+
+    # --- instructions
+
+    def address(self, access: Access) -> str:
+        terms = [
+            _product(axis.name, stride)
+            for axis, stride in zip(self.axes, access.strides, strict=True)
+            if stride != 0
+        ]
+        return _sum(str(access.offset), *terms)
+
+    def vector_index(self, access: Access) -> tuple[str, str]:
+        """Element numbers as a vector, and the mask that also knows empty buffers."""
+        stride = access.strides[self.last]
+        text = f"index({self.address(access)}, {stride})"
+        mask = "m"
+        for term in access.terms:
+            value = f"minimum(maximum({term.value}, i64(0)), i64({_minus_one(term.extent)}))"
+            text += f" + {value} * i64({term.stride})"
+            if not isinstance(term.extent, int) or term.extent == 0:
+                mask += f" & lanes({_product(term.extent, self.lanes)})"
+        return text, mask
+
+    def instruction(self, item: Instruction, check: bool = True) -> None:
+        match item:
+            case Load(result, access, _):
+                self.line(f"{result} = {self.load(access, self.full[result])}")
+            case Index(result, strides, _):
+                access = Access("", strides, item.offset)
+                self.line(f"{result} = index({self.address(access)}, {strides[self.last]})")
+            case Constant():
+                self.line(f"{item.result} = {scalar.constant(item)}")
+            case Compute():
+                text = f"{item.result} = {scalar.expression(item, self.dtypes)}"
+                if item.check and check:
+                    good = scalar.condition(item, self.dtypes)
+                    mask = "m & " if self.full[item.result] or not self.vector_is_reduced else ""
+                    bad = f"{mask}~({good})"
+                    self.line(f"fail(status, {item.check}, {item.operands[0]}, {bad})", item.loc)
+                self.line(text, item.loc)
+            case Store(access, operand, accumulate):
+                self.store(access, operand, accumulate)
+            case Reduce() | Contract():
+                raise AssertionError("handled by the loops")
+
+    def load(self, access: Access, full: bool) -> str:
+        argument, stride = access.argument, access.strides[self.last]
+        one = self.vector_is_reduced and not full  # one value for the row
+        if access.terms:
+            index, mask = self.vector_index(access)
+            if one:
+                mask = mask.replace("m", "all_lanes()", 1)
+            return f"gather({argument}, {index}, {mask})"
+        address = self.address(access)
+        if stride == 0 or one:
+            return f"broadcast({argument}, {address})"
+        if stride == 1:
+            return f"load({argument}, {address}, m)"
+        return f"load_strided({argument}, {address}, {stride}, m)"
+
+    def store(self, access: Access, operand: str, accumulate: bool) -> None:
+        argument, stride = access.argument, access.strides[self.last]
+        if accumulate or access.terms:
+            index, mask = self.vector_index(access)
+            self.line(f"place = {index}")
+            value = operand
+            if accumulate:
+                value = f"gather({argument}, place, {mask}) + {operand}"
+            self.line(f"scatter({argument}, place, {value}, {mask})")
+            return
+        address = self.address(access)
+        if self.kernel.chunk:
+            address = _sum(address, "u")
+        if stride == 0:
+            self.line(f"store_one({argument}, {address}, {operand})")
+        elif stride == 1:
+            self.line(f"store({argument}, {address}, {operand}, m)")
+        else:
+            self.line(f"store_strided({argument}, {address}, {stride}, {operand}, m)")
+
+
+def _minus_one(extent: Size) -> Size:
+    return max(extent - 1, 0) if isinstance(extent, int) else f"max({extent} - 1, 0)"
+
+
+def _identity(fold: Reduce) -> str:
+    dtype = fold.dtype
+    name = scalar.type_name(dtype)
+    match fold.identity:
+        case "zero" | "one":
+            number = int(fold.identity == "one")
+            return f"{name}({float(number) if dtype.is_float else number})"
+        case _:
+            lowest = fold.identity == "lowest"
+            if dtype.is_float:
+                return f"{name}({'-' if lowest else ''}inf)"
+            if dtype.kind == "b":
+                return f"{name}({not lowest})"
+            span = 1 << (dtype.bits - (dtype.kind == "i"))
+            low = -span if dtype.kind == "i" else 0
+            return f"{name}({low if lowest else span - 1})"

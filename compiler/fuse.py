@@ -1,0 +1,307 @@
+"""Fusion: partition the graph into kernels, each a `fused` node with a region.
+
+Every value gets a *level*, the number of kernel borders on its longest path from the inputs.  A
+node joins its operands' group where it can read them at its own index (same index space, same
+reduced axes), and keeps their level; else it starts a group one level up.  An edge between two
+groups thus always climbs, so no grouping can close a cycle: legality needs no search, and the pass
+is linear.  Afterwards groups sink: one whose first readers are a single group joins that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..ir.array import Array
+from ..ir.dims import Shape
+from ..ir.graph import Graph, rebuild
+from ..ir.loc import merge
+from ..ir.ops.build import CONSTANT, apply
+from ..ir.ops.control import FUSED, placeholder_like
+from ..ir.shapes import keep_axes
+from ..ir.tensor import Node, Tensor
+
+MOST_NODES = 48  # a kernel's cap: longer ones compile slower than they save
+_SCALARS = ("constant", "dimension")
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The index space of a group, the axes it reduces, and the length of split pieces."""
+
+    shape: Shape
+    reduced: tuple[int, ...] | None = None
+    chunk: int = 0
+    contraction: Node | None = None
+
+    def join(self, other: Space) -> Space | None:
+        """The space of both together, or None."""
+        if self.contraction is not None and other.contraction is not None:
+            return None
+        contraction = self.contraction or other.contraction
+        if self.shape == other.shape:
+            if None not in (self.reduced, other.reduced) and (
+                self.reduced != other.reduced or self.chunk != other.chunk
+            ):
+                return None
+            reduced = other.reduced if self.reduced is None else self.reduced
+            if contraction is not None and reduced is not None:
+                return None
+            return Space(self.shape, reduced, max(self.chunk, other.chunk), contraction)
+        for small, large in ((self, other), (other, self)):
+            if large.reduced is None or large.chunk or small.reduced is not None:
+                continue
+            if small.contraction is None and _fits(small.shape, large):
+                return large
+        return None
+
+
+def _fits(shape: Shape, space: Space) -> bool:
+    """Whether a value of `shape` is one per index of the axes that `space` does not reduce."""
+    kept = keep_axes(space.shape, space.reduced or ())
+    offset = len(kept) - len(shape)
+    return offset >= 0 and all(
+        size == 1 or size == kept[offset + axis] for axis, size in enumerate(shape)
+    )
+
+
+def space_of(node: Node) -> Space | None:
+    """The index space of a node that a kernel can compute; None for all others."""
+    match node.op.kind:
+        case "elementwise" | "gather" | "generator":
+            return Space(node.results[0].shape)
+        case "reduction":
+            shape = node.operands[0].shape
+            if "chunk" in node.attrs:
+                return Space(shape, tuple(range(len(shape))), node.attrs["chunk"])
+            return Space(shape, node.attrs["axes"])
+        case "contraction":
+            return Space(node.results[0].shape, contraction=node)
+        case _:
+            return None
+
+
+def reads_at_index(node: Node, position: int) -> bool:
+    """Whether `node` reads that operand only at its own index, so that both can share a kernel."""
+    if node.op.kind in ("contraction", "scatter", "generator"):
+        return False
+    return not (node.op.kind == "gather" and position == 0)
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """Nodes that become one kernel."""
+
+    space: Space
+    level: int
+    nodes: list[Node] = field(default_factory=list[Node])
+
+
+def fuse(graph: Graph, enabled: bool = True) -> Graph:
+    """The graph with every computation inside `fused` nodes; one node each unless `enabled`."""
+    groups = partition(graph, enabled)
+    if enabled:
+        _sink(graph, groups)
+    return _build(graph, groups, enabled)
+
+
+def _is_inline(node: Node) -> bool:
+    """Whether each kernel that reads the value makes it itself: scalars, and positions."""
+    return (node.op.name in _SCALARS and node.results[0].ndim == 0) or node.op.name == "iota"
+
+
+def _in_memory(graph: Graph, node: Node) -> bool:
+    """Whether a result or a reader that is no kernel needs the positions as an array."""
+    (value,) = node.results
+    return node.op.name == "iota" and (
+        value in graph.results_set
+        or any(
+            space_of(user) is None
+            or any(o is value and not reads_at_index(user, i) for i, o in enumerate(user.operands))
+            for user in graph.users.get(value, ())
+        )
+    )
+
+
+def partition(graph: Graph, enabled: bool = True) -> dict[Node, Group]:
+    """The group of each node that a kernel computes, by levels."""
+    group_of: dict[Node, Group] = {}
+    level_of: dict[Node, int] = {}
+    for node in graph.nodes:
+        space = space_of(node) if not _is_inline(node) or _in_memory(graph, node) else None
+        level = 0
+        candidates: dict[Group, None] = {}
+        for position, operand in enumerate(node.operands):
+            maker = operand.node
+            if _is_inline(maker) and reads_at_index(node, position):
+                continue
+            group = group_of.get(maker)
+            below = group.level if group is not None else level_of.get(maker, 0)
+            if group is None:
+                level = max(level, below)
+            elif enabled and space is not None and reads_at_index(node, position):
+                level = max(level, below)
+                candidates[group] = None
+            else:
+                level = max(level, below + 1)
+        level_of[node] = level
+        if space is None:  # a step of its own: its readers stand above it
+            level_of[node] = level + (node.op.kind in ("host", "region", "scatter"))
+            continue
+        joined = [group for group in candidates if group.level == level]
+        total: Space | None = space
+        for group in joined:
+            total = total.join(group.space) if total is not None else None
+        if joined and (total is None or sum(len(g.nodes) for g in joined) >= MOST_NODES):
+            joined, level = [], level + 1
+        if joined:
+            first, *others = joined
+            for other in others:
+                first.nodes += other.nodes
+                for member in other.nodes:
+                    group_of[member] = first
+            assert total is not None
+            first.space = total
+        else:
+            first = Group(space, level)
+        first.nodes.append(node)
+        group_of[node] = first
+    return group_of
+
+
+def _sink(graph: Graph, group_of: dict[Node, Group]) -> None:
+    """Move element-wise groups into the one group that reads them first."""
+    groups = list(dict.fromkeys(group_of.values()))
+    for group in sorted(groups, key=lambda g: -g.level):
+        if group.space.reduced is not None or group.space.contraction is not None:
+            continue
+        readers: dict[Group, bool] = {}
+        blocked = False
+        for node in group.nodes:
+            for user in graph.users.get(node.results[0], ()):
+                reader = group_of.get(user)
+                if reader is None:  # a view, a host call, a loop: the value must exist by then
+                    blocked = True
+                elif reader is not group:
+                    plain = all(
+                        reads_at_index(user, i)
+                        for i, operand in enumerate(user.operands)
+                        if operand is node.results[0]
+                    )
+                    readers[reader] = readers.get(reader, True) and plain
+        if blocked or not readers:
+            continue
+        lowest = min(reader.level for reader in readers)
+        first = [reader for reader in readers if reader.level == lowest]
+        if len(first) != 1 or not readers[first[0]]:
+            continue
+        target = first[0]
+        space = group.space.join(target.space)
+        if space is None or len(group.nodes) + len(target.nodes) > MOST_NODES:
+            continue
+        target.space = space
+        target.nodes = group.nodes + target.nodes
+        for node in group.nodes:
+            group_of[node] = target
+
+def _build(graph: Graph, group_of: dict[Node, Group], enabled: bool) -> Graph:
+    """Each group as a `fused` node, in an order in which every operand is ready."""
+    position = {node: i for i, node in enumerate(graph.nodes)}
+    mapping: dict[Tensor, Tensor] = {}
+    results = graph.results_set
+    for item in _order(graph, group_of):
+        if isinstance(item, Group):
+            item.nodes.sort(key=position.__getitem__)
+            _emit(graph, item, mapping, results)
+            continue
+        operands = [mapping.get(operand, operand) for operand in item.operands]
+        made = item.remake(operands)
+        if item.op.name == "scan":
+            regions = tuple(fuse(region, enabled) for region in item.regions)
+            made = Node(item.op, operands, item.attrs, item.groups, regions, item.loc)
+        if made is not item:
+            mapping.update(zip(item.results, made.results, strict=True))
+    return graph.map(mapping)
+
+
+def _order(graph: Graph, group_of: dict[Node, Group]) -> list[Group | Node]:
+    """Groups and lone nodes, each after what it reads."""
+    order: list[Group | Node] = []
+    done: set[Group | Node] = set()
+    for start in graph.nodes:
+        stack: list[tuple[Group | Node, bool]] = [(group_of.get(start, start), False)]
+        while stack:
+            item, ready = stack.pop()
+            if ready:
+                order.append(item)
+                continue
+            if item in done:
+                continue
+            done.add(item)
+            stack.append((item, True))
+            members = item.nodes if isinstance(item, Group) else [item]
+            for node in members:
+                for operand in node.operands:
+                    below = group_of.get(operand.node, operand.node)
+                    if below is not item and below not in done:
+                        stack.append((below, False))
+    return order
+
+
+def _scalar(tensor: Tensor) -> Tensor | None:
+    """The rank-0 constant behind views that only repeat it."""
+    while tensor.node.op.kind == "view":
+        tensor = tensor.node.operands[0]
+    value = tensor.node.attrs.get("value")
+    if tensor.node.op.name == "constant" and isinstance(value, Array):
+        number = value.uniform()
+        if number is None:
+            return None
+        return tensor if tensor.ndim == 0 else apply(CONSTANT, (), value=Array(value.values.flat[0]))
+    return tensor if tensor.node.op.name == "dimension" else None
+
+
+def _emit(
+    graph: Graph, group: Group, mapping: dict[Tensor, Tensor], results: frozenset[Tensor]
+) -> None:
+    """Make the group's node."""
+    members = set(group.nodes)
+    reads = [
+        operand
+        for node in group.nodes
+        for operand in node.operands
+        if operand.node not in members and not _is_inline(operand.node)
+    ]
+    outer = list(dict.fromkeys(reads))
+    outputs = [
+        node.results[0]
+        for node in group.nodes
+        if node.results[0] in results
+        or any(user not in members for user in graph.users.get(node.results[0], ()))
+    ]
+    inner: dict[Tensor, Tensor] = {}
+    for scalars in (_scalars(group, outer), {}):
+        memory = [operand for operand in outer if operand not in scalars]
+        inner = scalars | {t: placeholder_like(t.type, f"a{i}") for i, t in enumerate(memory)}
+        outer = memory if scalars else outer
+        rebuild(group.nodes, inner)
+        if all(inner.get(t, t).type == t.type for node in group.nodes for t in node.results):
+            break
+        outer = list(dict.fromkeys(reads))
+    inputs = [inner[operand] for operand in outer if operand in inner]
+    region = Graph("kernel", inputs, [inner.get(output, output) for output in outputs])
+    operands = [mapping.get(operand, operand) for operand in outer]
+    loc = merge(node.loc for node in group.nodes)
+    made = Node(FUSED, operands, {}, None, (region,), loc)
+    mapping.update(zip(outputs, made.results, strict=True))
+
+
+def _scalars(group: Group, outer: list[Tensor]) -> dict[Tensor, Tensor]:
+    """Operands that are one number throughout, and that only element-wise nodes read."""
+    others = {
+        operand
+        for node in group.nodes
+        if node.op.kind != "elementwise"
+        for operand in node.operands
+    }
+    found = {operand: _scalar(operand) for operand in outer if operand not in others}
+    return {operand: scalar for operand, scalar in found.items() if scalar is not None}

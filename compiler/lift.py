@@ -1,0 +1,65 @@
+"""Lift: move reshapes that only add or drop axes of size 1 above element-wise ops.
+
+They then stand at memory, where they are free, and no longer part what one kernel could compute.
+"""
+
+from __future__ import annotations
+
+from ..ir.dims import Shape
+from ..ir.graph import Graph
+from ..ir.loc import located
+from ..ir.ops.build import apply
+from ..ir.ops.shape import only_ones_differ, reshape
+from ..ir.tensor import Node, Tensor
+
+
+def lift(graph: Graph) -> Graph:
+    """reshape(f(x, y)) -> f(reshape(x), reshape(y)) where nothing else reads f(x, y)."""
+    wanted = _wanted(graph)
+    mapping: dict[Tensor, Tensor] = {}
+    for node in graph.nodes:
+        operands = [mapping.get(operand, operand) for operand in node.operands]
+        shape = wanted.get(node)
+        if shape is not None:
+            with located(node.loc):
+                moved = [o if o.shape in ((), shape) else reshape(o, shape) for o in operands]
+                mapping[node.results[0]] = apply(node.op, moved, **node.attrs)
+        elif node.op.name == "reshape" and operands[0].shape == node.results[0].shape:
+            mapping[node.results[0]] = operands[0]
+        else:
+            made = _remake(node, operands)
+            if made is not node:
+                mapping.update(zip(node.results, made.results, strict=True))
+    return graph.map(mapping) if mapping else graph
+
+
+def _remake(node: Node, operands: list[Tensor]) -> Node:
+    regions = tuple(lift(region) for region in node.regions)
+    if any(a is not b for a, b in zip(regions, node.regions, strict=True)):
+        return Node(node.op, operands, node.attrs, node.groups, regions, node.loc)
+    return node.remake(operands)
+
+
+def _wanted(graph: Graph) -> dict[Node, Shape]:
+    """The shape in which to compute an element-wise node instead of its own: its only reader's."""
+    at_memory: set[Node] = set()  # made of arrays alone: nothing is parted from what feeds it
+    for node in graph.nodes:
+        if node.op.kind == "elementwise" and all(
+            operand.shape == () or operand.node.op.kind in ("leaf", "view") or operand.node in at_memory
+            for operand in node.operands
+        ):
+            at_memory.add(node)
+    wanted: dict[Node, Shape] = {}
+    for node in reversed(graph.nodes):
+        result = node.results[0]
+        users = graph.users.get(result, ())
+        if node not in at_memory or len(users) != 1 or result in graph.results_set:
+            continue
+        if any(operand.shape not in (result.shape, ()) for operand in node.operands):
+            continue
+        (user,) = users
+        if user.op.name == "reshape" and only_ones_differ(result.shape, user.attrs["shape"]):
+            wanted[node] = user.attrs["shape"]
+        elif user in wanted and user.results[0].shape == result.shape:
+            wanted[node] = wanted[user]
+    return wanted

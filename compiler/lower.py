@@ -1,0 +1,440 @@
+"""Lower a fused graph to a Program: buffers, kernels, and steps in order.
+
+Views become strides and cost nothing; where a step needs dense memory, a copy kernel stands before
+it.  An update is written straight into its parameter where nothing else reads the old value any
+more, else into a temporary that is copied when nothing can fail any more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from ..ir.array import Array
+from ..ir.dims import DimLike
+from ..ir.graph import Graph
+from ..ir.kernel import Access, Argument, Constant, Contract, Kernel, Load, Store, Term
+from ..ir.loc import quote
+from ..ir.op import View
+from ..ir.ops.control import FUSED
+from ..ir.program import (
+    Buffer,
+    BufferKind,
+    Check,
+    Copy,
+    Host,
+    Launch,
+    Loop,
+    Program,
+    Step,
+)
+from ..ir.shapes import contiguous_strides
+from ..ir.target import Target
+from ..ir.tensor import Node, Tensor, TensorType
+from .emit_cpu import emit_cpu
+from .kernels import Draft, build_kernel, finish
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a value lies: a buffer and how to walk it."""
+
+    buffer: str
+    view: View
+
+
+def dense(type_: TensorType) -> View:
+    """The view of a C-contiguous buffer; size-1 axes have stride 0."""
+    strides = contiguous_strides(type_.shape)
+    return View(tuple(0 if n == 1 else s for n, s in zip(type_.shape, strides, strict=True)), 0)
+
+
+@dataclass
+class _Lowering:
+    """What grows while a graph is lowered."""
+
+    buffers: dict[str, Buffer] = field(default_factory=dict[str, Buffer])
+    kernels: dict[Kernel, Kernel] = field(default_factory=dict[Kernel, Kernel])
+    names: set[str] = field(default_factory=set[str])
+    checks: list[str] = field(default_factory=list[str])
+    steps: list[Step] = field(default_factory=list[Step])
+    count: int = 0
+
+    def buffer(self, kind: BufferKind, type_: TensorType, name: str = "", **more: object) -> str:
+        if not name:
+            name = f"{kind[0]}{self.count}"
+            self.count += 1
+        while name in self.buffers:
+            name += "_"
+        self.buffers[name] = Buffer(name, kind, type_, **more)  # type: ignore[arg-type]
+        return name
+
+    def temporary(self, type_: TensorType) -> Stored:
+        return Stored(self.buffer("temporary", type_), dense(type_))
+
+    def check(self, node: Node) -> int:
+        """The number under which a failure of `node` is reported."""
+        operands = ", ".join(str(operand.type) for operand in node.operands)
+        sizes = "".join(f" for size {v}" for k, v in node.attrs.items() if k == "size")
+        message = f"{node.op.name} of {operands}: {{value}} is out of range{sizes}"
+        self.checks.append(f"{message}, at {quote(node.loc)}")
+        return len(self.checks)
+
+    def kernel(self, made: Kernel) -> Kernel:
+        """The program's kernel that does the same work as `made`, perhaps itself."""
+        known = self.kernels.get(made.key)
+        if known is None:
+            name, number = made.name, 2
+            while name in self.names:
+                name, number = f"{made.name}_{number}", number + 1
+            self.names.add(name)
+            known = self.kernels[made.key] = replace(made, name=name)
+        return known
+
+
+def lower(graph: Graph, target: Target) -> Program:
+    """The program of a graph after fusion."""
+    state = _Lowering()
+    stored: dict[Tensor, Stored] = {}
+    for leaves, kind in ((graph.inputs, "input"), (graph.parameters, "parameter")):
+        for leaf in leaves:
+            name = state.buffer(kind, leaf.type, graph.names[leaf])  # type: ignore[arg-type]
+            stored[leaf] = Stored(name, dense(leaf.type))
+    direct = _direct_updates(graph)
+    outputs: dict[Tensor, str] = {}
+    for position, output in enumerate(graph.outputs):
+        if output not in outputs and output.node.op is FUSED and output not in direct:
+            outputs[output] = state.buffer("output", output.type, f"out{position}")
+    wanted = {t: Stored(name, dense(t.type)) for t, name in outputs.items()}
+    wanted |= {value: stored[target_] for value, target_ in direct.items()}
+    late = {value.node for value in direct}
+    lower_nodes(state, graph, stored, wanted, [n for n in graph.nodes if n not in late])
+
+    returned: list[str] = []
+    for position, output in enumerate(graph.outputs):
+        name = outputs.get(output)
+        if name is None or name in returned:
+            source = contiguous(state, stored, output)
+            name = state.buffer("output", output.type, f"out{position}")
+            state.steps.append(Copy(name, source))
+        returned.append(name)
+    copies: list[Step] = []
+    for parameter, value in graph.updates:
+        if value not in direct:
+            source = contiguous(state, stored, value)
+            if state.buffers[source].kind == "parameter" and source != stored[parameter].buffer:
+                held = state.temporary(value.type)
+                state.steps.append(Copy(held.buffer, source))
+                source = held.buffer
+            if source != stored[parameter].buffer:
+                copies.append(Copy(stored[parameter].buffer, source))
+    if state.checks:
+        state.steps.append(Check())
+    lower_nodes(state, graph, stored, wanted, [n for n in graph.nodes if n in late])
+    state.steps += copies
+    return Program(
+        graph.name,
+        target,
+        tuple(state.buffers.values()),
+        tuple(state.kernels.values()),
+        tuple(state.steps),
+        tuple(returned),
+        graph.constraints,
+        tuple(state.checks),
+    )
+
+
+def generate(program: Program) -> Program:
+    """The program with each kernel's source for its target."""
+    if program.target.kind == "cuda":
+        from .emit_cuda import emit_cuda
+
+        made = tuple(kernel.with_source(emit_cuda(kernel)) for kernel in program.kernels)
+    else:
+        lanes = program.target.lanes
+        made = tuple(kernel.with_source(emit_cpu(kernel, lanes)) for kernel in program.kernels)
+    return replace(program, kernels=made)
+
+
+def _direct_updates(graph: Graph) -> dict[Tensor, Tensor]:
+    """New values that may be written over their parameter, by the kernel that makes them.
+
+    Safe where the kernel cannot fail, makes nothing else that is needed before the end, and is
+    the last reader of the old value, at its own index only.
+    """
+    found: dict[Tensor, Tensor] = {}
+    makers = {value.node for _, value in graph.updates}
+    new_values = {value for _, value in graph.updates}
+    count = Counter(value for _, value in graph.updates)
+    for parameter, value in graph.updates:
+        node = value.node
+        readers = graph.users.get(parameter, [])
+        if node.op is not FUSED or count[value] > 1:
+            continue
+        region = node.regions[0]
+        needed_early = any(
+            result not in new_values or result in graph.outputs_set or graph.users.get(result)
+            for result in node.results
+        )
+        can_fail = any(inner.op.check for inner in region.nodes)
+        others = [r for r in readers if r is not node and (r in makers or _aliases(graph, r))]
+        if needed_early or can_fail or others:
+            continue
+        if parameter in graph.outputs_set or parameter in new_values:
+            continue
+        own = [region.inputs[i] for i, operand in enumerate(node.operands) if operand is parameter]
+        if all(_reads_in_place(region, tensor, parameter.type) for tensor in own):
+            found[value] = parameter
+    # a kernel is late as a whole: all that it makes must be such updates
+    return {v: p for v, p in found.items() if all(r in found for r in v.node.results)}
+
+
+def _aliases(graph: Graph, node: Node) -> bool:
+    """Whether a reader only makes a view, which somebody may walk later."""
+    return node.op.kind == "view"
+
+
+def _reads_in_place(region: Graph, tensor: Tensor, type_: TensorType) -> bool:
+    """Whether the region reads an input only element by element, at the index it writes."""
+    for user in region.users.get(tensor, ()):
+        if user.op.kind != "elementwise" or user.results[0].shape != type_.shape:
+            return False
+    return True
+
+
+# --- nodes --------------------------------------------------------------------------------------
+
+
+def lower_nodes(
+    state: _Lowering,
+    graph: Graph,
+    stored: dict[Tensor, Stored],
+    wanted: dict[Tensor, Stored],
+    nodes: list[Node],
+) -> None:
+    """Steps for `nodes`; results that stand in `wanted` go there, others to temporaries."""
+    for node in nodes:
+        match node.op.kind:
+            case "leaf":
+                _leaf(state, stored, node)
+            case "view":
+                _view(state, stored, node)
+            case "host":
+                _host(state, stored, node)
+            case "scatter":
+                _scatter(state, stored, node)
+            case "region" if node.op is FUSED:
+                _fused(state, stored, wanted, node)
+            case "region":
+                _scan(state, graph, stored, node)
+            case _:
+                raise AssertionError(f"{node.op.name} is left behind fusion")
+
+
+def _leaf(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
+    (result,) = node.results
+    if isinstance(node.attrs.get("value"), Array):
+        name = state.buffer("constant", result.type, value=node.attrs["value"])
+        stored[result] = Stored(name, dense(result.type))
+        return
+    stored[result] = state.temporary(result.type)
+    draft = Draft((), [], 0, state.check)
+    name = draft.argument(result.dtype, True)
+    made: object = Constant("v0", node.attrs["size"], result.dtype)
+    draft.body += [made, Store(Access(name, ()), "v0")]
+    _launch(state, *finish(draft, "fill"), [stored[result].buffer])
+
+
+def _launch(
+    state: _Lowering, kernel: Kernel, sizes: tuple[DimLike, ...], arguments: list[str]
+) -> None:
+    state.steps.append(Launch(state.kernel(kernel).name, tuple(arguments), sizes))
+
+
+def _view(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
+    (operand,), (result,) = node.operands, node.results
+    assert node.op.view is not None
+    view = node.op.view(node, stored[operand].view)
+    buffer = stored[operand].buffer
+    if view is None:
+        buffer = contiguous(state, stored, operand)
+        view = node.op.view(node, dense(operand.type))
+        assert view is not None
+    stored[result] = Stored(buffer, view)
+
+
+def contiguous(state: _Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -> str:
+    """A buffer that holds exactly the tensor in C order; copied where it does not yet."""
+    place = stored[tensor]
+    if place.view.strides == dense(tensor.type).strides and place.view.offset == 0:
+        if state.buffers[place.buffer].type.size == tensor.type.size:
+            return place.buffer
+    target = state.temporary(tensor.type)
+    draft = Draft(tensor.shape, ["parallel"] * tensor.ndim, 0, state.check)
+    source = draft.argument(tensor.dtype, False)
+    result = draft.argument(tensor.dtype, True)
+    access = Access(source, draft.align(tensor.shape, place.view.strides), place.view.offset)  # type: ignore[arg-type]
+    draft.add(Load("v0", access, tensor.dtype), tensor.dtype)
+    strides = draft.align(tensor.shape, contiguous_strides(tensor.shape))
+    draft.body.append(Store(Access(result, strides), "v0"))  # type: ignore[arg-type]
+    _launch(state, *finish(draft, "copy"), [place.buffer, target.buffer])
+    stored[tensor] = target
+    return target.buffer
+
+
+def _fused(
+    state: _Lowering, stored: dict[Tensor, Stored], wanted: dict[Tensor, Stored], node: Node
+) -> None:
+    region = node.regions[0]
+    for inner in region.nodes:  # the right side of a product needs unit stride
+        if inner.op.kind == "contraction":
+            place = {tensor: i for i, tensor in enumerate(region.inputs)}
+            right = node.operands[place[inner.operands[1]]]
+            if right.shape[-1] != 1 and stored[right].view.strides[-1] != 1:
+                contiguous(state, stored, right)
+    sources = [stored[operand].view for operand in node.operands]
+    kernel, sizes, scratch = build_kernel(region, sources, state.check)
+    places: list[str] = []
+    for result in node.results:
+        stored[result] = wanted.get(result) or state.temporary(result.type)
+        places.append(stored[result].buffer)
+    if scratch is not None:
+        (made,) = (n.results[0] for n in region.nodes if n.op.kind == "contraction")
+        in_place = scratch < len(places) and state.buffers[places[scratch]].kind == "parameter"
+        if in_place:  # the raw product must not overwrite what the rest still reads
+            kernel = _own_scratch(kernel, len(node.operands) + scratch, made)
+            scratch = len(places)
+        if scratch == len(places):
+            places.append(state.temporary(made.type).buffer)
+    arguments = [stored[operand].buffer for operand in node.operands]
+    _launch(state, kernel, sizes, [*arguments, *places])
+
+
+def _own_scratch(kernel: Kernel, position: int, made: Tensor) -> Kernel:
+    """The kernel with a scratch buffer apart from its outputs, as a last argument."""
+    name = f"a{len(kernel.arguments)}"
+    body = tuple(
+        replace(item, scratch=name) if isinstance(item, Contract) else item for item in kernel.body
+    )
+    arguments = (*kernel.arguments, Argument(name, made.dtype, True))
+    return replace(kernel, arguments=arguments, body=body)
+
+
+def _host(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
+    operands = tuple(contiguous(state, stored, operand) for operand in node.operands)
+    for result in node.results:
+        stored[result] = state.temporary(result.type)
+    state.checks.append(f"{{error}}, at {quote(node.loc)}")
+    results = tuple(stored[result].buffer for result in node.results)
+    attrs = tuple(node.attrs.items())
+    state.steps.append(Host(node.op.name, operands, results, attrs, len(state.checks)))
+
+
+def _scatter(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
+    """A copy of the array, then a kernel that walks the indexed axes in order."""
+    x, updates, *indices = node.operands
+    (result,) = node.results
+    axes = node.attrs["axes"]
+    target = state.temporary(result.type)
+    stored[result] = target
+    draft = Draft(x.shape, ["parallel"] * x.ndim, 0, state.check)
+    source, out = draft.argument(x.dtype, False), draft.argument(x.dtype, True)
+    view = stored[x].view
+    draft.add(Load("v0", Access(source, draft.align(x.shape, view.strides), view.offset), x.dtype), x.dtype)  # type: ignore[arg-type]
+    draft.body.append(Store(Access(out, draft.align(x.shape, target.view.strides)), "v0"))  # type: ignore[arg-type]
+    _launch(state, *finish(draft, "copy"), [stored[x].buffer, target.buffer])
+
+    shape = updates.shape
+    draft = Draft(
+        shape, ["reduce" if i in axes else "parallel" for i in range(x.ndim)], 0, state.check
+    )
+    buffers: list[str] = []
+    names: list[str] = []
+    for tensor in (updates, *indices):
+        argument = draft.argument(tensor.dtype, False)
+        place = stored[tensor]
+        buffers.append(place.buffer)
+        access = Access(argument, draft.align(tensor.shape, place.view.strides), place.view.offset)  # type: ignore[arg-type]
+        names.append(draft.add(Load(draft.fresh(), access, tensor.dtype), tensor.dtype))
+    out = draft.argument(x.dtype, True)
+    strides = tuple(0 if i in axes else s for i, s in enumerate(target.view.strides))
+    terms = tuple(
+        Term(name, target.view.strides[axis], x.shape[axis])  # type: ignore[arg-type]
+        for name, axis in zip(names[1:], axes, strict=True)
+    )
+    draft.body.append(Store(Access(out, strides, 0, terms), names[0], accumulate=True))  # type: ignore[arg-type]
+    _launch(state, *finish(draft, "scatter_add"), [*buffers, target.buffer])
+
+
+# --- scan ---------------------------------------------------------------------------------------
+
+
+def _scan(
+    state: _Lowering, graph: Graph, stored: dict[Tensor, Stored], node: Node
+) -> None:
+    """A native loop: carries in buffers of their own, sequences and outputs through windows."""
+    body, length = node.regions[0], node.attrs["length"]
+    reverse = node.attrs["reverse"]
+    n, m, _ = node.groups
+    used = {result for result in node.results if result in graph.results_set}
+    used |= {result for result in node.results if graph.users.get(result)}
+    inner: dict[Tensor, Stored] = {}
+    windows: list[str] = []
+
+    def window(of: str, type_: TensorType) -> str:
+        windows.append(state.buffer("window", type_, of=of, reverse=reverse))
+        return windows[-1]
+
+    carries: list[str] = []
+    for i in range(n):
+        source = contiguous(state, stored, node.operands[i])
+        place = state.temporary(node.operands[i].type)
+        state.steps.append(Copy(place.buffer, source))
+        carries.append(place.buffer)
+        inner[body.inputs[i]] = place
+    for i in range(n, n + m):
+        source = contiguous(state, stored, node.operands[i])
+        type_ = body.inputs[i].type
+        inner[body.inputs[i]] = Stored(window(source, type_), dense(type_))
+    for i in range(n + m, len(node.operands)):
+        inner[body.inputs[i]] = stored[node.operands[i]]
+
+    outer_steps, state.steps = state.steps, []
+    count = len(body.outputs)
+    for i in range(n):
+        history = node.results[count + i]
+        if history in used:
+            place = state.temporary(history.type)
+            stored[history] = place
+            state.steps.append(Copy(window(place.buffer, body.inputs[i].type), carries[i]))
+    wanted: dict[Tensor, Stored] = {}
+    pending: list[tuple[str, Tensor]] = []
+    for output, result in zip(body.outputs[n:], node.results[n:count], strict=True):
+        if result not in used:
+            continue
+        place = state.temporary(result.type)
+        stored[result] = place
+        target = window(place.buffer, output.type)
+        if output.node.op is FUSED and output not in wanted:
+            wanted[output] = Stored(target, dense(output.type))
+        else:
+            pending.append((target, output))
+    lower_nodes(state, body, inner, wanted, list(body.nodes))
+    for target, output in pending:
+        state.steps.append(Copy(target, contiguous(state, inner, output)))
+    sources: list[str] = []
+    for i, output in enumerate(body.outputs[:n]):
+        source = contiguous(state, inner, output)
+        if source in carries and source != carries[i]:  # it would be overwritten before it is read
+            held = state.temporary(output.type)
+            state.steps.append(Copy(held.buffer, source))
+            source = held.buffer
+        sources.append(source)
+    for carry, source in zip(carries, sources, strict=True):
+        if carry != source:
+            state.steps.append(Copy(carry, source))
+    steps, state.steps = state.steps, outer_steps
+    state.steps.append(Loop(length, tuple(windows), tuple(steps)))
+    for i in range(n):
+        stored[node.results[i]] = Stored(carries[i], dense(node.results[i].type))
+

@@ -1,0 +1,109 @@
+"""The passes in order, each with its reason, and the driver that runs, checks and records them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..ir.graph import Graph
+from ..ir.program import Program
+from ..ir.target import Target
+from ..ir.verify import verify
+from .contract_fma import contract_fma
+from .cse import cse
+from .dead import dead
+from .differentiate import differentiate, has_requests
+from .expand import expand
+from .fold import fold
+from .fuse import fuse
+from .isolate import isolate
+from .lift import lift
+from .lower import generate, lower
+from .simplify import simplify
+from .split import split
+from .stabilise import stabilise
+
+Pass = Callable[[Graph], Graph]
+
+PASSES: dict[str, Pass] = {
+    "cse": cse,  # the rules compare nodes by identity
+    "isolate": isolate,  # rules must not match across what a gradient is asked about
+    "stabilise": stabilise,  # before a derivative is taken of an unstable form, and after
+    "simplify": simplify,
+    "differentiate": differentiate,
+    "fold": fold,
+    "dead": dead,
+    "expand": expand,  # composites have served the rules; kernels are made of formulas
+    "contract_fma": contract_fma,  # before fusion, so that fusion changes no bit
+    "lift": lift,  # reshapes stand at memory, not inside what one kernel computes
+    "split": split,  # before fusion, for the same reason
+    "fuse": fuse,
+}
+
+BEFORE: tuple[str, ...] = ("cse", "isolate", "stabilise", "simplify")
+ROUND: tuple[str, ...] = ("differentiate", "cse", "stabilise", "simplify")
+AFTER: tuple[str, ...] = (
+    *("fold", "cse", "dead", "expand", "simplify", "cse", "contract_fma", "fold", "lift"),
+    *("split", "cse", "fuse"),
+)
+
+ORDER: tuple[tuple[str, str, str], ...] = (
+    ("cse", "stabilise", "a formula in which x occurs twice matches one x"),
+    ("isolate", "stabilise", "afterwards the pinned node may be gone"),
+    ("stabilise", "differentiate", "the derivative of log(softmax(x)) divides by what underflows"),
+    ("differentiate", "expand", "composites know their derivatives"),
+    ("expand", "contract_fma", "formulas bring products and sums with them"),
+    ("contract_fma", "fuse", "fusion must change no bit"),
+    ("split", "fuse", "fusion must change no bit"),
+)
+
+
+@dataclass
+class Compilation:
+    """Everything that compiling made: the graph after each pass, and the program."""
+
+    graph: Graph
+    stages: dict[str, Graph] = field(default_factory=dict[str, Graph])
+    program: Program | None = None
+
+    def run(self, name: str, graph: Graph, check: bool, function: Pass | None = None) -> Graph:
+        """Run one pass, verify, record."""
+        result = (function or PASSES[name])(graph)
+        if check and result is not graph:
+            verify(result, name)
+        label, number = name, 2
+        while label in self.stages:
+            label, number = f"{name}-{number}", number + 1
+        self.stages[label] = result
+        return result
+
+
+def compile_graph(
+    graph: Graph, target: Target, fusion: bool = True, check: bool = True
+) -> Compilation:
+    """The program of `graph` for `target`.
+
+    fusion: False gives one kernel a node, the same bits slower.  check: verify after each pass.
+    """
+    made = Compilation(graph)
+    if check:
+        verify(graph)
+    for name in BEFORE:
+        graph = made.run(name, graph, check)
+    while has_requests(graph):
+        for name in ROUND:
+            graph = made.run(name, graph, check)
+    for name in AFTER[:-1]:
+        graph = made.run(name, graph, check)
+    graph = made.run("fuse", graph, check, lambda g: fuse(g, fusion))
+    made.program = generate(lower(graph, target))
+    return made
+
+
+def run_pass(graph: Graph, name: str) -> Graph:
+    """One pass by its name, verified: what a pass's unit test calls."""
+    if name not in PASSES:
+        raise KeyError(f"no pass {name!r}; have {', '.join(PASSES)}")
+    result = PASSES[name](graph)
+    verify(result, name)
+    return result

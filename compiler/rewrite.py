@@ -1,0 +1,192 @@
+"""The driver of rules: formulas (or small functions) tried at every node until none applies.
+
+Each walk goes once through the graph in order, so a node's operands are rewritten before it, and
+what one rule makes another may match.  Walks are repeated while something changes, a bounded
+number of times.  A rule can only put a value of the same type in a node's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+
+from ..ir.errors import GradloomError
+from ..ir.graph import Graph
+from ..ir.loc import located, merge
+from ..ir.op import TABLE
+from ..ir.ops.build import constant
+from ..ir.ops.shape import broadcast_to
+from ..ir.tensor import Node, Tensor
+from .cse import cse
+from .pattern import Apply, Match, Pattern, Selection, build, find, orders, parse_pattern
+from .report import Report
+from .requests import asked_about
+from .walk import remake
+
+_MOST_WALKS = 32
+_MOST_AT_A_NODE = 16
+_ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative"}
+
+Code = Callable[[Node], Tensor | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """`formula` is ``left -> right``, and `reason` why the right side is better and as true.
+
+    condition: what the formula cannot say, from the match.
+    code, roots: where a formula cannot say it at all, a function that tries a node of one of the
+    ops `roots` and gives the replacement; the formula then is for the reader.
+    """
+
+    formula: str
+    reason: str
+    condition: Callable[[Match], bool] | None = None
+    code: Code | None = field(default=None, kw_only=True)
+    roots: tuple[str, ...] = field(default=(), kw_only=True)
+
+    @cached_property
+    def left(self) -> Pattern:
+        return parse_pattern(self.formula.split("->")[0])
+
+    @cached_property
+    def right(self) -> Pattern:
+        return parse_pattern(self.formula.split("->")[1])
+
+    @cached_property
+    def orders(self) -> tuple[Pattern, ...]:
+        """The left side with the operands of commutative ops in every order."""
+        return tuple(orders(self.left))
+
+    @cached_property
+    def root_ops(self) -> tuple[str, ...]:
+        """Names of the ops at which the rule is tried."""
+        if self.code is not None:
+            return self.roots
+        assert isinstance(self.left, Apply)
+        return (self.left.op.name,)
+
+    @cached_property
+    def name(self) -> str:
+        """``log-softmax`` for a rule that finds one, else its formula."""
+        if self.code is None:
+            right = self.right
+            while isinstance(right, Selection):
+                right = right.inner
+            if isinstance(right, Apply) and right.op.name not in _ARITHMETIC:
+                return right.op.name.replace("_", "-")
+        return self.formula
+
+    def __repr__(self) -> str:
+        return f"<rule {self.formula}>"
+
+    def apply(self, node: Node, opaque: Iterable[Tensor] = ()) -> tuple[Tensor, list[Node]] | None:
+        """What to put in place of the node's result, and the nodes that this was read from."""
+        root = node.results[0]
+        if self.code is not None:
+            if not set(node.operands).isdisjoint(opaque):
+                return None
+            with located(node.loc):
+                made = self.code(node)
+                fitted = None if made is None else _fit(made, root)
+            return None if fitted is None else (fitted, [node])
+        for order in self.orders:
+            match = find(order, root, opaque)
+            if match is None or (self.condition is not None and not self.condition(match)):
+                continue
+            with located(merge(n.loc for n in match.nodes)):
+                try:
+                    built = build(self.right, match)
+                except (GradloomError, ValueError):
+                    continue
+                made = built if isinstance(built, Tensor) else constant(built, root.dtype)
+                fitted = _fit(made, root)
+            if fitted is not None:
+                return fitted, match.nodes
+        return None
+
+
+def _fit(made: Tensor, root: Tensor) -> Tensor | None:
+    """`made` with the type of `root`, by broadcasting at most."""
+    if made.type == root.type:
+        return made
+    if made.dtype != root.dtype or made.ndim > root.ndim:
+        return None
+    tail = root.shape[root.ndim - made.ndim :]
+    if any(size not in (1, wanted) for size, wanted in zip(made.shape, tail, strict=True)):
+        return None
+    return broadcast_to(made, root.shape)
+
+
+@lru_cache(maxsize=16)
+def _by_root(rules: tuple[Rule, ...]) -> dict[str, tuple[Rule, ...]]:
+    return {
+        name: tuple(rule for rule in rules if name in rule.root_ops)
+        for name in TABLE
+    }
+
+
+def rewrite(graph: Graph, rules: Sequence[Rule]) -> tuple[Graph, list[Report]]:
+    """The graph with `rules` applied wherever they hold, regions included, and what was done."""
+    table = _by_root(tuple(rules))
+    reports: list[Report] = []
+    for _ in range(_MOST_WALKS):
+        graph = cse(graph)
+        before = len(reports)
+        graph = _Walk(table, reports).graph(graph)
+        if len(reports) == before:
+            break
+    return graph, reports
+
+
+class _Walk:
+    """One walk.  `origins` remembers what the ops that rules made stood for."""
+
+    def __init__(self, table: dict[str, tuple[Rule, ...]], reports: list[Report]) -> None:
+        self.table = table
+        self.reports = reports
+        self.origins: dict[Node, tuple[str, ...]] = {}
+
+    def graph(self, graph: Graph) -> Graph:
+        mapping: dict[Tensor, Tensor] = {}
+        opaque = asked_about(graph)
+        for node in graph.nodes:
+            made = remake(node, mapping, self.graph)
+            if not opaque.isdisjoint(node.results):
+                opaque.update(made.results)
+            elif len(made.results) == 1:
+                result = self.reduce(made, opaque)
+                if result is not node.results[0]:
+                    mapping[node.results[0]] = result
+                continue
+            if made is not node:
+                mapping.update(zip(node.results, made.results, strict=True))
+        return graph.map(mapping) if mapping else graph
+
+    def reduce(self, node: Node, opaque: set[Tensor]) -> Tensor:
+        result = node.results[0]
+        for _ in range(_MOST_AT_A_NODE):
+            replacement = self.step(result, opaque)
+            if replacement is None:
+                break
+            result = replacement
+            if result in opaque or len(result.node.results) != 1:
+                break
+        return result
+
+    def step(self, tensor: Tensor, opaque: set[Tensor]) -> Tensor | None:
+        node = tensor.node
+        for rule in self.table[node.op.name]:
+            found = rule.apply(node, opaque)
+            if found is not None:
+                made, nodes = found
+                was = [w for n in nodes for w in self.origins.get(n, (n.op.name,))]
+                names = tuple(dict.fromkeys(was))
+                if all(made is not operand for n in nodes for operand in n.operands):
+                    self.origins.setdefault(made.node, names)
+                self.reports.append(
+                    Report(rule.name, node.op.name, merge(n.loc for n in nodes), names)
+                )
+                return made
+        return None

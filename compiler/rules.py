@@ -1,0 +1,139 @@
+"""The rules: formulas, each with the reason why its right side is as true and better.
+
+A rule keeps the value, up to rounding, wherever the left side is finite; where the left side
+overflows or is nan the right side is free, and that is the point of the first table.  Rules keep
+derivatives too, since they are applied before differentiation.  Tests are generated from here.
+"""
+
+from __future__ import annotations
+
+from .indexing import INDEXING
+from .pattern import Match
+from .rewrite import Rule
+from .structural import STRUCTURAL
+
+
+def _same_type(match: Match) -> bool:
+    """For rules by which an op that changes nothing is dropped."""
+    return match.tensors["x"].type == match.root.type
+
+
+def _whole(match: Match) -> bool:
+    """For rules that hold for integers alone: 0 · nan is nan."""
+    return match.root.dtype.is_integer
+
+
+# Order counts: the first rule that fits a node is applied.
+STABILISE = (
+    # --- the sigmoid and its relatives
+    Rule("1 / (1 + exp(-x)) -> sigmoid(x)", "exp overflows for x below -88 in float32"),
+    Rule("1 / (1 + exp(x)) -> sigmoid(-x)", "exp overflows for large x"),
+    Rule("exp(x) / (1 + exp(x)) -> sigmoid(x)", "inf / inf for large x"),
+    Rule("exp(x) * sigmoid(-x) -> sigmoid(x)", "inf * 0 for large x; the derivative of softplus"),
+    Rule("0.5 * (1 + tanh(x)) -> sigmoid(2 * x)", "1 + tanh cancels for negative x"),
+    Rule("1 - sigmoid(x) -> sigmoid(-x)", "1 - 1 for large x; the sum is 1 exactly"),
+    Rule("log(view(sigmoid(x))) -> view(-softplus(-x))", "sigmoid underflows, log of it is -x"),
+    Rule("log1p(-sigmoid(x)) -> -softplus(x)", "log(1 - sigmoid(x)) is log(sigmoid(-x))"),
+    Rule("log(1 + exp(x)) -> softplus(x)", "overflows for large x and loses x below -17"),
+    Rule("log1p(exp(x)) -> softplus(x)", "exp overflows for large x, the result is x"),
+    Rule("1 - square(tanh(x)) -> 4 * (sigmoid(2 * x) * sigmoid(-2 * x))", "tanh rounds to 1"),
+    Rule("(exp(x) - exp(-x)) / (exp(x) + exp(-x)) -> tanh(x)", "inf / inf for large x"),
+    # --- softmax and its relatives
+    Rule("exp(x) / sum(exp(x), a) -> softmax(x, a)", "exp overflows; softmax centres x first"),
+    Rule("exp(x) * (1 / sum(exp(x), a)) -> softmax(x, a)", "as a quotient"),
+    Rule("exp(x - logsumexp(x, a)) -> softmax(x, a)", "one op for what is one thing"),
+    Rule("exp(log_softmax(x, a)) -> softmax(x, a)", "one op for what is one thing"),
+    Rule("log(view(softmax(x, a))) -> view(log_softmax(x, a))", "softmax underflows to 0"),
+    Rule("log(view(sum(exp(x), a))) -> view(logsumexp(x, a))", "exp overflows"),
+    Rule("x - logsumexp(x, a) -> log_softmax(x, a)", "cancels less: x is centred first"),
+    Rule("softmax(x - max(x, a), a) -> softmax(x, a)", "softmax centres x itself"),
+    Rule(
+        "softmax(x - stop_gradient(max(x, a)), a) -> softmax(x, a)",
+        "a shift changes neither softmax nor its derivative",
+    ),
+    Rule("log_softmax(x - max(x, a), a) -> log_softmax(x, a)", "log_softmax centres x itself"),
+    Rule(
+        "log_softmax(x - stop_gradient(max(x, a)), a) -> log_softmax(x, a)",
+        "a shift changes neither log_softmax nor its derivative",
+    ),
+    Rule("max(x, a) + logsumexp(x - max(x, a), a) -> logsumexp(x, a)", "logsumexp centres itself"),
+    # --- logarithms and exponentials
+    Rule("log(view(exp(x))) -> view(x)", "exp overflows or underflows, x does neither"),
+    Rule("exp(log(x)) -> x", "each undoes the other for x >= 0; below, log is nan"),
+    Rule("log(view(exp(x) / y)) -> view(x - log(y))", "exp overflows; log y exists, being y > 0"),
+    Rule("log(view(exp(x)) / y) -> view(x) - log(y)", "as above, selected before dividing"),
+    Rule("log(exp(x) * y) -> x + log(y)", "exp overflows; log y exists, being y > 0"),
+    Rule("exp(x) / exp(y) -> exp(x - y)", "both may overflow where the quotient does not"),
+    Rule("log(square(x)) -> 2 * log(abs(x))", "the square overflows, or underflows to log 0"),
+    Rule("log(sqrt(x)) -> 0.5 * log(x)", "one op less"),
+    Rule("log(1 / x) -> -log(x)", "1 / x overflows for x near 0"),
+    Rule("log(1 + x) -> log1p(x)", "1 + x loses x near 0"),
+    Rule("log(1 - x) -> log1p(-x)", "1 - x loses x near 0"),
+    Rule("exp(x) - 1 -> expm1(x)", "cancels near 0"),
+    Rule("1 - exp(x) -> -expm1(x)", "cancels near 0"),
+    # --- roots
+    Rule("sqrt(square(x)) -> abs(x)", "the square overflows; at 0 the derivative is 0, not nan"),
+    Rule("square(sqrt(x)) -> x", "nothing but rounding is lost"),
+    Rule("1 / sqrt(x) -> rsqrt(x)", "one op, and a derivative that does not square the root"),
+)
+
+_NEUTRAL = (
+    Rule("x + 0 -> x", "exact up to the sign of a zero"),
+    Rule("x - 0 -> x", "exact"),
+    Rule("0 - x -> -x", "exact up to the sign of a zero"),
+    Rule("x * 1 -> x", "exact"),
+    Rule("x / 1 -> x", "exact"),
+    Rule("x * -1 -> -x", "exact"),
+    Rule("x / -1 -> -x", "exact"),
+    Rule("x * 0 -> 0", "exact for integers; a float may be nan", _whole),
+    Rule("x - x -> 0", "exact for integers; a float may be nan", _whole),
+    Rule("maximum(x, x) -> x", "exact"),
+    Rule("minimum(x, x) -> x", "exact"),
+    Rule("where(c, x, x) -> x", "exact"),
+    Rule("where(c, where(c, x, y), z) -> where(c, x, z)", "exact: the inner choice is made"),
+    Rule("where(c, x, where(c, y, z)) -> where(c, x, z)", "exact: the inner choice is made"),
+)
+
+_SIGNS = (
+    Rule("-(-x) -> x", "exact"),
+    Rule("x + -y -> x - y", "exact: a difference is defined so"),
+    Rule("x - -y -> x + y", "exact: a difference is defined so"),
+    Rule("-(x - y) -> y - x", "exact up to the sign of a zero"),
+    Rule("-x * y -> -(x * y)", "exact; the sign moves out to meet another"),
+    Rule("-x / y -> -(x / y)", "exact; the sign moves out to meet another"),
+    Rule("x / -y -> -(x / y)", "exact; the sign moves out to meet another"),
+    Rule("sum(-x, a) -> -sum(x, a)", "exact: rounding is symmetric"),
+    Rule("abs(-x) -> abs(x)", "exact"),
+    Rule("square(-x) -> square(x)", "exact"),
+    Rule("cos(-x) -> cos(x)", "exact: cos is even"),
+    Rule("tanh(-x) -> -tanh(x)", "exact: tanh is odd"),
+    Rule("sin(-x) -> -sin(x)", "exact: sin is odd"),
+    Rule("square(abs(x)) -> square(x)", "exact"),
+    Rule("abs(abs(x)) -> abs(x)", "exact"),
+    Rule("abs(square(x)) -> square(x)", "exact for floats: a square is not negative",
+         lambda match: match.root.dtype.is_float),
+)
+
+_POWERS = (
+    Rule("x ** 1 -> x", "exact"),
+    Rule("x ** 2 -> square(x)", "one multiplication, and rounded once"),
+    Rule("x ** 3 -> x * square(x)", "two multiplications instead of exp and log"),
+    Rule("x ** 0.5 -> sqrt(x)", "as exact as can be; they differ at -inf alone"),
+    Rule("x ** -0.5 -> rsqrt(x)", "cheaper than exp and log"),
+    Rule("x ** -1 -> 1 / x", "one division, and rounded once"),
+    Rule("x ** -2 -> 1 / square(x)", "a multiplication and a division"),
+    Rule("x ** 0 -> 1", "exact: by IEEE 754 this holds for nan too"),
+)
+
+_VIEWS = (
+    Rule("reshape(x, s) -> x", "nothing changes", _same_type),
+    Rule("broadcast_to(x, s) -> x", "nothing changes", _same_type),
+    Rule("cast(x, d) -> x", "nothing changes", _same_type),
+    Rule("reshape(reshape(x, s), t) -> reshape(x, t)", "the order of the numbers is the same"),
+    Rule("broadcast_to(broadcast_to(x, s), t) -> broadcast_to(x, t)", "repeated is repeated"),
+)
+
+SIMPLIFY = (*_NEUTRAL, *_SIGNS, *_POWERS, *_VIEWS, *STRUCTURAL, *INDEXING)
+
+# Once no derivative is asked for any more, nothing needs to be hidden.
+UNPIN = Rule("pin(x) -> x", "the derivative it kept a place for is taken")

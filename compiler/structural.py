@@ -1,0 +1,228 @@
+"""Rules about shapes, which need code: they bring views into places where formulas meet.
+
+Reshapes that only add or drop axes of size 1 move towards the results, broadcasts too, so that
+``log(sum(exp(x))[:, 0])`` meets the rule for ``log(sum(exp(x)))``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import frexp, isfinite
+
+import numpy as np
+
+from ..ir.array import Array
+from ..ir.errors import ShapeError
+from ..ir.op import TABLE
+from ..ir.ops.build import constant
+from ..ir.ops.shape import broadcast_to, only_ones_differ, permute, reshape, slice_
+from ..ir.shapes import broadcast
+from ..ir.tensor import Node, Tensor
+from .pattern import uniform
+from .rewrite import Rule
+
+# Every element-wise op but those that rules must not look through.
+_ELEMENTWISE = tuple(
+    name
+    for name, op in TABLE.items()
+    if op.kind == "elementwise" and name not in ("pin", "stop_gradient")
+)
+_REDUCTIONS = tuple(
+    name
+    for name, op in TABLE.items()
+    if op.kind == "reduction" and op.attributes == ("axes",)  # not those of a piece of an axis
+)
+
+
+def _drop_broadcasts(node: Node) -> Tensor | None:
+    operands = [
+        t.node.operands[0] if t.node.op.name == "broadcast_to" else t for t in node.operands
+    ]
+    for i, operand in enumerate(operands):
+        if operand.node.op.name != "reshape":
+            continue
+        source = operand.node.operands[0]
+        if _without_leading_ones(source) != _without_leading_ones(operand):
+            continue
+        changed = [source if j == i else other for j, other in enumerate(operands)]
+        if _broadcasts_to(changed, node.results[0].shape):
+            operands = changed
+    if all(a is b for a, b in zip(operands, node.operands, strict=True)):
+        return None
+    return node.remake(operands).results[0]
+
+
+def _without_leading_ones(tensor: Tensor) -> tuple[object, ...]:
+    shape = tensor.shape
+    start = next((i for i, size in enumerate(shape) if size != 1), len(shape))
+    return shape[start:]
+
+
+def _broadcasts_to(operands: Sequence[Tensor], shape: tuple[object, ...]) -> bool:
+    try:
+        return broadcast([operand.shape for operand in operands]) == shape
+    except ShapeError:
+        return False
+
+
+def _is_squeeze(tensor: Tensor) -> bool:
+    node = tensor.node
+    return node.op.name == "reshape" and only_ones_differ(node.operands[0].shape, tensor.shape)
+
+
+def _pull_reshape(node: Node) -> Tensor | None:
+    squeezed = [operand for operand in node.operands if _is_squeeze(operand)]
+    if not squeezed:
+        return None
+    before, after = squeezed[0].node.operands[0].shape, squeezed[0].shape
+    operands: list[Tensor] = []
+    for operand in node.operands:
+        if _is_squeeze(operand):
+            source = operand.node.operands[0]
+            if source.shape != before or operand.shape != after:
+                return None
+            operands.append(source)
+        elif operand.ndim == 0:
+            operands.append(operand)
+        else:
+            return None
+    if node.results[0].shape != after:
+        return None
+    return reshape(node.remake(operands).results[0], after)
+
+
+def _pull_reshape_from_reduction(node: Node) -> Tensor | None:
+    (operand,), axes = node.operands, node.attrs["axes"]
+    if not _is_squeeze(operand) or any(operand.shape[axis] == 1 for axis in axes):
+        return None
+    source = operand.node.operands[0]
+    places = [i for i, size in enumerate(source.shape) if size != 1]
+    kept = [i for i, size in enumerate(operand.shape) if size != 1]
+    moved = tuple(places[kept.index(axis)] for axis in axes)
+    made = Node(node.op, [source], {"axes": moved}).results[0]
+    return reshape(made, node.results[0].shape)
+
+
+def _shrink_reduction(node: Node) -> Tensor | None:
+    (operand,), axes = node.operands, node.attrs["axes"]
+    kept = tuple(axis for axis in axes if operand.shape[axis] != 1)
+    if not kept:
+        return operand
+    return None if kept == axes else Node(node.op, [operand], {"axes": kept}).results[0]
+
+
+def _permute(node: Node) -> Tensor | None:
+    (operand,), axes = node.operands, node.attrs["axes"]
+    if axes == tuple(range(len(axes))):
+        return operand
+    inner = operand.node
+    if inner.op.name != "permute":
+        return None
+    return permute(inner.operands[0], axes=tuple(inner.attrs["axes"][axis] for axis in axes))
+
+
+def _slice(node: Node) -> Tensor | None:
+    (operand,), attrs = node.operands, node.attrs
+    starts, sizes, steps = attrs["starts"], attrs["sizes"], attrs["steps"]
+    if sizes == operand.shape and all(s == 0 for s in starts) and all(s == 1 for s in steps):
+        return operand
+    inner = operand.node
+    if inner.op.name != "slice":
+        return None
+    first, stride = inner.attrs["starts"], inner.attrs["steps"]
+    return slice_(
+        inner.operands[0],
+        starts=tuple(a + b * s for a, b, s in zip(first, starts, stride, strict=True)),
+        sizes=sizes,
+        steps=tuple(a * b for a, b in zip(stride, steps, strict=True)),
+    )
+
+
+def _view_of_uniform(node: Node) -> Tensor | None:
+    (operand,) = node.operands
+    inner = operand.node
+    if inner.op.name != "broadcast_to" or inner.operands[0].ndim != 0:
+        return None
+    return broadcast_to(inner.operands[0], node.results[0].shape)
+
+
+def _divide(node: Node) -> Tensor | None:
+    x, divisor = node.operands
+    value = uniform(divisor)
+    if not isinstance(value, float) or value == 0 or not isfinite(value) or value in (1.0, -1.0):
+        return None
+    limits = np.finfo(divisor.dtype.numpy)
+    mantissa, _ = frexp(value)
+    if abs(mantissa) != 0.5 or not float(limits.tiny) <= abs(1 / value) <= float(limits.max):
+        return None
+    return node_multiply(x, constant(1 / value, divisor.dtype))
+
+
+def node_multiply(x: Tensor, y: Tensor) -> Tensor:
+    """x · y."""
+    return Node(TABLE["multiply"], [x, y], {}).results[0]
+
+
+def _where(node: Node) -> Tensor | None:
+    condition, x, y = node.operands
+    value = uniform(condition)
+    return None if value is None else x if value else y
+
+
+
+STRUCTURAL = (
+    Rule(
+        "f(broadcast_to(x), y) -> f(x, y)",
+        "element-wise ops broadcast by themselves; what all operands repeat is computed once",
+        code=_drop_broadcasts,
+        roots=_ELEMENTWISE,
+    ),
+    Rule(
+        "f(reshape(x), reshape(y)) -> reshape(f(x, y))",
+        "axes of size 1 come and go; behind the op they hide nothing from it",
+        code=_pull_reshape,
+        roots=_ELEMENTWISE,
+    ),
+    Rule(
+        "reduce(x) over axes of size 1 -> x",
+        "the fold of one number is that number",
+        code=_shrink_reduction,
+        roots=_REDUCTIONS,
+    ),
+    Rule(
+        "reduce(reshape(x)) -> reshape(reduce(x))",
+        "axes of size 1 change nothing about the others",
+        code=_pull_reshape_from_reduction,
+        roots=_REDUCTIONS,
+    ),
+    Rule(
+        "permute(permute(x)) -> permute(x)",
+        "one permutation after another is a permutation, and the identity is nothing",
+        code=_permute,
+        roots=("permute",),
+    ),
+    Rule(
+        "slice(slice(x)) -> slice(x)",
+        "steps multiply and starts add up; a slice of everything is nothing",
+        code=_slice,
+        roots=("slice",),
+    ),
+    Rule(
+        "view(broadcast_to(scalar)) -> broadcast_to(scalar)",
+        "every selection from one repeated number is that number repeated",
+        code=_view_of_uniform,
+        roots=("reshape", "permute", "slice"),
+    ),
+    Rule(
+        "x / 2**k -> x * 2**-k",
+        "exact: the reciprocal of a power of two is one, and multiplying is cheaper",
+        code=_divide,
+        roots=("divide",),
+    ),
+    Rule(
+        "where(true, x, y) -> x",
+        "a condition that is known chooses now",
+        code=_where,
+        roots=("where",),
+    ),
+)

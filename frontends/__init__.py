@@ -1,0 +1,1 @@
+"""What a script imports: placeholders, parameters, derivatives, functions."""

@@ -1,0 +1,229 @@
+"""Functions: a graph compiled, loaded, and called on NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..compiler.pipeline import compile_graph
+from ..ir.errors import ArgumentError, DTypeError, ShapeError
+from ..ir.graph import Graph
+from ..ir.kernel import Kernel
+from ..ir.loc import current_loc, quote
+from ..ir.ops import as_tensor
+from ..ir.ops.control import flatten
+from ..ir.parameter import Parameter
+from ..ir.program import Program
+from ..ir.target import Target
+from ..ir.tensor import Tensor
+from .parameter import parameter
+
+Outputs = Any  # a tensor, or a list, tuple or dict of them, nested as you like
+
+
+class Function:
+    """A compiled graph.  Call it with arrays, in order or by name; it returns arrays in the
+    structure of its outputs, and then has replaced the values of the updated parameters.
+
+    graph: as built.  stages: the Graph after each pass, by name, in order.  program: the
+    Program.  kernels: its kernels, each with `.source`.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        parameters: Sequence[Parameter],
+        build: Any,
+        target: str = "cpu",
+        fusion: bool = True,
+        threads: int | None = None,
+    ) -> None:
+        self.graph = graph
+        self._parameters = tuple(parameters)
+        self._build = build
+        if target == "cuda":
+            from ..runtime.cuda import require_gpu
+
+            require_gpu()
+        elif target != "cpu":
+            raise ArgumentError(f"target must be 'cpu' or 'cuda', got {target!r}")
+        self._target = cpu_target() if target == "cpu" else Target("cuda")
+        compiled = compile_graph(graph, self._target, fusion)
+        assert compiled.program is not None
+        self.stages: dict[str, Graph] = compiled.stages
+        self.program: Program = compiled.program
+        self._threads = threads
+        self._names = tuple(graph.names[tensor] for tensor in graph.inputs)
+        self._dtypes = tuple(tensor.dtype.numpy for tensor in graph.inputs)
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        return self.program.kernels
+
+    @cached_property
+    def _executable(self) -> Any:
+        if self._target.kind == "cuda":
+            from ..runtime.cuda import CudaExecutable
+
+            return CudaExecutable(self.program)
+        from ..runtime.executable import Executable
+
+        return Executable(self.program, self._threads)
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        if named or len(args) != len(self._names):
+            args = self._bind(args, named)
+        arrays: list[np.ndarray[Any, Any]] = []
+        for position, (value, dtype) in enumerate(zip(args, self._dtypes, strict=True)):
+            if type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous:
+                arrays.append(value)
+            else:
+                arrays.append(self._convert(position, value))
+        return self._build(self._executable(arrays, self._parameters))
+
+    def _bind(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+        """Positional and named arguments in the order of the inputs."""
+        unknown = [name for name in named if name not in self._names]
+        if unknown or len(args) > len(self._names):
+            what = f"no input {unknown[0]!r}" if unknown else f"{len(args)} arguments given"
+            raise ArgumentError(f"@{self.graph.name}: {what}; the inputs are {self._signature()}")
+        given = dict(zip(self._names, args, strict=False))
+        twice = [name for name in named if name in given]
+        missing = [name for name in self._names if name not in given and name not in named]
+        if twice or missing:
+            what = f"input {twice[0]} given twice" if twice else f"input {missing[0]} is missing"
+            raise ArgumentError(f"@{self.graph.name}: {what}; the inputs are {self._signature()}")
+        given.update(named)
+        return tuple(given[name] for name in self._names)
+
+    def _signature(self) -> str:
+        pairs = zip(self._names, self.graph.inputs, strict=True)
+        return ", ".join(f"{name}: {tensor.type}" for name, tensor in pairs) or "none"
+
+    def _convert(self, position: int, value: Any) -> np.ndarray[Any, Any]:
+        """Any array-like as a C-contiguous array of the input's dtype, or a clear error."""
+        tensor, name = self.graph.inputs[position], self._names[position]
+        wanted = self._dtypes[position]
+        where = f"{name}: {tensor.type}, made at {quote(tensor.node.loc)}"
+        if isinstance(value, Tensor):
+            raise ArgumentError(f"@{self.graph.name} needs an array for {where}; got a tensor")
+        array = np.asarray(value)
+        if array.dtype != wanted:
+            weak = not isinstance(value, (np.ndarray, np.generic))
+            if not (weak and np.can_cast(array.dtype, wanted, "same_kind")) and not (
+                weak and array.dtype.kind in "iu" and wanted.kind in "iuf"
+            ):
+                raise DTypeError(
+                    f"@{self.graph.name} got {array.dtype}{list(array.shape)} for {where}"
+                )
+            array = array.astype(wanted)
+        if array.ndim != tensor.ndim:
+            raise ShapeError(f"@{self.graph.name} got shape {list(array.shape)} for {where}")
+        return array if array.flags.c_contiguous else np.array(array, order="C")
+
+    def __repr__(self) -> str:
+        return f"<function @{self.graph.name}({self._signature()})>"
+
+
+def cpu_target() -> Target:
+    """What the compiler may know of this machine's processor."""
+    from ..runtime.native import host
+
+    return Target("cpu", host().lanes)
+
+
+def function(
+    inputs: Sequence[Tensor],
+    outputs: Outputs = (),
+    updates: Mapping[Parameter, Any] | Sequence[tuple[Parameter, Any]] | None = None,
+    *,
+    name: str = "function",
+    target: str = "cpu",
+    fusion: bool = True,
+    threads: int | None = None,
+) -> Function:
+    """Compile tensors into a callable.
+
+    inputs: placeholders, in the order of the call's arguments.
+    outputs: a tensor, or a list, tuple or dict of tensors; the call returns arrays likewise.
+    updates: parameter → new value; all read the old values, and are written when nothing can
+        fail any more: a call that raises changes none.
+    target: ``"cpu"`` or ``"cuda"``.  fusion: False makes one kernel a node (the same bits).
+    threads: at most so many (default: the machine's); results do not depend on it.
+
+    Raises ArgumentError for an unknown input, an input given twice, or an update of what is no
+    parameter or has another type.
+    """
+    here = quote(current_loc())
+    tensors = list(inputs)
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor) or tensor.node.op.name != "input":  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ArgumentError(f"function: inputs must be placeholders, got {tensor!r}, at {here}")
+    names = [tensor.node.attrs["name"] for tensor in tensors]
+    for n in names:
+        if names.count(n) > 1:
+            raise ArgumentError(f"function: two inputs are called {n!r}, at {here}")
+    leaves, build = flatten(outputs)
+    pairs = list(updates.items() if isinstance(updates, Mapping) else updates or ())
+    changed: list[tuple[Tensor, Tensor]] = []
+    for target_, value in pairs:
+        if not isinstance(target_, Parameter):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ArgumentError(
+                f"function: updates are of parameters, but {target_!r} is none, at {here}"
+            )
+        tensor = as_tensor(value)
+        if tensor.type != target_.type:
+            raise ArgumentError(
+                f"function: the update of parameter {target_.name}: {target_.type} is {tensor.type}, "
+                f"made at {quote(tensor.node.loc)}"
+            )
+        if any(target_ is known for known, _ in changed):
+            raise ArgumentError(f"function: parameter {target_.name} is updated twice, at {here}")
+        changed.append((target_, tensor))
+    graph = Graph(name, tensors, leaves, changed)
+    if graph.free:
+        unknown = graph.free[0]
+        raise ArgumentError(
+            f"function: {unknown!r}, made at {quote(unknown.node.loc)}, is needed but is not "
+            f"among the inputs, at {here}"
+        )
+    parameters = [p for p in graph.parameters if isinstance(p, Parameter)]
+    return Function(graph, parameters, build, target, fusion, threads)
+
+
+def compile(
+    graph: Graph,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    target: str = "cpu",
+    fusion: bool = True,
+    threads: int | None = None,
+) -> Function:
+    """The callable of a graph, such as one that was parsed from text.
+
+    parameters: a first value (or a Parameter, to share it) for each of the graph's, by name.
+    One output gives one array, several a list.
+    """
+    given = dict(parameters or {})
+    own: list[Parameter] = []
+    for leaf in graph.parameters:
+        name = graph.names[leaf]
+        value = given.pop(name, leaf if isinstance(leaf, Parameter) else None)
+        if value is None:
+            raise ArgumentError(f"compile: no value for parameter {name}: {leaf.type}")
+        made = value if isinstance(value, Parameter) else parameter(value, name, leaf.dtype)
+        if made.type != leaf.type:
+            raise ArgumentError(f"compile: parameter {name} is {leaf.type}, got {made.type}")
+        own.append(made)
+    if given:
+        raise ArgumentError(f"compile: @{graph.name} has no parameter {next(iter(given))!r}")
+
+    def build(values: list[Any]) -> Any:
+        return values[0] if len(graph.outputs) == 1 else values
+
+    return Function(graph, own, build, target, fusion, threads)
+
+

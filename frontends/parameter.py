@@ -1,0 +1,56 @@
+"""Placeholders and parameters: the leaves of what users build."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..ir.dims import DimLike, as_dim
+from ..ir.dtypes import DTypeLike, as_dtype
+from ..ir.ops.build import INPUT, PARAMETER, apply
+from ..ir.parameter import Parameter
+from ..ir.tensor import Node, Tensor, TensorType
+
+_counts = {"x": 0, "w": 0}
+
+
+def _next_name(letter: str) -> str:
+    _counts[letter] += 1
+    return f"{letter}{_counts[letter]}"
+
+
+def placeholder(
+    shape: Sequence[DimLike | str] | DimLike | str = (),
+    dtype: DTypeLike = "float32",
+    name: str | None = None,
+) -> Tensor:
+    """An input of a function: a tensor whose value a call gives.
+
+    shape: sizes; a string names a dimension, which is bound by the call and may differ from one
+    call to the next.
+    """
+    sizes = (shape,) if isinstance(shape, str) or not isinstance(shape, Sequence) else shape
+    dims = tuple(as_dim(size) for size in sizes)
+    attrs = {"name": name or _next_name("x"), "dtype": as_dtype(dtype), "shape": dims}
+    return apply(INPUT, (), **attrs)
+
+
+def parameter(
+    value: Any, name: str | None = None, dtype: DTypeLike | None = None
+) -> Parameter:
+    """A tensor with state: ``.value`` reads and sets it, a function's `updates` replace it.
+
+    value: the first value; arrays keep their dtype, Python numbers become float32 or int64
+    unless `dtype` says otherwise.
+    """
+    array = np.asarray(value)
+    if dtype is not None:
+        array = array.astype(as_dtype(dtype).numpy)
+    elif not isinstance(value, (np.ndarray, np.generic)) and array.dtype == np.float64:
+        array = array.astype(np.float32)
+    kind = as_dtype(array.dtype)
+    attrs = {"name": name or _next_name("w"), "dtype": kind, "shape": array.shape}
+    node = Node(PARAMETER, (), attrs)
+    return Parameter(node, TensorType(kind, array.shape), array)

@@ -1,0 +1,218 @@
+"""The Kernel language: one fused walk over an index space, in scalar operations.
+
+A kernel has axes; each is parallel or reduced.  Its body is a list of instructions in order of
+computation: affine loads, scalar operations (rows of the op table), reductions over all reduced
+axes, stores.  A value that does not depend on a reduction is computed at every index; one that
+does, only once per index of the parallel axes, or again at every index where it meets values of
+the full space: the *stage* of an instruction is the number of reductions it waits for, and every
+stage walks the reduced axes again.
+
+Sizes and strides are integers or the kernel's own parameters ``d0``, ``d1``…, which a launch
+supplies; so one kernel serves every batch size, and equal work elsewhere is an equal kernel.
+
+    kernel add_tanh(a0: f32, a1: f32, a2: out f32; d0) over i: parallel d0, j: parallel 10 {
+      v0 = load a0[10*i + j] : f32
+      v1 = load a1[j] : f32
+      v2 = add v0, v1 : f32    @ digits.py:12
+      v3 = tanh v2 : f32    @ digits.py:12
+      store a2[10*i + j] = v3
+    }
+
+CPU and CUDA source are both made from this form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from .dtypes import DType
+from .loc import Loc
+
+Size = int | str  # a number, or a parameter of the kernel
+Role = Literal["parallel", "reduce"]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis of the index space."""
+
+    name: str
+    extent: Size
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A buffer: its dtype, and whether the kernel writes it."""
+
+    name: str
+    dtype: DType
+    is_output: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A computed part of an address: value · stride, the value clamped to [0, extent)."""
+
+    value: str
+    stride: Size
+    extent: Size
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """An element of a buffer: offset + Σ axis · stride + Σ terms, counted in elements."""
+
+    argument: str
+    strides: tuple[Size, ...]
+    offset: Size = 0
+    terms: tuple[Term, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """result = buffer[access]"""
+
+    result: str
+    access: Access
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """result = offset + Σ axis · stride, int64"""
+
+    result: str
+    strides: tuple[Size, ...]
+    offset: Size = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """result = a number, or a parameter of the kernel"""
+
+    result: str
+    value: bool | int | float | str
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """result = op(operands), an entry of the op table with a scalar expression.
+
+    check: the number under which a failed condition of the op is reported; 0 where it has none.
+    """
+
+    result: str
+    op: str
+    operands: tuple[str, ...]
+    dtype: DType
+    attrs: tuple[tuple[str, Any], ...] = ()
+    check: Size = 0
+    loc: Loc = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """result = operand folded over all reduced axes by `combine`, from `identity` on"""
+
+    result: str
+    combine: str
+    operand: str
+    dtype: DType
+    identity: str
+    loc: Loc = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """result[i, j] = Σₖ lhs[i, k] · rhs[k, j] over the last two (parallel) axes i and j.
+
+    The strides of `lhs` and `rhs` are per axis; that of their own axis in place of j, or i, is
+    the stride along k.  rhs has unit stride along j.  The sum stands in `scratch`, an output
+    argument of contiguous rows, before the rest of the body reads it.
+    """
+
+    result: str
+    lhs: Access
+    rhs: Access
+    depth: Size
+    scratch: str
+    dtype: DType
+    loc: Loc = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """buffer[access] = operand, or += where it accumulates (then reduced axes go in order)"""
+
+    access: Access
+    operand: str
+    accumulate: bool = False
+
+
+Instruction = Load | Index | Constant | Compute | Reduce | Contract | Store
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """See the module.  chunk: the first axis, reduced, is split into pieces of that length, and
+    each gives one result; 0 where it is not split.  source: the text a backend made of it."""
+
+    name: str
+    arguments: tuple[Argument, ...]
+    parameters: tuple[str, ...]
+    axes: tuple[Axis, ...]
+    body: tuple[Instruction, ...]
+    chunk: int = 0
+    source: str = field(default="", compare=False)
+
+    def with_source(self, source: str) -> Kernel:
+        return replace(self, source=source)
+
+    @property
+    def key(self) -> Kernel:
+        """The kernel without its name: equal for equal work."""
+        return replace(self, name="")
+
+    def stages(self) -> dict[str, int]:
+        """The number of reductions that each value waits for.  A Reduce result is one later."""
+        stage: dict[str, int] = {}
+        for instruction in self.body:
+            match instruction:
+                case Load(result=result, access=access):
+                    stage[result] = max((stage[t.value] for t in access.terms), default=0)
+                case Index(result=result) | Constant(result=result) | Contract(result=result):
+                    stage[result] = 0
+                case Compute(result=result, operands=operands):
+                    stage[result] = max((stage[name] for name in operands), default=0)
+                case Reduce(result=result, operand=operand):
+                    stage[result] = stage[operand] + 1
+                case Store():
+                    pass
+        return stage
+
+    def full(self) -> dict[str, bool]:
+        """Whether each value varies along the reduced axes (and must be computed inside them)."""
+        reduced = [n for n, axis in enumerate(self.axes) if axis.role == "reduce"]
+        full: dict[str, bool] = {}
+        for instruction in self.body:
+            match instruction:
+                case Load(result=result, access=access):
+                    own = any(access.strides[n] != 0 for n in reduced)
+                    full[result] = own or any(full[t.value] for t in access.terms)
+                case Index(result=result, strides=strides):
+                    full[result] = any(strides[n] != 0 for n in reduced)
+                case Compute(result=result, operands=operands):
+                    full[result] = any(full[name] for name in operands)
+                case Constant(result=result) | Reduce(result=result) | Contract(result=result):
+                    full[result] = False
+                case Store():
+                    pass
+        return full
+
+    def __str__(self) -> str:
+        from .kernel_text import print_kernel
+
+        return print_kernel(self)

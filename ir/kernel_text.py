@@ -1,0 +1,182 @@
+"""The text form of kernels: ``parse_kernel(str(kernel)) == kernel``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .dtypes import BY_SHORT
+from .errors import ParseError
+from .kernel import (
+    Access,
+    Argument,
+    Axis,
+    Compute,
+    Constant,
+    Contract,
+    Index,
+    Instruction,
+    Kernel,
+    Load,
+    Reduce,
+    Size,
+    Store,
+    Term,
+)
+from .loc import Line, Loc
+from .text import print_attribute
+
+
+def _affine(strides: tuple[Size, ...], offset: Size, axes: tuple[Axis, ...]) -> list[str]:
+    parts: list[str] = []
+    for stride, axis in zip(strides, axes, strict=True):
+        if stride != 0:
+            parts.append(axis.name if stride == 1 else f"{stride}*{axis.name}")
+    if offset != 0 or not parts:
+        parts.append(str(offset))
+    return parts
+
+
+def _access(access: Access, axes: tuple[Axis, ...]) -> str:
+    parts = _affine(access.strides, access.offset, axes)
+    parts += [f"{t.stride}*{t.value}<{t.extent}" for t in access.terms]
+    return f"{access.argument}[{' + '.join(parts)}]"
+
+
+def _loc(loc: Loc) -> str:
+    return "    @ " + ", ".join(map(str, loc)) if loc else ""
+
+
+def print_instruction(instruction: Instruction, axes: tuple[Axis, ...]) -> str:
+    match instruction:
+        case Load(result, access, dtype):
+            return f"{result} = load {_access(access, axes)} : {dtype}"
+        case Index(result, strides, offset):
+            return f"{result} = index [{' + '.join(_affine(strides, offset, axes))}]"
+        case Constant(result, value, dtype):
+            text = value if isinstance(value, str) else print_attribute(value)
+            return f"{result} = constant {text} : {dtype}"
+        case Compute(result, op, operands, dtype, attrs, check, loc):
+            inner = ", ".join(f"{key}={print_attribute(v)}" for key, v in attrs)
+            text = f"{result} = {op} {', '.join(operands)}" + (f" {{{inner}}}" if attrs else "")
+            return text + (f" check {check}" if check else "") + f" : {dtype}" + _loc(loc)
+        case Reduce(result, combine, operand, dtype, identity, loc):
+            return f"{result} = reduce {combine} {operand} from {identity} : {dtype}" + _loc(loc)
+        case Contract(result, lhs, rhs, depth, scratch, dtype, loc):
+            text = f"{result} = contract {_access(lhs, axes)}, {_access(rhs, axes)}"
+            return f"{text} over {depth} in {scratch} : {dtype}" + _loc(loc)
+        case Store(access, operand, accumulate):
+            return f"store {_access(access, axes)} {'+=' if accumulate else '='} {operand}"
+
+
+def print_kernel(kernel: Kernel) -> str:
+    arguments = ", ".join(
+        f"{a.name}: {'out ' if a.is_output else ''}{a.dtype}" for a in kernel.arguments
+    )
+    parameters = "; " + ", ".join(kernel.parameters) if kernel.parameters else ""
+    axes = ", ".join(f"{axis.name}: {axis.role} {axis.extent}" for axis in kernel.axes)
+    chunk = f" chunk {kernel.chunk}" if kernel.chunk else ""
+    lines = [f"kernel {kernel.name}({arguments}{parameters}) over {axes}{chunk} {{"]
+    lines += [f"  {print_instruction(item, kernel.axes)}" for item in kernel.body]
+    return "\n".join([*lines, "}"])
+
+
+_HEAD = re.compile(r"kernel (\w+)\(([^;)]*)(?:; ([^)]*))?\) over (.*?)(?: chunk (\d+))? \{$")
+_LINES: dict[str, re.Pattern[str]] = {
+    "load": re.compile(r"(\w+) = load (\w+)\[(.*)\] : (\w+)$"),
+    "index": re.compile(r"(\w+) = index \[(.*)\]$"),
+    "constant": re.compile(r"(\w+) = constant (\S+) : (\w+)$"),
+    "reduce": re.compile(r"(\w+) = reduce (\w+) (\w+) from (\w+) : (\w+)$"),
+    "contract": re.compile(
+        r"(\w+) = contract (\w+)\[(.*)\], (\w+)\[(.*)\] over (\w+) in (\w+) : (\w+)$"
+    ),
+    "store": re.compile(r"store (\w+)\[(.*)\] (\+?=) (\w+)$"),
+    "compute": re.compile(r"(\w+) = (\w+) ([\w, ]*?)(?: \{(.*)\})?(?: check (\w+))? : (\w+)$"),
+}
+
+
+def _size(text: str) -> Size:
+    return int(text) if re.match(r"-?\d+$", text) else text
+
+
+def parse_access(argument: str, text: str, axes: tuple[Axis, ...]) -> Access:
+    strides: list[Size] = [0] * len(axes)
+    names = {axis.name: n for n, axis in enumerate(axes)}
+    offset: Size = 0
+    terms: list[Term] = []
+    for part in text.split(" + "):
+        stride, _, name = part.rpartition("*")
+        if "<" in name:
+            value, extent = name.split("<")
+            terms.append(Term(value, _size(stride), _size(extent)))
+        elif name in names:
+            strides[names[name]] = _size(stride) if stride else 1
+        else:
+            offset = _size(part)
+    return Access(argument, tuple(strides), offset, tuple(terms))
+
+
+def _value(text: str) -> Any:
+    if text in ("true", "false"):
+        return text == "true"
+    if re.match(r"-?\d+$", text):
+        return int(text)
+    return text if re.match(r"d\d+$", text) else float(text)
+
+
+def parse_instruction(text: str, axes: tuple[Axis, ...]) -> Instruction:
+    from .text import parse_attributes
+
+    loc: Loc = ()
+    if "    @ " in text:
+        text, tail = text.rsplit("    @ ", 1)
+        pairs = [part.rsplit(":", 1) for part in tail.split(", ")]
+        loc = tuple(Line(file, int(number)) for file, number in pairs)
+    for kind, pattern in _LINES.items():
+        match = pattern.match(text)
+        if match is None:
+            continue
+        parts = match.groups(default="")
+        match kind, parts:
+            case "load", (result, argument, inner, dtype):
+                return Load(result, parse_access(argument, inner, axes), BY_SHORT[dtype])
+            case "index", (result, inner):
+                access = parse_access("", inner, axes)
+                return Index(result, access.strides, access.offset)
+            case "constant", (result, value, dtype):
+                return Constant(result, _value(value), BY_SHORT[dtype])
+            case "reduce", (result, combine, operand, identity, dtype):
+                return Reduce(result, combine, operand, BY_SHORT[dtype], identity, loc)
+            case "contract", (result, a, left, b, right, depth, scratch, dtype):
+                lhs, rhs = parse_access(a, left, axes), parse_access(b, right, axes)
+                return Contract(result, lhs, rhs, _size(depth), scratch, BY_SHORT[dtype], loc)
+            case "store", (argument, inner, sign, operand):
+                return Store(parse_access(argument, inner, axes), operand, sign == "+=")
+            case _, (result, op, operands, attrs, check, dtype):
+                names = tuple(operands.split(", ")) if operands else ()
+                pairs = tuple(parse_attributes(attrs).items()) if attrs else ()
+                number = _size(check) if check else 0
+                return Compute(result, op, names, BY_SHORT[dtype], pairs, number, loc)
+            case _:
+                break
+    raise ParseError(f"{text!r} is no instruction of a kernel")
+
+
+def parse_kernel(text: str) -> Kernel:
+    """The kernel that `text` spells; ParseError otherwise."""
+    lines = [line.strip() for line in text.strip().splitlines()]
+    head = _HEAD.match(lines[0])
+    if head is None or lines[-1] != "}":
+        raise ParseError(f"{lines[0]!r} is no head of a kernel")
+    name, arguments, parameters, over, chunk = head.groups(default="")
+    axes: list[Axis] = []
+    for part in over.split(", ") if over else []:
+        axis, role, extent = part.replace(":", "").split(" ")
+        axes.append(Axis(axis, _size(extent), "reduce" if role == "reduce" else "parallel"))
+    made: list[Argument] = []
+    for part in arguments.split(", ") if arguments else []:
+        argument, _, kind = part.partition(": ")
+        made.append(Argument(argument, BY_SHORT[kind.removeprefix("out ")], "out " in kind))
+    body = tuple(parse_instruction(line, tuple(axes)) for line in lines[1:-1])
+    names = tuple(parameters.split(", ")) if parameters else ()
+    return Kernel(name, tuple(made), names, tuple(axes), body, int(chunk or 0))

@@ -1,0 +1,96 @@
+"""The memory plan: where each temporary lies, once the dimensions are known.
+
+A temporary lives from the first step that touches it to the last; one that is touched inside a
+loop but also outside it lives through the whole loop.  Two that never live at the same step may
+share memory.  The planner is greedy by size (largest first, lowest offset that is free), which is
+close to the lower bound on deep networks (Pisarchyk and Lee 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .dims import evaluate
+from .parameter import ALIGNMENT
+from .program import Buffer, Loop, Program, Step, reads_and_writes
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """offsets: bytes from the start of the arena, by buffer; total: bytes of the arena."""
+
+    offsets: Mapping[str, int]
+    total: int
+
+
+def nbytes(buffer: Buffer, binding: Mapping[str, int]) -> int:
+    """The bytes of a buffer under `binding`."""
+    size = buffer.type.dtype.bytes
+    for dim in buffer.type.shape:
+        size *= evaluate(dim, binding)
+    return size
+
+
+def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
+    """First and last step, by number in order of the text, of each buffer."""
+    spans: dict[str, tuple[int, int]] = {}
+    bases = {buffer.name: buffer.of for buffer in program.buffers if buffer.of}
+    clock = 0
+
+    def touch(name: str, first: int, last: int) -> None:
+        while name in bases:
+            name = bases[name]
+        low, high = spans.get(name, (first, last))
+        spans[name] = (min(low, first), max(high, last))
+
+    def visit(steps: tuple[Step, ...]) -> set[str]:
+        nonlocal clock
+        touched: set[str] = set()
+        for step in steps:
+            clock += 1
+            if isinstance(step, Loop):
+                start = clock
+                inner = visit(step.body)
+                clock += 1
+                for name in inner:  # what a step may leave for the next one lives through all
+                    touch(name, start, clock)
+                for name in step.windows:
+                    touch(name, start, clock)
+                touched |= inner | set(step.windows)
+            else:
+                reads, writes = reads_and_writes(step, program)
+                for name in (*reads, *writes):
+                    touch(name, clock, clock)
+                touched.update(reads, writes)
+        return touched
+
+    visit(program.steps)
+    return spans
+
+
+def plan(program: Program, binding: Mapping[str, int]) -> Plan:
+    """Offsets for all temporaries under `binding`."""
+    spans = lifetimes(program)
+    sized = [
+        (nbytes(buffer, binding), buffer.name)
+        for buffer in program.of_kind("temporary")
+        if buffer.name in spans
+    ]
+    sized.sort(key=lambda item: (-item[0], spans[item[1]], item[1]))
+    placed: list[tuple[int, int, str]] = []  # offset, end, name; by offset
+    for size, name in sized:
+        room = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
+        first, last = spans[name]
+        offset = 0
+        for start, end, other in placed:
+            low, high = spans[other]
+            if high < first or last < low:
+                continue
+            if start - offset >= room:
+                break
+            offset = max(offset, end)
+        placed.append((offset, offset + room, name))
+        placed.sort()
+    total = max((end for _, end, _ in placed), default=0)
+    return Plan({name: offset for offset, _, name in placed}, total)

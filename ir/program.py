@@ -1,0 +1,134 @@
+"""The Program language: buffers and ordered steps over kernels.  Data, no behaviour.
+
+A program is what the compiler hands to the runtime: it can be printed, parsed, saved and run on
+another day.  Sizes are formulas in the dimensions; offsets of temporaries are planned from them
+when the dimensions are known (``ir/plan.py``).  Steps stand in the order of execution; all steps
+that can fail stand before the Check behind which parameters are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .array import Array
+from .dims import DimLike
+from .graph import Constraint
+from .kernel import Kernel
+from .target import Target
+from .tensor import TensorType
+
+BufferKind = Literal["input", "parameter", "constant", "temporary", "output", "window"]
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """Memory in C order.  A window is one entry, by loop step, of the buffer `of`."""
+
+    name: str
+    kind: BufferKind
+    type: TensorType
+    value: Array | None = None
+    of: str = ""
+    reverse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Run a kernel on buffers; `sizes` are its parameters."""
+
+    kernel: str
+    arguments: tuple[str, ...]
+    sizes: tuple[DimLike, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Copy all bytes of one buffer to another of the same type."""
+
+    destination: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Compute an op by its NumPy reference, between kernels."""
+
+    op: str
+    operands: tuple[str, ...]
+    results: tuple[str, ...]
+    attrs: tuple[tuple[str, Any], ...] = ()
+    check: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Leave the program if any check failed so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Run `body` `count` times; the windows move on after each."""
+
+    count: DimLike
+    windows: tuple[str, ...]
+    body: tuple[Step, ...]
+
+
+Step = Launch | Copy | Host | Check | Loop
+
+
+@dataclass(frozen=True)
+class Program:
+    """checks[i] is the message of check number i + 1."""
+
+    name: str
+    target: Target
+    buffers: tuple[Buffer, ...]
+    kernels: tuple[Kernel, ...]
+    steps: tuple[Step, ...]
+    outputs: tuple[str, ...]
+    constraints: tuple[Constraint, ...] = ()
+    checks: tuple[str, ...] = ()
+
+    def buffer(self, name: str) -> Buffer:
+        return next(buffer for buffer in self.buffers if buffer.name == name)
+
+    def of_kind(self, kind: BufferKind) -> tuple[Buffer, ...]:
+        return tuple(buffer for buffer in self.buffers if buffer.kind == kind)
+
+    def __str__(self) -> str:
+        from .program_text import print_program
+
+        return print_program(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Program) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
+    """All steps, a loop before its body."""
+    for step in steps:
+        yield step
+        if isinstance(step, Loop):
+            yield from walk(step.body)
+
+
+def reads_and_writes(step: Step, program: Program) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The buffers that a step (not a loop) reads, and those that it writes."""
+    match step:
+        case Launch(kernel=name, arguments=arguments):
+            kernel = next(kernel for kernel in program.kernels if kernel.name == name)
+            pairs = list(zip(arguments, kernel.arguments, strict=True))
+            writes = tuple(name for name, argument in pairs if argument.is_output)
+            return tuple(name for name, argument in pairs if not argument.is_output), writes
+        case Copy(destination=destination, source=source):
+            return (source,), (destination,)
+        case Host(operands=operands, results=results):
+            return operands, results
+        case Check() | Loop():
+            return (), ()

@@ -1,0 +1,317 @@
+"""The team in LLVM assembly: barrier, worker, mailboxes, and what the steps of a native program do.
+
+Memory of a team, from an address `state` that is a multiple of 128:
+  +0: arrivals at the barrier; +64: its generation; +72: the status word at the last barrier
+  +128 * t: mailbox of thread t: generation, asleep, program, table, dims, status, nth, state
+So what different threads write lies in different pairs of cache lines, and a letter is one line.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+MAILBOX = 128  # bytes
+SPIN = 20_000  # pauses before an idle worker sleeps: some tenths of a millisecond
+
+# The number of the system call; None: no workers on this system.
+_FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine()) if sys.platform == "linux" else None
+WORKERS = _FUTEX is not None
+_PAUSE = {
+    "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
+    "aarch64": ("declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"),
+}
+
+_COMMON = """
+declare i64 @syscall(i64, ...)
+declare i32 @sched_yield()
+declare i32 @usleep(i32)
+{declare_pause}
+
+; Whether the caller is the last to arrive: it then does what must be done alone, and releases.
+define i1 @gradloom_barrier_arrive(ptr %state, i64 %nth) nounwind {{
+  %alone = icmp eq i64 %nth, 1
+  br i1 %alone, label %yes, label %count
+count:
+  %before = atomicrmw add ptr %state, i64 1 acq_rel
+  %now = add i64 %before, 1
+  %last = icmp eq i64 %now, %nth
+  ret i1 %last
+yes:
+  ret i1 true
+}}
+
+; The others go on; all see the status word as it is now, whatever is written to it meanwhile.
+define i64 @gradloom_barrier_release(ptr %state, ptr %status, i64 %nth) nounwind {{
+  %word = load i64, ptr %status
+  %alone = icmp eq i64 %nth, 1
+  br i1 %alone, label %out, label %signal
+signal:
+  %generation.p = getelementptr i8, ptr %state, i64 64
+  %seen.p = getelementptr i8, ptr %state, i64 72
+  store i64 %word, ptr %seen.p
+  store atomic i64 0, ptr %state monotonic, align 8
+  %old = load atomic i64, ptr %generation.p monotonic, align 8
+  %new = add i64 %old, 1
+  store atomic i64 %new, ptr %generation.p release, align 8
+  br label %out
+out:
+  ret i64 %word
+}}
+
+; Wait until `generation` (read before arriving) is over; the status word at this barrier. First
+; pauses, then gives the core away, then sleeps in short naps: the one waited for may be in a long
+; call of the host.
+define i64 @gradloom_barrier_wait(ptr %state, i64 %generation) nounwind {{
+entry:
+  %generation.p = getelementptr i8, ptr %state, i64 64
+  br label %look
+look:
+  %n = phi i64 [0, %entry], [%n1, %again]
+  %now = load atomic i64, ptr %generation.p acquire, align 8
+  %over = icmp ne i64 %now, %generation
+  br i1 %over, label %out, label %wait
+wait:
+  %n1 = add i64 %n, 1
+  {pause}
+  %patient = icmp slt i64 %n1, 500
+  br i1 %patient, label %again, label %give
+give:
+  %long = icmp sgt i64 %n1, 8000
+  br i1 %long, label %nap, label %yield
+yield:
+  call i32 @sched_yield()
+  br label %again
+nap:
+  call i32 @usleep(i32 50)
+  br label %again
+again:
+  br label %look
+out:
+  %seen.p = getelementptr i8, ptr %state, i64 72
+  %word = load i64, ptr %seen.p
+  ret i64 %word
+}}
+
+; To be read before arriving: what `gradloom_barrier_wait` waits to be over.
+define i64 @gradloom_barrier_generation(ptr %state, i64 %nth) nounwind {{
+  %alone = icmp eq i64 %nth, 1
+  br i1 %alone, label %single, label %team
+single:
+  ret i64 0
+team:
+  %generation.p = getelementptr i8, ptr %state, i64 64
+  %generation = load atomic i64, ptr %generation.p acquire, align 8
+  ret i64 %generation
+}}
+
+define i64 @gradloom_barrier(ptr %state, ptr %status, i64 %nth) nounwind {{
+  %alone = icmp eq i64 %nth, 1
+  br i1 %alone, label %single, label %team
+single:
+  %own = load i64, ptr %status
+  ret i64 %own
+team:
+  %generation.p = getelementptr i8, ptr %state, i64 64
+  %generation = load atomic i64, ptr %generation.p acquire, align 8
+  %last = call i1 @gradloom_barrier_arrive(ptr %state, i64 %nth)
+  br i1 %last, label %release, label %wait
+release:
+  %word = call i64 @gradloom_barrier_release(ptr %state, ptr %status, i64 %nth)
+  ret i64 %word
+wait:
+  %seen = call i64 @gradloom_barrier_wait(ptr %state, i64 %generation)
+  ret i64 %seen
+}}
+"""
+
+_THREADS = """
+define ptr @gradloom_worker(ptr %box) nounwind {{
+entry:
+  %asleep.p = getelementptr i64, ptr %box, i64 1
+  %program.p = getelementptr i64, ptr %box, i64 2
+  %table.p = getelementptr i64, ptr %box, i64 3
+  %dims.p = getelementptr i64, ptr %box, i64 4
+  %status.p = getelementptr i64, ptr %box, i64 5
+  %nth.p = getelementptr i64, ptr %box, i64 6
+  %state.p = getelementptr i64, ptr %box, i64 7
+  %state = load ptr, ptr %state.p
+  %here = ptrtoint ptr %box to i64
+  %there = ptrtoint ptr %state to i64
+  %distance = sub i64 %here, %there
+  %tid = sdiv i64 %distance, {mailbox}
+  br label %idle
+idle:
+  %done = phi i64 [0, %entry], [%letter, %work]
+  br label %look
+look:
+  %n = phi i64 [0, %idle], [%n1, %spin], [%n1, %yield], [0, %sleep], [0, %awake]
+  %letter = load atomic i64, ptr %box acquire, align 8
+  %new = icmp ne i64 %letter, %done
+  br i1 %new, label %read, label %wait
+wait:
+  %n1 = add i64 %n, 1
+  {pause}
+  %tired = icmp sgt i64 %n1, {spin}
+  br i1 %tired, label %sleep, label %stay
+stay:
+  %part = and i64 %n1, 511
+  %turn = icmp eq i64 %part, 0
+  br i1 %turn, label %yield, label %spin
+yield:
+  call i32 @sched_yield()
+  br label %look
+spin:
+  br label %look
+sleep:
+  store atomic i64 1, ptr %asleep.p seq_cst, align 8
+  %again = load atomic i64, ptr %box seq_cst, align 8
+  %still = icmp eq i64 %again, %done
+  br i1 %still, label %park, label %look
+park:
+  %word = trunc i64 %done to i32
+  %r = call i64 (i64, ...) @syscall(
+    i64 {futex}, ptr %box, i32 128, i32 %word, ptr null, ptr null, i32 0)
+  br label %awake
+awake:
+  store atomic i64 0, ptr %asleep.p seq_cst, align 8
+  br label %look
+read:
+  store atomic i64 0, ptr %asleep.p monotonic, align 8
+  %program = load ptr, ptr %program.p
+  %table = load ptr, ptr %table.p
+  %dims = load ptr, ptr %dims.p
+  %status = load ptr, ptr %status.p
+  %nth = load i64, ptr %nth.p
+  %stop = icmp eq ptr %program, null
+  br i1 %stop, label %leave, label %work
+work:
+  call i64 %program(ptr %table, ptr %dims, ptr %status, ptr %state, i64 %tid, i64 %nth)
+  br label %idle
+leave:
+  ret ptr null
+}}
+
+; Wake the first worker without a letter.
+define void @gradloom_ring(ptr %state) nounwind {{
+  %box = getelementptr i8, ptr %state, i64 {mailbox}
+  %r = call i64 (i64, ...) @syscall(
+    i64 {futex}, ptr %box, i32 129, i32 1, ptr null, ptr null, i32 0)
+  ret void
+}}
+
+; Put a letter into the mailbox of thread %tid, and ring if its owner sleeps. A null program: stop.
+define void @gradloom_post(ptr %state, i64 %tid,
+    ptr %program, ptr %table, ptr %dims, ptr %status, i64 %nth) nounwind {{
+  %offset = mul i64 %tid, {mailbox}
+  %box = getelementptr i8, ptr %state, i64 %offset
+  %asleep.p = getelementptr i64, ptr %box, i64 1
+  %program.p = getelementptr i64, ptr %box, i64 2
+  %table.p = getelementptr i64, ptr %box, i64 3
+  %dims.p = getelementptr i64, ptr %box, i64 4
+  %status.p = getelementptr i64, ptr %box, i64 5
+  %nth.p = getelementptr i64, ptr %box, i64 6
+  store ptr %program, ptr %program.p
+  store ptr %table, ptr %table.p
+  store ptr %dims, ptr %dims.p
+  store ptr %status, ptr %status.p
+  store i64 %nth, ptr %nth.p
+  %old = atomicrmw add ptr %box, i64 1 seq_cst
+  %asleep = load atomic i64, ptr %asleep.p seq_cst, align 8
+  %ring = icmp ne i64 %asleep, 0
+  br i1 %ring, label %wake, label %out
+wake:
+  %r = call i64 (i64, ...) @syscall(
+    i64 {futex}, ptr %box, i32 129, i32 1, ptr null, ptr null, i32 0)
+  br label %out
+out:
+  ret void
+}}
+"""
+
+_CALL = """
+; call: program, table, dims, status, state, nth, tiny, times alone. A tiny call is not worth waking
+; a sleeping worker for; but where such calls keep coming, it is woken now and then to see whether
+; it can help.
+define i64 @gradloom_call(ptr %call) nounwind {{
+entry:
+  %program = load ptr, ptr %call
+  %table.p = getelementptr i64, ptr %call, i64 1
+  %table = load ptr, ptr %table.p
+  %dims.p = getelementptr i64, ptr %call, i64 2
+  %dims = load ptr, ptr %dims.p
+  %status.p = getelementptr i64, ptr %call, i64 3
+  %status = load ptr, ptr %status.p
+  %state.p = getelementptr i64, ptr %call, i64 4
+  %state = load ptr, ptr %state.p
+  %nth.p = getelementptr i64, ptr %call, i64 5
+  %nth = load i64, ptr %nth.p
+  %more = icmp sgt i64 %nth, 1
+  br i1 %more, label %weigh, label %run
+weigh:
+  %tiny.p = getelementptr i64, ptr %call, i64 6
+  %tiny = load i64, ptr %tiny.p
+  %asleep.p = getelementptr i8, ptr %state, i64 {asleep}
+  %asleep = load atomic i64, ptr %asleep.p acquire, align 8
+  %both = and i64 %tiny, %asleep
+  %alone = icmp ne i64 %both, 0
+  br i1 %alone, label %count, label %post
+count:
+  %times.p = getelementptr i64, ptr %call, i64 7
+  %times = load i64, ptr %times.p
+  %times.1 = add i64 %times, 1
+  %times.2 = and i64 %times.1, 15
+  store i64 %times.2, ptr %times.p
+  %enough = icmp eq i64 %times.2, 0
+  br i1 %enough, label %ring, label %run
+ring:
+  call void @gradloom_ring(ptr %state)
+  br label %run
+post:
+  %tid = phi i64 [1, %weigh], [%next, %post]
+  call void @gradloom_post(ptr %state, i64 %tid,
+    ptr %program, ptr %table, ptr %dims, ptr %status, i64 %nth)
+  %next = add i64 %tid, 1
+  %others = icmp slt i64 %next, %nth
+  br i1 %others, label %post, label %run
+run:
+  %n = phi i64 [1, %entry], [1, %count], [1, %ring], [%nth, %post]
+  %result = call i64 %program(ptr %table, ptr %dims, ptr %status, ptr %state, i64 0, i64 %n)
+  ret i64 %result
+}}
+"""
+
+# Where there are no workers: the same names for one thread.
+_SINGLE = """
+define i64 @gradloom_barrier_generation(ptr %state, i64 %nth) nounwind {{ ret i64 0 }}
+define i1 @gradloom_barrier_arrive(ptr %state, i64 %nth) nounwind {{ ret i1 true }}
+define i64 @gradloom_barrier_release(ptr %state, ptr %status, i64 %nth) nounwind {{
+  %word = load i64, ptr %status
+  ret i64 %word
+}}
+define i64 @gradloom_barrier_wait(ptr %state, i64 %generation) nounwind {{ ret i64 0 }}
+define i64 @gradloom_barrier(ptr %state, ptr %status, i64 %nth) nounwind {{
+  %word = load i64, ptr %status
+  ret i64 %word
+}}
+define void @gradloom_post(ptr %state, i64 %tid,
+    ptr %program, ptr %table, ptr %dims, ptr %status, i64 %nth) nounwind {{
+  ret void
+}}
+define void @gradloom_ring(ptr %state) nounwind {{ ret void }}
+"""
+
+
+def team_source() -> str:
+    """LLVM assembly of everything that programs and the launcher refer to."""
+    if not WORKERS:
+        return (_SINGLE + _CALL).format(asleep=MAILBOX + 8)
+    declare, pause = _PAUSE[platform.machine()]
+    return (_COMMON + _THREADS + _CALL).format(
+        declare_pause=declare,
+        pause=pause,
+        futex=_FUTEX,
+        mailbox=MAILBOX,
+        asleep=MAILBOX + 8,
+        spin=SPIN,
+    )

@@ -1,0 +1,318 @@
+# pyright: basic
+"""The vocabulary of CUDA kernels for Numba's compiler: each name as the LLVM code of one call.
+
+Nothing here imports Numba's CUDA; ``device_vocabulary`` gets it.  Floats go to libdevice, in
+their own width (a float32 kernel must hold no float64 instruction); what has to be exact at
+the edges, conversions, divisions and maxima, is written out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+
+from ..ir.dtypes import ALL
+from .cuda_vocabulary import FLOAT_FUNCTIONS, PHILOX_MULTIPLIERS, PHILOX_STEPS, Vocabulary
+
+_I1, _I32, _I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+_FLOATS = {32: ir.FloatType(), 64: ir.DoubleType()}
+
+
+class Scalar:
+    """What the code below needs of a Numba type: its kind, as in DType, and its width."""
+
+    def __init__(self, numba_type: Any, types: Any) -> None:
+        if isinstance(numba_type, types.Boolean):
+            self.kind, self.bits = "b", 1
+        elif isinstance(numba_type, types.Float):
+            self.kind, self.bits = "f", numba_type.bitwidth
+        else:
+            self.kind = "i" if numba_type.signed else "u"
+            self.bits = numba_type.bitwidth
+        self.llvm = _FLOATS[self.bits] if self.kind == "f" else ir.IntType(self.bits)
+
+    @property
+    def is_float(self) -> bool:
+        return self.kind == "f"
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        bits = self.bits - (self.kind == "i")
+        return (-(1 << bits) if self.kind == "i" else 0), (1 << bits) - 1
+
+    def __call__(self, number: float) -> ir.Constant:
+        return ir.Constant(self.llvm, float(number) if self.is_float else int(number))
+
+
+def _libdevice(builder: Any, name: str, of: Scalar, *values: Any) -> Any:
+    symbol = f"__nv_{name}{'f' if of.bits == 32 else ''}"
+    function = builder.module.globals.get(symbol)
+    if function is None:
+        kind = ir.FunctionType(of.llvm, [of.llvm] * len(values))
+        function = ir.Function(builder.module, kind, symbol)
+    return builder.call(function, values)
+
+
+# --- conversions --------------------------------------------------------------------------------
+
+
+def _convert(b: Any, source: Scalar, target: Scalar, x: Any) -> Any:
+    if target.kind == "b":
+        if source.is_float:
+            return b.fcmp_unordered("!=", x, source(0))
+        return x if source.kind == "b" else b.icmp_unsigned("!=", x, source(0))
+    if source.is_float and target.is_float:
+        if source.bits == target.bits:
+            return x
+        return (b.fpext if source.bits < target.bits else b.fptrunc)(x, target.llvm)
+    if target.is_float:
+        return (b.sitofp if source.kind == "i" else b.uitofp)(x, target.llvm)
+    if source.is_float:
+        return _saturate(b, source, target, x)
+    if source.bits == target.bits:
+        return x
+    if source.bits > target.bits:
+        return b.trunc(x, target.llvm)
+    return (b.sext if source.kind == "i" else b.zext)(x, target.llvm)
+
+
+def _saturate(b: Any, source: Scalar, target: Scalar, x: Any) -> Any:
+    """Float to integer: only what is inside both limits meets the conversion."""
+    low, high = target.limits
+    below = b.fcmp_ordered("<=", x, source(low))
+    above = b.fcmp_ordered(">=", x, source(high))
+    inside = b.fcmp_ordered("ord", x, x)
+    inside = b.and_(inside, b.not_(b.or_(below, above)))
+    safe = b.select(inside, x, source(0))
+    value = (b.fptosi if target.kind == "i" else b.fptoui)(safe, target.llvm)
+    return b.select(below, target(low), b.select(above, target(high), value))
+
+
+# --- arithmetic ---------------------------------------------------------------------------------
+
+
+def _divide(b: Any, t: Scalar, x: Any, y: Any) -> tuple[Any, Any]:
+    """⌊x / y⌋ and x − y·⌊x / y⌋."""
+    return (_divide_floats if t.is_float else _divide_integers)(b, t, x, y)
+
+
+def _divide_integers(b: Any, t: Scalar, x: Any, y: Any) -> tuple[Any, Any]:
+    is_zero = b.icmp_unsigned("==", y, t(0))
+    if t.kind == "u":
+        safe = b.select(is_zero, t(1), y)
+        quotient, rest = b.udiv(x, safe), b.urem(x, safe)
+    else:
+        is_minus = b.icmp_unsigned("==", y, t(-1))  # the lowest number by −1 overflows
+        safe = b.select(b.or_(is_zero, is_minus), t(1), y)
+        quotient, rest = b.sdiv(x, safe), b.srem(x, safe)
+        signs_differ = b.icmp_signed("<", b.xor(rest, safe), t(0))
+        down = b.and_(b.icmp_unsigned("!=", rest, t(0)), signs_differ)
+        quotient = b.select(down, b.sub(quotient, t(1)), quotient)
+        quotient = b.select(is_minus, b.sub(t(0), x), quotient)
+        rest = b.select(down, b.add(rest, safe), rest)
+    return b.select(is_zero, t(0), quotient), b.select(is_zero, t(0), rest)
+
+
+def _divide_floats(b: Any, t: Scalar, x: Any, y: Any) -> tuple[Any, Any]:
+    """By way of the exact remainder, as NumPy does it."""
+    rest = _libdevice(b, "fmod", t, x, y)
+    has_rest = b.fcmp_unordered("!=", rest, t(0))
+    signs_differ = b.xor(b.fcmp_ordered("<", y, t(0)), b.fcmp_ordered("<", rest, t(0)))
+    down = b.and_(has_rest, signs_differ)
+    quotient = b.fdiv(b.fsub(x, rest), y)
+    quotient = b.select(down, b.fsub(quotient, t(1)), quotient)
+    floor = _libdevice(b, "floor", t, quotient)
+    nearer = b.fcmp_ordered(">", b.fsub(quotient, floor), t(0.5))
+    floor = b.select(nearer, b.fadd(floor, t(1)), floor)
+    plain = b.fdiv(x, y)
+    is_zero = b.fcmp_ordered("==", quotient, t(0))
+    quotient = b.select(is_zero, _libdevice(b, "copysign", t, t(0), plain), floor)
+    quotient = b.select(b.fcmp_ordered("==", y, t(0)), plain, quotient)
+    rest = b.select(down, b.fadd(rest, y), rest)
+    return quotient, b.select(has_rest, rest, _libdevice(b, "copysign", t, t(0), y))
+
+
+def _extreme(b: Any, t: Scalar, x: Any, y: Any, sign: str) -> Any:
+    if t.is_float:
+        is_better = b.fcmp_ordered(sign, x, y)
+        return b.select(b.or_(is_better, b.fcmp_unordered("uno", x, x)), x, y)
+    compare = b.icmp_signed if t.kind == "i" else b.icmp_unsigned
+    return b.select(compare(sign, x, y), x, y)
+
+
+def _absolute(b: Any, t: Scalar, x: Any) -> Any:
+    if t.is_float:
+        return _libdevice(b, "fabs", t, x)
+    return x if t.kind != "i" else b.select(b.icmp_signed("<", x, t(0)), b.sub(t(0), x), x)
+
+
+def _sign(b: Any, t: Scalar, x: Any) -> Any:
+    if t.is_float:
+        positive, negative = b.fcmp_ordered(">", x, t(0)), b.fcmp_ordered("<", x, t(0))
+        rest = b.select(b.fcmp_unordered("uno", x, x), x, t(0))
+        return b.select(positive, t(1), b.select(negative, t(-1), rest))
+    is_zero = b.icmp_unsigned("==", x, t(0))
+    if t.kind == "u":
+        return b.select(is_zero, t(0), t(1))
+    return b.select(is_zero, t(0), b.select(b.icmp_signed("<", x, t(0)), t(-1), t(1)))
+
+
+def _sigmoid(b: Any, t: Scalar, x: Any) -> Any:
+    e = _libdevice(b, "exp", t, b.fneg(_libdevice(b, "fabs", t, x)))
+    top = b.select(b.fcmp_ordered(">=", x, t(0)), t(1), e)
+    return b.fdiv(top, b.fadd(t(1), e))
+
+
+def _is_infinite(b: Any, t: Scalar, x: Any) -> Any:
+    return b.fcmp_ordered("==", _libdevice(b, "fabs", t, x), t(float("inf")))
+
+
+def _is_finite(b: Any, t: Scalar, x: Any) -> Any:
+    return b.fcmp_ordered("<", _libdevice(b, "fabs", t, x), t(float("inf")))
+
+
+def _clamp(b: Any, value: Scalar, x: Any, extent: Any) -> Any:
+    i64 = ir.Constant(_I64, 0), ir.Constant(_I64, 1)
+    if value.bits < 64:
+        x = (b.sext if value.kind == "i" else b.zext)(x, _I64)
+    compare = b.icmp_unsigned if value.kind == "u" else b.icmp_signed
+    last = b.sub(extent, i64[1])
+    x = b.select(compare("<", x, last), x, last)
+    return b.select(b.icmp_signed("<", x, i64[0]), i64[0], x)
+
+
+def _philox(b: Any, counter: Any, key0: Any, key1: Any, stream: Any) -> Any:
+    def halves(x: Any) -> tuple[Any, Any]:
+        return b.trunc(b.lshr(x, ir.Constant(_I64, 32)), _I32), b.trunc(x, _I32)
+
+    high, low = halves(counter)
+    words = [low, high, stream, ir.Constant(_I32, 0)]
+    keys = [key0, key1]
+    for _ in range(10):
+        products = [
+            halves(b.mul(b.zext(word, _I64), ir.Constant(_I64, multiplier)))
+            for word, multiplier in zip(words[::2], PHILOX_MULTIPLIERS, strict=True)
+        ]
+        (p_high, p_low), (q_high, q_low) = products
+        first = b.xor(b.xor(q_high, words[1]), keys[0])
+        third = b.xor(b.xor(p_high, words[3]), keys[1])
+        words = [first, q_low, third, p_low]
+        keys = [
+            b.add(key, ir.Constant(_I32, step))
+            for key, step in zip(keys, PHILOX_STEPS, strict=True)
+        ]
+    return words[0]
+
+
+def _libdevice_function(symbol: str) -> Callable[..., Any]:
+    return lambda b, t, x: _libdevice(b, symbol, t, x)
+
+
+# --- as Numba's names ---------------------------------------------------------------------------
+
+_SAME: dict[str, Callable[..., Any]] = {  # operands and result of one type
+    "floor_divide": lambda b, t, x, y: _divide(b, t, x, y)[0],
+    "remainder": lambda b, t, x, y: _divide(b, t, x, y)[1],
+    "maximum": lambda b, t, x, y: _extreme(b, t, x, y, ">"),
+    "minimum": lambda b, t, x, y: _extreme(b, t, x, y, "<"),
+    "power": lambda b, t, x, y: _libdevice(b, "pow", t, x, y),
+    "copysign": lambda b, t, x, y: _libdevice(b, "copysign", t, x, y),
+    "fma": lambda b, t, x, y, z: _libdevice(b, "fma", t, x, y, z),
+    "quotient": lambda b, t, x, y: b.udiv(x, y),
+    "modulus": lambda b, t, x, y: b.urem(x, y),
+    "invert": lambda b, t, x: b.not_(x),
+    "absolute": _absolute,
+    "sign": _sign,
+    "sigmoid": _sigmoid,
+    "rsqrt": lambda b, t, x: b.fdiv(t(1), _libdevice(b, "sqrt", t, x)),
+    **{name: _libdevice_function(symbol) for name, symbol in FLOAT_FUNCTIONS.items()},
+}
+
+_TESTS: dict[str, Callable[..., Any]] = {  # of one float, a bool
+    "isnan": lambda b, t, x: b.fcmp_unordered("uno", x, x),
+    "isinf": _is_infinite,
+    "isfinite": _is_finite,
+}
+
+
+def device_vocabulary(extending: Any, types: Any, *, narrow: bool) -> Vocabulary:
+    """The vocabulary as Numba intrinsics.
+
+    extending, types: ``numba.cuda.extending`` and ``numba.cuda.types``.  narrow: indices are
+    int32, not int64.
+    """
+    made: Vocabulary = {"nan": float("nan"), "inf": float("inf")}
+
+    def plain(numba_type: Any) -> Any:
+        return types.unliteral(numba_type)
+
+    def same(name: str, emit: Callable[..., Any], result: Any = None) -> Any:
+        """An intrinsic whose operands all take the type of the first."""
+
+        def sign(first: Any, count: int) -> tuple[Any, Any]:
+            own = plain(first)
+            scalar = Scalar(own, types)
+
+            def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+                return emit(builder, scalar, *values)
+
+            return (result or own)(*[own] * count), code
+
+        return _intrinsic(extending, name, emit.__code__.co_argcount, sign)
+
+    for name, emit in _SAME.items():
+        made[name] = same(name, emit)
+    for name, emit in _TESTS.items():
+        made[name] = same(name, emit, types.boolean)
+
+    def cast(name: str, target: Any) -> Any:
+        def convert(typing_context: Any, x: Any) -> Any:
+            source = plain(x)
+            pair = Scalar(source, types), Scalar(target, types)
+
+            def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+                return _convert(builder, *pair, values[0])
+
+            return target(source), code
+
+        convert.__name__ = name
+        return extending.intrinsic(convert)
+
+    for dtype in ALL:
+        if dtype.kind == "b":
+            made["boolean"] = cast("boolean", types.boolean)
+        else:
+            made[dtype.short] = cast(dtype.short, getattr(types, dtype.name))
+            made[dtype.name] = getattr(types, dtype.name)
+    made["index"] = cast("index", types.int32 if narrow else types.int64)
+
+    @extending.intrinsic
+    def where(typing_context: Any, condition: Any, x: Any, y: Any) -> Any:
+        own = plain(x)
+        return own(types.boolean, own, own), lambda c, b, s, values: b.select(*values)
+
+    @extending.intrinsic
+    def clamp(typing_context: Any, value: Any, extent: Any) -> Any:
+        own = plain(value)
+        scalar = Scalar(own, types)
+        return types.int64(own, types.int64), lambda c, b, s, values: _clamp(b, scalar, *values)
+
+    @extending.intrinsic
+    def philox(typing_context: Any, counter: Any, key0: Any, key1: Any, stream: Any) -> Any:
+        word = types.uint32
+        return word(types.int64, word, word, word), lambda c, b, s, values: _philox(b, *values)
+
+    return {**made, "where": where, "clamp": clamp, "philox": philox}
+
+
+def _intrinsic(extending: Any, name: str, arguments: int, sign: Callable[..., Any]) -> Any:
+    """Numba counts the parameters of the function that it is given."""
+    one = lambda context, x: sign(x, 1)  # noqa: E731
+    two = lambda context, x, y: sign(x, 2)  # noqa: E731
+    three = lambda context, x, y, z: sign(x, 3)  # noqa: E731
+    count = arguments - 2  # builder and type
+    function = {1: one, 2: two, 3: three}[count]
+    function.__name__ = name
+    return extending.intrinsic(function)

@@ -1,0 +1,352 @@
+# pyright: basic
+"""A loaded Program: kernels compiled, steps native, memory planned once per binding of the sizes.
+
+The address table of a program has a slot for everything a step names; its layout does not depend on
+the sizes.  For each binding of the dimensions an Instance holds the numbers (strides, extents, byte
+counts) and the memory plan; each concurrent call of it has a Context: an arena, a table and a
+status word.  Contexts are kept and reused, so that a warm call allocates only its results.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from ..ir.dims import evaluate
+from ..ir.errors import GradloomError, IndexRangeError, ShapeError
+from ..ir.interpret import bind_dims, evaluate_attribute
+from ..ir.loc import quote
+from ..ir.op import TABLE
+from ..ir.parameter import ALIGNMENT, Parameter, aligned_empty
+from ..ir.plan import nbytes, plan
+from ..ir.program import Buffer, Check, Copy, Host, Launch, Loop, Program, Step, walk
+from ..ir.tensor import Tensor
+from . import driver
+from .loader import load_kernels
+from .team import default_threads
+
+TINY = 40_000  # scalar operations below which a second thread costs more than it does
+SHORT = 1_000_000  # below which a sleeping one is not worth waking
+_ALIGN_FROM = 1 << 14  # bytes from which a result is worth aligning
+
+
+class _Layout:
+    """Slots of the table and of the numbers, and the native steps that name them."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.buffers = {buffer.name: buffer for buffer in program.buffers}
+        self.functions = {kernel.name: n for n, kernel in enumerate(program.kernels)}
+        self.callback = len(self.functions)
+        self.size = self.callback + 1
+        self.slots: dict[str, list[int]] = {name: [] for name in self.buffers}
+        self.numbers: list[Any] = []  # a dimension, or a function of the binding
+        self.hosts: list[tuple[Host, list[int], list[int]]] = []
+        self.steps = tuple(self.step(step) for step in program.steps)
+
+    def slot(self, name: str) -> int:
+        self.slots[name].append(self.size)
+        self.size += 1
+        return self.size - 1
+
+    def number(self, value: Any) -> int:
+        self.numbers.append(value)
+        return len(self.numbers) - 1
+
+    def step(self, step: Step) -> driver.Step:
+        match step:
+            case Launch(kernel, arguments, sizes):
+                first = self.size
+                for argument in arguments:
+                    self.slot(argument)
+                dims = len(self.numbers)
+                self.numbers += sizes
+                return driver.Launch(self.functions[kernel], first, dims)
+            case Copy(destination, source):
+                buffer = self.buffers[destination]
+                size = self.number(lambda binding: nbytes(buffer, binding))
+                return driver.Copy(self.slot(destination), self.slot(source), size)
+            case Host(operands=operands, results=results):
+                reads = [self.slot(name) for name in operands]
+                writes = [self.slot(name) for name in results]
+                self.hosts.append((step, reads, writes))
+                return driver.Host(self.callback, len(self.hosts) - 1)
+            case Check():
+                return driver.Check()
+            case Loop(count, windows, body):
+                inner = tuple(self.step(item) for item in body)
+                advances: list[tuple[int, int]] = []
+                for window in windows:
+                    buffer = self.buffers[window]
+                    sign = -1 if buffer.reverse else 1
+                    stride = self.number(lambda b, x=buffer, s=sign: s * nbytes(x, b))
+                    for name in self.buffers:
+                        if window in self.bases(name):
+                            advances += [(slot, stride) for slot in self.slots[name]]
+                return driver.Loop(self.number(count), tuple(advances), inner)
+
+    def bases(self, name: str) -> list[str]:
+        """The buffer and the chain of those it is a window of."""
+        chain = [name]
+        while self.buffers[chain[-1]].of:
+            chain.append(self.buffers[chain[-1]].of)
+        return chain
+
+
+class Instance:
+    """A program under one binding of its dimensions."""
+
+    def __init__(self, executable: Executable, binding: dict[str, int]) -> None:
+        self.executable, self.binding = executable, binding
+        layout, program = executable.layout, executable.program
+        numbers = [
+            value(binding) if callable(value) else evaluate(value, binding)
+            for value in layout.numbers
+        ]
+        self.numbers = (ctypes.c_int64 * max(len(numbers), 1))(*numbers)
+        self.plan = plan(program, binding)
+        self.outputs = [
+            (
+                tuple(evaluate(dim, binding) for dim in buffer.type.shape),
+                buffer.type.dtype.numpy,
+                nbytes(buffer, binding),
+            )
+            for buffer in map(program.buffer, program.outputs)
+        ]
+        self.work = _work(program, binding)
+        self.threads = 1 if self.work < TINY else executable.threads
+        self.idle: list[Context] = []
+
+    def shift(self, name: str) -> int:
+        """Bytes from the start of the buffer at the end of the chain to a window's first entry."""
+        layout = self.executable.layout
+        total = 0
+        for link in layout.bases(name)[:-1]:
+            window = layout.buffers[link]
+            if window.reverse:
+                base = layout.buffers[window.of]
+                steps = evaluate(base.type.shape[0], self.binding)
+                total += max(steps - 1, 0) * nbytes(window, self.binding)
+        return total
+
+
+class Context:
+    """What one call at a time works on."""
+
+    def __init__(self, instance: Instance, parameters: Sequence[Parameter]) -> None:
+        executable = instance.executable
+        layout = executable.layout
+        self.instance = instance
+        self.arena = aligned_empty((max(instance.plan.total, ALIGNMENT),), np.dtype(np.uint8))
+        self.table = (ctypes.c_int64 * layout.size)()
+        self.status = (ctypes.c_int64 * 2)()
+        for name, slot in layout.functions.items():
+            self.table[slot] = executable.addresses[name]
+        start = self.arena.ctypes.data
+        for name, offset in instance.plan.offsets.items():
+            self.place(name, start + offset)
+        for name, array in executable.constants.items():
+            self.place(name, array.ctypes.data)
+        for buffer, parameter in zip(executable.parameters, parameters, strict=True):
+            self.place(buffer.name, parameter.buffer.ctypes.data)
+        self.moving = [self.targets(buffer.name) for buffer in executable.inputs]
+        self.results = [self.targets(name) for name in executable.program.outputs]
+        self.host = driver.HostCallback(self.run_host) if layout.hosts else None
+        if self.host is not None:
+            self.table[layout.callback] = self.host.address
+        self.call = driver.Call(
+            executable.native,
+            ctypes.addressof(self.table),
+            ctypes.addressof(instance.numbers),
+            ctypes.addressof(self.status),
+            tiny=instance.work < SHORT,
+        )
+
+    def targets(self, name: str) -> list[tuple[int, int]]:
+        """The slots that a buffer's address belongs in, with what is added to it in each."""
+        layout = self.instance.executable.layout
+        return [
+            (slot, self.instance.shift(other))
+            for other in layout.buffers
+            if layout.bases(other)[-1] == name
+            for slot in layout.slots[other]
+        ]
+
+    def place(self, name: str, address: int) -> None:
+        for slot, shift in self.targets(name):
+            self.table[slot] = address + shift
+
+    def run_host(self, number: int) -> None:
+        """Compute a host step by its op's reference, on arrays over the program's memory."""
+        executable, binding = self.instance.executable, self.instance.binding
+        step, reads, writes = executable.layout.hosts[number]
+        buffers = executable.layout.buffers
+        arrays = [
+            _array_at(self.table[slot], buffers[name], binding)
+            for slot, name in zip((*reads, *writes), (*step.operands, *step.results), strict=True)
+        ]
+        operands, results = arrays[: len(reads)], arrays[len(reads) :]
+        attrs = {key: evaluate_attribute(value, binding) for key, value in step.attrs}
+        try:
+            with np.errstate(all="ignore"):
+                values = TABLE[step.op].reference(*operands, **attrs)
+        except GradloomError as error:
+            message = executable.program.checks[step.check - 1]
+            raise type(error)(message.replace("{error}", str(error))) from None
+        values = values if isinstance(values, (tuple, list)) else [values]
+        for target, value in zip(results, values, strict=True):
+            target[...] = value
+
+
+def _array_at(address: int, buffer: Buffer, binding: dict[str, int]) -> np.ndarray:
+    shape = tuple(evaluate(dim, binding) for dim in buffer.type.shape)
+    memory = (ctypes.c_char * nbytes(buffer, binding)).from_address(address)
+    return np.frombuffer(memory, buffer.type.dtype.numpy).reshape(shape)
+
+
+def _work(program: Program, binding: dict[str, int]) -> int:
+    """Scalar operations of a call, roughly."""
+    kernels = {kernel.name: kernel for kernel in program.kernels}
+
+    def cost(steps: Sequence[Step]) -> int:
+        total = 0
+        for step in steps:
+            if isinstance(step, Loop):
+                total += evaluate(step.count, binding) * cost(step.body)
+            elif isinstance(step, Launch):
+                kernel = kernels[step.kernel]
+                sizes = dict(
+                    zip(kernel.parameters, (evaluate(s, binding) for s in step.sizes), strict=True)
+                )
+                points = 1
+                for axis in kernel.axes:
+                    points *= axis.extent if isinstance(axis.extent, int) else sizes[axis.extent]
+                total += points * max(len(kernel.body), 1)
+        return total
+
+    return cost(program.steps)
+
+
+class Executable:
+    """A program ready to be called.
+
+    threads: how many threads large calls use; results do not depend on it.
+    """
+
+    def __init__(self, program: Program, threads: int | None = None) -> None:
+        self.program = program
+        self.threads = default_threads() if threads is None else threads
+        sources = [kernel.source for kernel in program.kernels]
+        found = load_kernels(sources, program.target.lanes) if sources else []
+        names = [kernel.name for kernel in program.kernels]
+        self.addresses = dict(zip(names, found, strict=True))
+        self.layout = _Layout(program)
+        self.native = driver.native_program(self.layout.steps)
+        self.inputs = program.of_kind("input")
+        self.parameters = program.of_kind("parameter")
+        self.constants: dict[str, np.ndarray] = {}
+        for buffer in program.of_kind("constant"):
+            assert buffer.value is not None
+            values = buffer.value.values
+            self.constants[buffer.name] = aligned_empty(values.shape, values.dtype)
+            self.constants[buffer.name][...] = values
+        self.names = [buffer.name for buffer in (*self.inputs, *self.parameters)]
+        self.instances: dict[Any, Instance] = {}
+        self.lock = threading.Lock()
+        self.writes = _written(program)
+
+    def instance(self, arrays: Sequence[np.ndarray], parameters: Sequence[Parameter]) -> Instance:
+        """The instance for the shapes of these inputs; made and checked at their first use."""
+        key = tuple([array.shape for array in arrays])
+        found = self.instances.get(key)
+        if found is None:
+            shapes = [*key, *(parameter.buffer.shape for parameter in parameters)]
+            buffers = (*self.inputs, *self.parameters)
+            binding = bind_dims(_typed(buffers), shapes, self.names)
+            for constraint in self.program.constraints:
+                left = evaluate(constraint.left, binding)
+                right = evaluate(constraint.right, binding)
+                if left != right:
+                    raise ShapeError(
+                        f"{constraint} does not hold in this call: {left} against {right}; "
+                        f"needed at {quote(constraint.loc)}"
+                    )
+            with self.lock:
+                found = self.instances.setdefault(key, Instance(self, binding))
+        return found
+
+    def __call__(
+        self, arrays: Sequence[np.ndarray], parameters: Sequence[Parameter] = ()
+    ) -> list[np.ndarray]:
+        """Run on C-contiguous arrays of the right dtypes; the results are new arrays.
+
+        Raises what a check or host step raised; then no parameter has changed.
+        """
+        instance = self.instance(arrays, parameters)
+        try:
+            context = instance.idle.pop()
+        except IndexError:
+            context = Context(instance, parameters)
+        results: list[np.ndarray] = []
+        table = context.table
+        for array, targets in zip(arrays, context.moving, strict=True):
+            address = array.ctypes.data
+            for slot, shift in targets:
+                table[slot] = address + shift
+        for (shape, dtype, size), targets in zip(instance.outputs, context.results, strict=True):
+            large = size >= _ALIGN_FROM
+            result = aligned_empty(shape, dtype) if large else np.empty(shape, dtype)
+            results.append(result)
+            address = result.ctypes.data
+            for slot, shift in targets:
+                table[slot] = address + shift
+        context.status[0] = 0
+        if parameters:
+            with ExitStack() as stack:
+                for parameter in sorted(parameters, key=id):
+                    stack.enter_context(parameter.lock)
+                status = context.call(instance.threads)
+        else:
+            status = context.call(instance.threads)
+        if status:
+            self.fail(context, status)
+        instance.idle.append(context)
+        return results
+
+    def fail(self, context: Context, status: int) -> None:
+        """Raise what stopped the call."""
+        context.instance.idle.append(context)
+        error = context.host.take_error() if context.host is not None else None
+        if error is not None:
+            raise error
+        message = self.program.checks[status - 1]
+        raise IndexRangeError(message.replace("{value}", str(context.status[1])))
+
+
+def _typed(buffers: Sequence[Buffer]) -> list[Tensor]:
+    """Stand-ins with the buffers' types, for binding sizes."""
+    from ..ir.ops.control import placeholder_like
+
+    return [placeholder_like(buffer.type, buffer.name) for buffer in buffers]
+
+
+def _written(program: Program) -> set[str]:
+    """Parameters that the program writes."""
+    names = {buffer.name for buffer in program.of_kind("parameter")}
+    kernels = {kernel.name: kernel for kernel in program.kernels}
+    found: set[str] = set()
+    for step in walk(program.steps):
+        if isinstance(step, Copy) and step.destination in names:
+            found.add(step.destination)
+        if isinstance(step, Launch):
+            for argument, formal in zip(
+                step.arguments, kernels[step.kernel].arguments, strict=True
+            ):
+                if formal.is_output and argument in names:
+                    found.add(argument)
+    return found

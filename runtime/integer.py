@@ -1,0 +1,88 @@
+# pyright: basic
+"""Integer arithmetic that cannot trap, and the random number generator, emitted as LLVM IR."""
+
+from __future__ import annotations
+
+from .lanes import DOUBLE, FLOAT, Lanes, integer_type, select
+
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
+
+
+def _truncating_quotient(a: Lanes, b: Lanes, signed: bool) -> Lanes:
+    """a / b towards zero for a divisor that is not 0, and no overflow.
+
+    Up to 32 bits by a division of floats, which vectors have: if the quotient is no integer it is
+    at least 1/a away from one, relatively, and that is more than the float's rounding.
+    """
+    if a.bits == 64:
+        emit = a.builder.sdiv if signed else a.builder.udiv
+        return Lanes(a.builder, emit(a.value, b.value))
+    extend, to_float, to_integer = (
+        ("sext", "sitofp", "fptosi") if signed else ("zext", "uitofp", "fptoui")
+    )
+    whole = a.value.type.element
+    middle = integer_type(32)
+    float_type = FLOAT if a.bits <= 16 else DOUBLE
+
+    def widen(x: Lanes) -> Lanes:
+        return x.cast(extend, middle).cast(to_float, float_type)
+
+    return (widen(a) / widen(b)).cast(to_integer, middle).cast("trunc", whole)
+
+
+def divide(a: Lanes, b: Lanes, signed: bool) -> tuple[Lanes, Lanes]:
+    """Quotient rounded down and remainder with the divisor's sign; by 0 both are 0."""
+    by_zero = b == 0
+    smallest = 1 << (a.bits - 1)
+    unsafe = by_zero | ((b == -1) & (a == smallest)) if signed else by_zero
+    # a / 1 is what the smallest integer over −1 wraps to.
+    divisor = select(unsafe, b.constant(1), b)
+    quotient = _truncating_quotient(a, divisor, signed)
+    remainder = a - quotient * divisor
+    if signed:
+        down = (remainder != 0) & ((remainder ^ divisor) < 0)
+        quotient = select(down, quotient - 1, quotient)
+        remainder = select(down, remainder + divisor, remainder)
+    return select(by_zero, quotient.constant(0), quotient), select(
+        by_zero, remainder.constant(0), remainder
+    )
+
+
+def shift_left(a: Lanes, count: Lanes) -> Lanes:
+    """a·2^count; 0 where the count is not in [0, bits)."""
+    inside = count.compare("<", a.bits, signed=False)
+    return select(inside, a << select(inside, count, 0), 0)
+
+
+def shift_right(a: Lanes, count: Lanes, signed: bool) -> Lanes:
+    """a / 2^count rounded down; only the sign is left where the count is not in [0, bits)."""
+    inside = count.compare("<", a.bits, signed=False)
+    if signed:
+        return a >> select(inside, count, a.bits - 1)
+    return select(inside, a.shift_right_logical(select(inside, count, 0)), 0)
+
+
+def _product(a: Lanes, factor: int) -> tuple[Lanes, Lanes]:
+    """High and low word of 32 by 32 bits."""
+    wide = a.cast("zext", integer_type(64)) * factor
+    return wide.shift_right_logical(32).cast("trunc", integer_type(32)), wide.cast(
+        "trunc", integer_type(32)
+    )
+
+
+def philox(counter: Lanes, key0: Lanes, key1: Lanes, stream: Lanes) -> Lanes:
+    """First word of Philox4x32-10 of the counter (low, high, stream, 0) and the key.
+
+    Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC 2011).
+    """
+    word = integer_type(32)
+    c0 = counter.cast("trunc", word)
+    c1 = counter.shift_right_logical(32).cast("trunc", word)
+    c2, c3 = stream, stream.constant(0)
+    for _ in range(10):
+        high0, low0 = _product(c0, MULTIPLIERS[0])
+        high1, low1 = _product(c2, MULTIPLIERS[1])
+        c0, c1, c2, c3 = high1 ^ c1 ^ key0, low1, high0 ^ c3 ^ key1, low0
+        key0, key1 = key0 + KEY_STEPS[0], key1 + KEY_STEPS[1]
+    return c0

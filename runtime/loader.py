@@ -1,0 +1,221 @@
+# pyright: basic
+"""Kernel text to addresses: from the process, else from the disk cache, else compiled.
+
+Numba reads a kernel (see `jit`), LLVM makes it object code (see `native`), and that is kept under a
+key made of the text without comments, what the vocabulary's modules contain, the versions, the
+processor and the lanes. A program whose kernels are all on disk imports neither Numba nor the
+vocabulary.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import re
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from . import native, tile
+from .cache import default_cache
+
+_COMMENT = re.compile(r"[ \t]*(#[^\n]*)?$", re.MULTILINE)
+_BLANK = re.compile(r"\n{2,}")
+_NAME = re.compile(r"\bdef +(\w+)")
+_CONTRACT = re.compile(r"\bcontract_(f32|f64|i32|i64)\(")  # in kernel text
+_CONTRACTION = re.compile((tile.PREFIX + r"(f32|f64|i32|i64)").encode())  # in object code
+_IMPORT = re.compile(r"^from \.(\w*) import \(?([\w, ]*)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Kernels since the start of the process: how each one asked for was come by."""
+
+    compiled: int = 0
+    loaded_from_disk: int = 0
+    reused: int = 0
+
+
+_lock = threading.RLock()
+_statistics = Statistics()
+_addresses: dict[tuple[str, int], int] = {}  # by normal text and lanes
+
+
+def statistics() -> Statistics:
+    """How often kernels were compiled, loaded from disk, and found in the process."""
+    return _statistics
+
+
+def normalise(source: str) -> str:
+    """The text that decides: no comments, no blank lines, the function named `kernel`.
+
+    Kernel text has no strings (the whitelist sees to it), so what follows a # is a comment.
+    """
+    text = _BLANK.sub("\n", _COMMENT.sub("", source)).strip("\n") + "\n"
+    return _NAME.sub("def kernel", text, count=1)
+
+
+def load_kernels(sources: Sequence[str], lanes: int | None = None) -> list[int]:
+    """The address of each kernel: `int32 f(void*, void*, int64*, int64*, int64*, int64, int64)`.
+
+    `lanes` is the number of vector lanes that the texts were written for (default: the machine's).
+    Give all the kernels of a program at once: what has to be compiled overlaps.
+
+    Raises:
+        ValueError: a text is not a kernel (see `whitelist`).
+    """
+    lanes = lanes or native.host().lanes
+    texts = [normalise(source) for source in sources]
+    with _lock:
+        objects: dict[str, bytes] = {}
+        missing: dict[str, str] = {}  # normal text: the text as given
+        for text, source in zip(texts, sources, strict=True):
+            if (text, lanes) in _addresses or text in objects or text in missing:
+                _count("reused")
+                continue
+            data = default_cache().get(_cache_key(text, lanes))
+            if data is None:
+                missing[text] = source
+            else:
+                objects[text] = data
+                _count("loaded_from_disk")
+        if missing:
+            made = _compile(list(missing.values()), lanes)
+            for text, data in zip(missing, made, strict=True):
+                default_cache().put(_cache_key(text, lanes), data)
+                _count("compiled")
+                objects[text] = data
+        for text, data in objects.items():
+            for dtype in set(_CONTRACTION.findall(data)):
+                tile.provide(dtype.decode(), lanes)
+            native.load_object(data)
+            _addresses[text, lanes] = native.address(_symbol(text, lanes))
+        return [_addresses[text, lanes] for text in texts]
+
+
+def load_kernel(source: str, lanes: int | None = None) -> int:
+    """The address of one kernel."""
+    return load_kernels([source], lanes)[0]
+
+
+def compile_kernel(source: str, lanes: int | None = None) -> bytes:
+    """Object code of a kernel, from its text, past every cache."""
+    return _compile([source], lanes or native.host().lanes)[0]
+
+
+def _compile(sources: Sequence[str], lanes: int) -> list[bytes]:
+    """Object code of kernels. LLVM works on one, without the GIL, while Numba reads the next."""
+    results = [b""] * len(sources)
+    errors: list[BaseException] = []
+    threads: list[threading.Thread] = []
+
+    def begin(work: Callable[[], object]) -> None:
+        def attempt() -> None:
+            try:
+                work()
+            except BaseException as error:
+                errors.append(error)
+
+        threads.append(threading.Thread(target=attempt))
+        threads[-1].start()
+
+    def finish(index: int, assembly: str, prepare: Callable[[Any], None]) -> None:
+        results[index] = native.compile_object(assembly, level=2, prepare=prepare)
+
+    interval = sys.getswitchinterval()
+    if len(sources) > 1:  # LLVM's thread needs the GIL for moments only, and must not wait for it
+        sys.setswitchinterval(min(interval, 0.0005))
+    try:
+        for dtype in {found for source in sources for found in _CONTRACT.findall(source)}:
+            begin(functools.partial(tile.contraction, dtype, lanes))  # while Numba is imported
+        for index, source in enumerate(sources):
+            begin(functools.partial(finish, index, *_lower(source, lanes)))
+    finally:
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(interval)
+    if errors:
+        raise errors[0]
+    return results
+
+
+def _lower(source: str, lanes: int) -> tuple[str, Callable[[Any], None]]:
+    """The kernel in LLVM assembly, and what remains to be done to its module."""
+    from . import jit  # Numba: only when something must be compiled
+    from .whitelist import check_source
+
+    names = _namespace(lanes)
+    check_source(source, names.keys())
+    text = normalise(source)
+    scope = dict(names)
+    exec(compile(text, "<kernel>", "exec"), scope)
+    assembly, symbol = jit.lower(scope["kernel"])
+    for table in ("buffers", "dims"):  # read, and written by nobody while the kernel runs
+        assembly = assembly.replace(f'%"arg.{table}"', f'noalias readonly %"arg.{table}"', 1)
+
+    def prepare(module: Any) -> None:
+        module.get_function(symbol).name = _symbol(text, lanes)
+        for variable in module.global_variables:
+            if variable.name.startswith("_ZN08NumbaEnv"):  # a slot that nothing here reads
+                variable.linkage = "internal"
+
+    return assembly, prepare
+
+
+def _count(how: str) -> None:
+    global _statistics
+    _statistics = replace(_statistics, **{how: getattr(_statistics, how) + 1})
+
+
+@functools.cache
+def _namespace(lanes: int) -> dict[str, Any]:
+    from . import jit, vector
+
+    return {"__builtins__": {}, **jit.SCALAR_NAMES, **vector.vocabulary(lanes)}
+
+
+def _key(text: str, lanes: int) -> str:
+    digest = hashlib.sha256(_environment())
+    digest.update(f"{lanes}\n{text}".encode())
+    return digest.hexdigest()
+
+
+def _cache_key(text: str, lanes: int) -> str:
+    return "kernel-" + _key(text, lanes)
+
+
+def _symbol(text: str, lanes: int) -> str:
+    return "gradloom_kernel_" + _key(text, lanes)[:40]
+
+
+@functools.cache
+def _environment() -> bytes:
+    """Everything but the text that object code depends on."""
+    digest = hashlib.sha256(native.host().identity.encode())
+    digest.update(f"python {sys.version_info[:3]}".encode())
+    # Numba's version is in a file of its own: reading that does not import Numba.
+    numba = importlib.util.find_spec("numba")
+    if numba is not None and numba.origin:
+        digest.update((Path(numba.origin).parent / "_version.py").read_bytes())
+    for path in _reached("loader", "jit", "vector"):
+        digest.update(path.read_bytes())
+    return digest.digest()
+
+
+def _reached(*modules: str) -> list[Path]:
+    """The files of this room that `modules` import, directly or not."""
+    folder = Path(__file__).parent
+    pending, seen = list(modules), set[str]()
+    while pending:
+        module = pending.pop()
+        path = folder / f"{module}.py"
+        if module in seen or not path.exists():
+            continue
+        seen.add(module)
+        for origin, names in _IMPORT.findall(path.read_text()):
+            pending.extend([origin] if origin else re.findall(r"\w+", names))
+    return [folder / f"{module}.py" for module in sorted(seen)]

@@ -1,0 +1,233 @@
+# pyright: basic
+"""Exponentials, logarithms, hyperbolic functions and erf on vectors, emitted as LLVM IR.
+
+Each function takes and returns a `Lanes` of float32 or float64; the dtype is the vector's. No calls
+of a C library, no fast-math flags: NaN, infinities, signed zeros and subnormals are kept. `fma` is
+assumed to be an instruction, and multiplication and addition are never contracted by LLVM, so that
+every target computes the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .coefficients import (
+    ERF,
+    EXP,
+    EXP2,
+    LN2,
+    LOG2_E,
+    LOG2_E_PARTS,
+    LOG_32,
+    LOG_64,
+    LOG_ERFC,
+    TANH,
+)
+from .lanes import Lanes, absolute, at_least, at_most, copysign, fma, polynomial, select
+
+INF = math.inf
+NAN = math.nan
+
+# Added to a number it rounds it to an integer, which then stands in the low bits of the sum.
+ROUNDER = {32: 12582912.0, 64: 6755399441055744.0}
+FRACTION_BITS = {32: 23, 64: 52}
+BIAS = {32: 127, 64: 1023}
+
+
+def round_to_integer(x: Lanes, factor: float = 1.0) -> tuple[Lanes, Lanes]:
+    """x·factor rounded to an integer: as a float, and as an integer vector of the same width.
+
+    For |x·factor| < 2^22 (float32) or 2^51. No conversion instruction: of NaN that is undefined,
+    and for float64 it is missing before AVX-512.
+    """
+    rounder = ROUNDER[x.bits]
+    sum_ = x + rounder if factor == 1.0 else fma(x, factor, rounder)
+    return sum_ - rounder, sum_.as_bits() - x.constant(rounder).as_bits()
+
+
+def power_of_two(exponent: Lanes) -> Lanes:
+    """2^exponent of an integer vector, in the range of normal numbers."""
+    return ((exponent + BIAS[exponent.bits]) << FRACTION_BITS[exponent.bits]).as_floats()
+
+
+def scale(x: Lanes, exponent: Lanes) -> Lanes:
+    """x·2^exponent for any exponent within twice the dtype's, rounded once if x is about 1."""
+    half = exponent >> 1
+    return x * power_of_two(half) * power_of_two(exponent - half)
+
+
+def _reduce(x: Lanes) -> tuple[Lanes, Lanes]:
+    """r and the integer n of x = n ln 2 + r, |r| ≤ ½ ln 2."""
+    n, exponent = round_to_integer(x, LOG2_E)
+    high, low = LN2[x.bits]
+    return fma(n, -low, fma(n, -high, x)), exponent
+
+
+def _exp_minus_one(r: Lanes) -> Lanes:
+    """e^r − 1 for |r| ≤ ½ ln 2."""
+    return fma(r * r, polynomial(r, EXP[r.bits]), r)
+
+
+def _exp_normal(x: Lanes) -> Lanes:
+    """e^x where neither x nor the result leaves the normal numbers."""
+    r, exponent = _reduce(x)
+    return (_exp_minus_one(r) + 1.0) * power_of_two(exponent)
+
+
+def exp(x: Lanes) -> Lanes:
+    """e^x."""
+    low, high = (-104.0, 89.0) if x.bits == 32 else (-746.0, 710.0)
+    r, exponent = _reduce(at_most(at_least(x, low), high))
+    return scale(_exp_minus_one(r) + 1.0, exponent)
+
+
+def exp2(x: Lanes) -> Lanes:
+    """2^x; exact where x is an integer."""
+    low, high = (-151.0, 129.0) if x.bits == 32 else (-1076.0, 1025.0)
+    bounded = at_most(at_least(x, low), high)
+    n, exponent = round_to_integer(bounded)
+    r = bounded - n
+    return scale(fma(r, polynomial(r, EXP2[x.bits]), 1.0), exponent)
+
+
+def expm1(x: Lanes) -> Lanes:
+    """e^x − 1, precise near 0."""
+    # Below `low` the result is −1 to the last bit; that keeps 2^-n finite.
+    low, high = (-20.0, 89.0) if x.bits == 32 else (-40.0, 710.0)
+    r, exponent = _reduce(at_most(at_least(x, low), high))
+    # 2^n (p + 1) − 1 = 2^n (p + (1 − 2^-n)); for large n the small term no longer matters.
+    bounded = select(exponent > 64, 64, exponent)
+    shifted = _exp_minus_one(r) + (1.0 - power_of_two(-bounded))
+    return copysign(scale(shifted, exponent), x)
+
+
+def tanh(x: Lanes) -> Lanes:
+    """tanh x: an odd polynomial near 0, 1 − 2/(e^2x + 1) elsewhere."""
+    size = absolute(x)
+    square = size * size
+    near = fma(size * square, polynomial(square, TANH[x.bits]), size)
+    power = _exp_normal(at_most(size + size, 20.0 if x.bits == 32 else 40.0))
+    far = 1.0 - 2.0 / (power + 1.0)
+    return copysign(select(size < 0.6, near, far), x)
+
+
+def sigmoid(x: Lanes) -> Lanes:
+    """1 / (1 + e^-x), without overflow and precise for negative x."""
+    power = exp(-absolute(x))
+    total = power + 1.0
+    inverse = 1.0 / total
+    numerator = select(x < 0.0, power, 1.0)
+    # One Newton step gives back what the sum and the reciprocal lost.
+    lost = power - (total - 1.0)
+    result = numerator * inverse
+    rest = fma(-result, lost, fma(-result, total, numerator))
+    return fma(rest, inverse, result)
+
+
+def to_float(exponent: Lanes) -> Lanes:
+    """A small integer vector as floats of its width, by the bits of the rounder."""
+    rounder = exponent.as_floats().constant(ROUNDER[exponent.bits])
+    return (exponent + rounder.as_bits()).as_floats() - rounder
+
+
+def _split_normal(x: Lanes) -> tuple[Lanes, Lanes]:
+    """m in [√½, √2) and the integer vector e of x = m·2^e; x positive, normal and finite."""
+    fraction = FRACTION_BITS[x.bits]
+    root = x.constant(math.sqrt(0.5)).as_bits()
+    word = x.as_bits() - root
+    mantissa = ((word & ((1 << fraction) - 1)) + root).as_floats()
+    return mantissa, word >> fraction
+
+
+def split(x: Lanes) -> tuple[Lanes, Lanes]:
+    """m in [√½, √2) and e, both floats, of x = m·2^e; x positive and finite, also subnormal."""
+    tiny = x < 2.0 ** (1 - BIAS[x.bits])
+    lift = FRACTION_BITS[x.bits] + 2
+    mantissa, exponent = _split_normal(select(tiny, x * 2.0**lift, x))
+    return mantissa, to_float(exponent) - select(tiny, x.constant(lift), 0.0)
+
+
+def _log_correction(f: Lanes) -> Lanes:
+    """log(1 + f) − f, for 1 + f in [√½, √2)."""
+    square = f * f
+    if f.bits == 32:
+        return fma(square, f.constant(-0.5), square * f * polynomial(f, LOG_32))
+    # log(1 + f) = 2 artanh(s) = f − f²/2 + s (f²/2 + R), where R = s² · polynomial.
+    s = f / (f + 2.0)
+    s_square = s * s
+    half = square * 0.5
+    return fma(s, fma(s_square, polynomial(s_square, LOG_64), half), -half)
+
+
+def _log_specials(x: Lanes, result: Lanes, zero: float = 0.0) -> Lanes:
+    """Below `zero` the result is NaN, at it −∞; +∞ and NaN are their own logarithms."""
+    result = select(x < INF, result, x)
+    result = select(x < zero, NAN, result)
+    return select(x == zero, -INF, result)
+
+
+def log(x: Lanes) -> Lanes:
+    """Natural logarithm."""
+    mantissa, exponent = split(x)
+    f = mantissa - 1.0
+    high, low = LN2[x.bits]
+    result = fma(exponent, high, f + fma(exponent, low, _log_correction(f)))
+    return _log_specials(x, result)
+
+
+def log2(x: Lanes) -> Lanes:
+    """Logarithm to the base 2; exact for powers of two."""
+    mantissa, exponent = split(x)
+    f = mantissa - 1.0
+    high, low = LOG2_E_PARTS[x.bits]
+    rest = fma(f, low, _log_correction(f) * high)
+    return _log_specials(x, exponent + fma(f, high, rest))
+
+
+def log1p(x: Lanes) -> Lanes:
+    """log(1 + x), precise near 0."""
+    total = x + 1.0
+    # What the addition lost, exactly.
+    back = total - 1.0
+    lost = (1.0 - (total - back)) + (x - back)
+    mantissa, exponent = _split_normal(total)
+    n = to_float(exponent)
+    # Where the exponent is 0 this f is x itself, so that nothing is lost near 0.
+    f = mantissa - 1.0
+    # Once x is large nothing matters that was lost, and the power leaves the normal numbers.
+    small = x < 2.0 ** (FRACTION_BITS[x.bits] + 2)
+    f = select(small, fma(lost, power_of_two(-exponent), f), f)
+    high, low = LN2[x.bits]
+    result = fma(n, high, f + fma(n, low, _log_correction(f)))
+    return select(x == 0.0, x, _log_specials(x, result, -1.0))
+
+
+def erf(x: Lanes) -> Lanes:
+    """The error function: an odd polynomial up to 1, then 1 − e^g(|x|)."""
+    size = absolute(x)
+    square = size * size
+    near = fma(size, polynomial(square, ERF[x.bits]), size)
+    t = at_most(at_least(size, 1.0) - 1.0, 3.0 if x.bits == 32 else 5.0)
+    far = 1.0 - _exp_normal(polynomial(t, LOG_ERFC[x.bits]))
+    return copysign(select(size < 1.0, near, far), x)
+
+
+def rsqrt(x: Lanes) -> Lanes:
+    """1 / √x."""
+    return 1.0 / x.function("sqrt")
+
+
+def maximum(a: Lanes, b: Lanes) -> Lanes:
+    """The greater; NaN if one is NaN; +0 over −0."""
+    return a.function("maximum", b)
+
+
+def minimum(a: Lanes, b: Lanes) -> Lanes:
+    """The lesser; NaN if one is NaN; −0 under +0."""
+    return a.function("minimum", b)
+
+
+def sign(x: Lanes) -> Lanes:
+    """−1, 0 or 1; NaN stays."""
+    result = select(x > 0.0, x.constant(1.0), select(x < 0.0, x.constant(-1.0), 0.0))
+    return select(x == x, result, x)

@@ -1,0 +1,196 @@
+# pyright: basic
+"""The team: the calling thread and raw worker threads that run native programs side by side.
+
+A worker spins on its mailbox for a while, then sleeps on a futex; the launcher wakes it only if it
+sleeps. Workers run no Python and take no signals. One call uses the team at a time: a second one,
+from another Python thread, runs alone. After a fork the child has a fresh team without workers.
+Where there are no futexes (not Linux, or another processor) the team is the calling thread alone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import functools
+import hashlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from . import native
+from .assembly import MAILBOX, WORKERS, team_source
+from .steps import STEPS
+
+MAX_THREADS = 256
+
+
+@functools.cache
+def load() -> Callable[..., int]:
+    """Load the team's native functions (programs refer to the barrier); returns the launcher."""
+    text = team_source() + STEPS
+    what = f"{native.host().identity} {text}"
+    key = "team-" + hashlib.sha256(what.encode()).hexdigest()
+    data, _ = native.cached_object(key, lambda: native.compile_object(text))
+    native.load_object(data)
+    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(native.address("gradloom_call"))
+
+
+def default_threads() -> int:
+    """The processors that this process may use, or `GRADLOOM_THREADS` where that is fewer."""
+    try:
+        available = len(os.sched_getaffinity(0))
+    except AttributeError:
+        available = os.cpu_count() or 1
+    wanted = os.environ.get("GRADLOOM_THREADS", "").strip()
+    if not wanted:
+        return available
+    if not wanted.isdecimal() or int(wanted) < 1:
+        raise ValueError(f"GRADLOOM_THREADS must be a number of threads >= 1, not {wanted!r}")
+    return min(available, int(wanted))
+
+
+class Team:
+    """Worker threads, started when first needed, at most `MAX_THREADS` with the caller."""
+
+    def __init__(self) -> None:
+        self._registered = False
+        self._closed = False
+        self._reset()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self.lock = threading.Lock()
+        self._handles: list[int] = []
+        self.size = 1  # threads there are, the caller with them
+        self._memory: ctypes.Array[ctypes.c_char] | None = None
+        self.state = 0
+
+    @contextmanager
+    def try_acquire(self) -> Iterator[bool]:
+        """Take the team for the `with` block if nobody has it; whether that is so."""
+        taken = self.lock.acquire(blocking=False)
+        try:
+            yield taken
+        finally:
+            if taken:
+                self.lock.release()
+
+    def asleep(self) -> bool:
+        """Whether a launch on two threads would have to wake the worker first (or start it)."""
+        if not self._handles:
+            return True
+        return ctypes.c_int64.from_address(self.state + MAILBOX + 8).value != 0
+
+    def grow(self, threads: int) -> int:
+        """Start workers until there are `threads` threads; how many threads there then are."""
+        if not WORKERS or self._closed:
+            return 1
+        if self._memory is None:
+            size = MAILBOX * (MAX_THREADS + 1)
+            self._memory = (ctypes.c_char * size)()
+            _kept.append(self._memory)
+            self.state = -(-ctypes.addressof(self._memory) // MAILBOX) * MAILBOX
+        if not self._registered:
+            atexit.register(self.stop)
+            self._registered = True
+        create = ctypes.CDLL(None).pthread_create
+        create.argtypes = [ctypes.POINTER(ctypes.c_ulong), *[ctypes.c_void_p] * 3]
+        worker = native.address("gradloom_worker")
+        # Python's signal handlers want the main thread interrupted, not a worker: those inherit
+        # this mask.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            while self.size < min(threads, MAX_THREADS):
+                box = self.state + MAILBOX * self.size
+                ctypes.memset(box, 0, MAILBOX)
+                ctypes.c_uint64.from_address(box + 56).value = self.state
+                handle = ctypes.c_ulong()
+                if create(ctypes.byref(handle), None, worker, box):
+                    break
+                self._handles.append(handle.value)
+                self.size += 1
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        return min(self.size, threads)
+
+    def stop(self) -> None:
+        """End the workers: at the end of the process nothing may run in what is being torn down."""
+        self._closed = True
+        if not self.lock.acquire(timeout=1.0):  # a thread is stuck in a program: leave it be
+            return
+        try:
+            if not self._handles:
+                return
+            kind = ctypes.CFUNCTYPE(
+                None, ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 4, ctypes.c_int64
+            )
+            post = kind(native.address("gradloom_post"))
+            join = ctypes.CDLL(None).pthread_join
+            join.argtypes = [ctypes.c_ulong, ctypes.c_void_p]
+            for index in range(len(self._handles)):
+                post(self.state, index + 1, None, None, None, None, 0)
+            for handle in self._handles:
+                join(handle, None)
+            self._handles, self.size = [], 1
+        finally:
+            self.lock.release()
+
+
+class Call:
+    """A program bound to its memory, which the caller keeps alive; to be run again and again."""
+
+    __slots__ = ("_alone", "_launch", "_team", "_together", "_words")
+
+    def __init__(
+        self,
+        program: int,
+        table: int,
+        dims: int,
+        status: int,
+        tiny: bool = False,
+        team: Team | None = None,
+    ) -> None:
+        """`tiny`: too short a program to wake a sleeping worker for."""
+        fixed = (program, table, dims, status)
+        self._words = (ctypes.c_int64 * 16)(*fixed, 0, 1, 0, 0, *fixed, 0, 1, int(tiny), 0)
+        self._alone = ctypes.c_void_p(ctypes.addressof(self._words))
+        self._together = ctypes.c_void_p(ctypes.addressof(self._words) + 64)
+        self._team = team or the_team
+        self._launch = load()
+
+    def __call__(self, threads: int = 1) -> int:
+        """Run on up to `threads` threads, without the GIL; the status word.
+
+        On fewer where the team is taken by another call, or cannot grow.
+        """
+        if threads > 1:
+            team = self._team
+            lock = team.lock
+            if lock.acquire(False):
+                try:
+                    if threads > team.size:
+                        threads = team.grow(threads)
+                    words = self._words
+                    words[12] = team.state
+                    words[13] = threads
+                    return self._launch(self._together)
+                finally:
+                    lock.release()
+        return self._launch(self._alone)
+
+
+_call = functools.lru_cache(maxsize=256)(Call)
+
+
+def run(program: int, table: int, dims: int, status: int, threads: int = 1) -> int:
+    """Run a native program; see `Call`, which a caller with much to run holds itself."""
+    return _call(program, table, dims, status)(threads)
+
+
+_kept: list[
+    object
+] = []  # the memory of workers is never given back, as a stuck one may still look at it
+the_team = Team()

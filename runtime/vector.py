@@ -1,0 +1,364 @@
+# pyright: basic
+"""Vectors as values of Numba: what the text of a CPU kernel may say.
+
+A kernel is Python text in which every number with lanes is a `Vector` of one dtype; `vocabulary`
+gives the names it may use. Lanes, masks and the order of reductions are thereby ours and not an
+optimiser's choice. All functions emit LLVM IR directly, which keeps compiling short: Numba types
+one call for each, and compiles no Python of ours.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator as operator_module
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.core.extending import lower_builtin, lower_cast, models, register_model
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.core.typing.templates import builtin_registry as typing_registry
+
+from . import vector_memory as memory
+from . import vector_operators as operators
+from .conversion import DTYPES, FLOATS, convert, register_type
+from .lanes import Lanes, any_lane, constant, integer_type
+
+SCALARS: dict[str, Any] = {
+    "bool": types.boolean,
+    "i8": types.int8,
+    "i16": types.int16,
+    "i32": types.int32,
+    "i64": types.int64,
+    "u8": types.uint8,
+    "u16": types.uint16,
+    "u32": types.uint32,
+    "u64": types.uint64,
+    "f32": types.float32,
+    "f64": types.float64,
+}
+DTYPE_OF_SCALAR = {scalar: dtype for dtype, scalar in SCALARS.items()}
+INT64 = types.int64
+
+# Numba gives no types for its decorators.
+declare_global: Any = infer_global
+
+# From the types of the arguments those of result and parameters, or something false.
+Rule = Callable[..., Any]
+
+
+class Vector(types.Type):
+    """So many lanes of one dtype; of bools one bit each."""
+
+    def __init__(self, dtype: str, lanes: int) -> None:
+        super().__init__(name=f"{dtype}x{lanes}")
+        self.dtype = dtype
+        self.lanes = lanes
+
+    @property
+    def key(self) -> Any:
+        return self.dtype, self.lanes
+
+
+@register_model(Vector)
+class VectorModel(models.PrimitiveModel):
+    """A vector is one LLVM value."""
+
+    def __init__(self, manager: Any, type_: Vector) -> None:
+        lane = register_type(type_.dtype)
+        super().__init__(manager, type_, ir.VectorType(lane, type_.lanes))
+
+
+vector = functools.cache(Vector)
+
+
+@lower_cast(types.Number, Vector)
+@lower_cast(types.Boolean, Vector)
+def splat_scalar(context: Any, builder: Any, source: Any, target: Vector, value: Any) -> Any:
+    """A scalar of Python in every lane, converted first."""
+    dtype = DTYPE_OF_SCALAR[types.unliteral(source)]
+    return convert(Lanes(builder, value), dtype, target.dtype).splat(target.lanes).value
+
+
+def is_scalar(type_: Any) -> bool:
+    return isinstance(type_, types.Number | types.Boolean)
+
+
+def common_vector(arguments: Sequence[Any]) -> Vector | None:
+    """The one vector type among arguments which are else scalars."""
+    found = {argument for argument in arguments if isinstance(argument, Vector)}
+    if len(found) != 1 or not all(x in found or is_scalar(x) for x in arguments):
+        return None
+    return found.pop()
+
+
+class VectorFunction:
+    """A name of the vocabulary: how Numba types its call, and what it emits."""
+
+    def __init__(self, name: str, rule: Rule, emit: Callable[..., Any]) -> None:
+        self.__name__ = name
+        self.rule = rule
+        template = type(f"Template_{name}", (VectorTemplate,), {"key": self})
+        typing_registry.register_global(self, types.Function(template))
+
+        @lower_builtin(self, types.VarArg(types.Any))
+        def lower(context: Any, builder: Any, call: Any, values: Any) -> Any:
+            return result_value(context, call, emit(builder, call.args, *values))
+
+    def __repr__(self) -> str:
+        return f"<{self.__name__} of kernels>"
+
+
+class VectorTemplate(AbstractTemplate):
+    """Asks the function's own rule."""
+
+    key: Any = None
+
+    def generic(self, args: Any, kws: Any) -> Any:
+        answer = None if kws else self.key.rule(*args)
+        return answer and signature(answer[0], *answer[1])
+
+
+def result_value(context: Any, call: Any, value: Any) -> Any:
+    if call.return_type == types.void:
+        return context.get_dummy_value()
+    return value.value if isinstance(value, Lanes) else value
+
+
+def lane_wise(accepts: Sequence[str], result: str | None = None) -> Callable[..., Any]:
+    """The rule of an operation on vectors of one dtype, with scalars splatted."""
+
+    def rule(*arguments: Any) -> Any:
+        common = common_vector(arguments)
+        if common is None or common.dtype not in accepts:
+            return None
+        return vector(result or common.dtype, common.lanes), [common] * len(arguments)
+
+    return rule
+
+
+def register_operator(function: Any, rule: Rule, emit: Callable[..., Lanes]) -> None:
+    """Teach one of Python's operators about vectors."""
+
+    class Template(AbstractTemplate):
+        def generic(self, args: Any, kws: Any) -> Any:
+            if not any(isinstance(x, Vector) for x in args):
+                return None
+            answer = rule(*args)
+            return answer and signature(answer[0], *answer[1])
+
+    declare_global(function)(Template)
+    # `x += y` has the type of x + y; Numba then lowers it as that.
+    in_place: Any = getattr(operator_module, f"i{function.__name__.strip('_')}", None)
+    if in_place is not None:
+        declare_global(in_place)(Template)
+
+    def lower(context: Any, builder: Any, call: Any, values: Any) -> Any:
+        return emit(call.args[0].dtype, *(Lanes(builder, x) for x in values)).value
+
+    lower_builtin(function, *[Vector] * operators.arity(function))(lower)
+
+
+for _function, (_accepts, _result, _emit) in operators.OPERATORS.items():
+    register_operator(_function, lane_wise(_accepts, _result), _emit)
+
+
+def pointer_dtype(type_: Any) -> str | None:
+    return DTYPE_OF_SCALAR.get(type_.dtype) if isinstance(type_, types.CPointer) else None
+
+
+def pointer_type(dtype: str) -> Any:
+    return types.CPointer(SCALARS[dtype])
+
+
+def _from_pointer(arguments: Callable[[str], Any], loads: bool) -> Rule:
+    """The rule of a memory access, from the types of the arguments behind the pointer."""
+
+    def rule(pointer: Any, *rest: Any) -> Any:
+        dtype = pointer_dtype(pointer)
+        expected = [] if dtype is None else arguments(dtype)
+        if dtype is None or len(rest) != len(expected):
+            return None
+        for actual, wanted in zip(rest, expected, strict=True):
+            if not (actual == wanted or is_scalar(actual)):
+                return None
+        value = expected[-1]
+        result = vector(dtype, value.lanes) if loads else types.void
+        return result, [pointer, *expected]
+
+    return rule
+
+
+def _memory_functions(count: int) -> dict[str, VectorFunction]:
+    mask = vector("bool", count)
+    indices = vector("i64", count)
+
+    def kind(call_types: Any) -> str:
+        return pointer_dtype(call_types[0]) or ""
+
+    def data(dtype: str) -> Vector:
+        return vector(dtype, count)
+
+    def one_element(pointer: Any, index: Any) -> Any:
+        dtype = pointer_dtype(pointer)
+        return dtype and is_scalar(index) and (data(dtype), [pointer, INT64])
+
+    def moved(pointer: Any, index: Any) -> Any:
+        return pointer_dtype(pointer) and is_scalar(index) and (pointer, [pointer, INT64])
+
+    loads: dict[str, tuple[Callable[[str], Any], Callable[..., Any]]] = {
+        "load": (lambda _: [INT64, mask], memory.load),
+        "load_strided": (lambda _: [INT64, INT64, mask], memory.load_strided),
+        "gather": (lambda _: [indices, mask], memory.gather),
+    }
+    stores: dict[str, tuple[Callable[[str], Any], Callable[..., Any]]] = {
+        "store": (lambda d: [INT64, data(d), mask], memory.store),
+        "store_strided": (lambda d: [INT64, INT64, data(d), mask], memory.store_strided),
+        "scatter": (lambda d: [indices, data(d), mask], memory.scatter),
+        "store_one": (lambda d: [INT64, data(d)], memory.store_one),
+    }
+    functions = {
+        name: VectorFunction(
+            name,
+            _from_pointer(arguments, name in loads),
+            lambda builder, given, *values, emit=emit: emit(builder, *values, kind(given)),
+        )
+        for name, (arguments, emit) in (loads | stores).items()
+    }
+    functions["broadcast"] = VectorFunction(
+        "broadcast",
+        one_element,
+        lambda b, given, p, i: memory.broadcast(b, p, i, kind(given), count),
+    )
+    functions["offset"] = VectorFunction(
+        "offset",
+        moved,
+        lambda b, given, p, n: b.bitcast(memory.element(b, p, n, kind(given)), p.type),
+    )
+    return functions
+
+
+def _pointer_function(dtype: str) -> VectorFunction:
+    target = pointer_type(dtype)
+
+    def rule(buffers: Any, number: Any) -> Any:
+        return pointer_dtype(buffers) == "i64" and (target, [buffers, INT64])
+
+    def emit(builder: Any, _: Any, buffers: Any, number: Any) -> Any:
+        address = builder.load(
+            memory.element(builder, buffers, number, "i64"), align=8, typ=integer_type(64)
+        )
+        return builder.inttoptr(address, memory.memory_type(dtype).as_pointer())
+
+    return VectorFunction(f"{dtype}_pointer", rule, emit)
+
+
+def _cast_function(name: str, dtype: str, count: int) -> VectorFunction:
+    target = vector(dtype, count)
+
+    def rule(value: Any) -> Any:
+        return (isinstance(value, Vector) or is_scalar(value)) and (target, [value])
+
+    def emit(builder: Any, given: Any, value: Any) -> Any:
+        if isinstance(given[0], Vector):
+            return convert(Lanes(builder, value), given[0].dtype, dtype)
+        return splat_scalar(None, builder, given[0], target, value)
+
+    return VectorFunction(name, rule, emit)
+
+
+def _index_functions(count: int) -> dict[str, VectorFunction]:
+    mask, indices = vector("bool", count), vector("i64", count)
+    status = types.CPointer(INT64)
+
+    def emit_index(builder: Any, _: Any, start: Any, stride: Any) -> Any:
+        return Lanes(builder, start).splat(count) + Lanes(
+            builder, memory.steps(builder, stride, count)
+        )
+
+    def emit_fail(builder: Any, _: Any, place: Any, site: Any, index: Any, bad: Any) -> None:
+        memory.fail(builder, place, site, index, bad, any_lane(Lanes(builder, bad)))
+
+    return {
+        "lanes": VectorFunction(
+            "lanes",
+            lambda limit: is_scalar(limit) and (mask, [INT64]),
+            lambda builder, _, limit: memory.lanes_below(builder, limit, count),
+        ),
+        "all_lanes": VectorFunction(
+            "all_lanes",
+            lambda: (mask, []),
+            lambda builder, _: constant(ir.VectorType(integer_type(1), count), 1),
+        ),
+        "index": VectorFunction(
+            "index", lambda start, stride: (indices, [INT64, INT64]), emit_index
+        ),
+        "fail": VectorFunction(
+            "fail",
+            lambda place, site, index, bad: (types.void, [status, INT64, indices, mask]),
+            emit_fail,
+        ),
+    }
+
+
+def _contraction(dtype: str) -> VectorFunction:
+    """The call of a matrix product that is compiled apart; see `tile`."""
+    name = f"contract_{dtype}"
+    pointer = pointer_type(dtype)
+    order = (pointer, INT64, INT64, pointer, INT64, pointer, *[INT64] * 4)
+
+    def rule(a: Any, a_row: Any, a_col: Any, b: Any, b_row: Any, c: Any, *sizes: Any) -> Any:
+        return (a == b == c == pointer) and len(sizes) == 4 and (types.void, order)
+
+    def emit(builder: Any, _: Any, *values: Any) -> None:
+        values = tuple(
+            memory.opaque(builder, x) if isinstance(x.type, ir.PointerType) else x for x in values
+        )
+        callee = memory.declare(
+            builder.module, f"gradloom_{name}", ir.VoidType(), [x.type for x in values]
+        )
+        builder.call(callee, values)
+
+    return VectorFunction(name, rule, emit)
+
+
+def _lane_functions(count: int) -> dict[str, VectorFunction]:
+    mask = vector("bool", count)
+
+    def on_lanes(emit: Callable[..., Lanes]) -> Callable[..., Lanes]:
+        return lambda builder, given, *values: emit(
+            given[-1].dtype, *(Lanes(builder, value) for value in values)
+        )
+
+    def where_rule(condition: Any, yes: Any, no: Any) -> Any:
+        common = common_vector((yes, no))
+        return condition == mask and common and (common, [mask, common, common])
+
+    def philox_rule(*arguments: Any) -> Any:
+        word = vector("u32", count)
+        return len(arguments) == 4 and (word, [vector("i64", count), word, word, word])
+
+    functions = {
+        name: VectorFunction(name, lane_wise(accepts, result), on_lanes(emit))
+        for name, (accepts, result, emit) in operators.FUNCTIONS.items()
+    }
+    functions["where"] = VectorFunction("where", where_rule, on_lanes(operators.where))
+    functions["philox"] = VectorFunction("philox", philox_rule, on_lanes(operators.philox_word))
+    return functions
+
+
+@functools.cache
+def vocabulary(lanes: int) -> dict[str, Any]:
+    """The names of kernels with vectors of that many lanes, a power of two."""
+    if lanes < 2 or lanes & (lanes - 1):
+        raise ValueError(f"a vector has a power of two of lanes, at least 2, not {lanes}")
+    names: dict[str, Any] = {}
+    for dtype in DTYPES:
+        cast = "boolean" if dtype == "bool" else dtype
+        names[cast] = _cast_function(cast, dtype, lanes)
+        names[f"{dtype}_pointer"] = _pointer_function(dtype)
+    for dtype in (*FLOATS, "i32", "i64"):
+        names[f"contract_{dtype}"] = _contraction(dtype)
+    names |= _memory_functions(lanes) | _index_functions(lanes) | _lane_functions(lanes)
+    return names

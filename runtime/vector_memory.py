@@ -1,0 +1,163 @@
+# pyright: basic
+"""Loads and stores of vectors, masks and reductions, emitted as LLVM IR.
+
+Lanes that a mask leaves out never touch memory and read as 0, so that the tail of an array needs no
+padding and no scalar loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from .conversion import item_size, memory_type
+from .lanes import Lanes, constant, declare, integer_type, lane_numbers, mangled, select
+
+POINTER = ir.PointerType()
+INT64 = integer_type(64)
+
+
+def opaque(builder: Any, pointer: Any) -> Any:
+    """The pointer without its pointee."""
+    return builder.bitcast(pointer, POINTER)
+
+
+def element(builder: Any, pointer: Any, index: Any, dtype: str) -> Any:
+    """The address of one element."""
+    return builder.gep(opaque(builder, pointer), [index], source_etype=memory_type(dtype))
+
+
+def elements(builder: Any, pointer: Any, indices: Any, dtype: str) -> Any:
+    """The addresses of as many elements as there are indices."""
+    result = builder.gep(opaque(builder, pointer), [indices], source_etype=memory_type(dtype))
+    # llvmlite has no notion of a gep over a vector of indices; LLVM does.
+    result.type = ir.VectorType(POINTER, indices.type.count)
+    return result
+
+
+def steps(builder: Any, stride: Any, count: int) -> Any:
+    """lane·stride, a vector of int64."""
+    numbers = lane_numbers(count, 64)
+    return (Lanes(builder, stride).splat(count) * Lanes(builder, numbers)).value
+
+
+def from_memory(value: Lanes, dtype: str) -> Lanes:
+    return value != 0 if dtype == "bool" else value
+
+
+def to_memory(value: Lanes, dtype: str) -> Lanes:
+    return value.cast("zext", memory_type(dtype)) if dtype == "bool" else value
+
+
+def _masked(builder: Any, operation: str, address: Any, value: Any, mask: Any, dtype: str) -> Any:
+    """Call of llvm.masked.<operation>; these took the alignment as an argument until LLVM 22, which
+    still reads it."""
+    vector = ir.VectorType(memory_type(dtype), mask.type.count)
+    place = f"v{mask.type.count}p0" if isinstance(address.type, ir.VectorType) else "p0"
+    name = f"llvm.masked.{operation}.{mangled(vector)}.{place}"
+    align = ir.Constant(integer_type(32), item_size(dtype))
+    if value is None:
+        arguments = [address, align, mask, constant(vector, 0)]
+        result = vector
+    else:
+        arguments = [value, address, align, mask]
+        result = ir.VoidType()
+    callee = declare(builder.module, name, result, [x.type for x in arguments])
+    return builder.call(callee, arguments)
+
+
+def load(builder: Any, pointer: Any, index: Any, mask: Any, dtype: str) -> Lanes:
+    """Neighbouring elements from `index` on."""
+    address = element(builder, pointer, index, dtype)
+    return from_memory(Lanes(builder, _masked(builder, "load", address, None, mask, dtype)), dtype)
+
+
+def gather(builder: Any, pointer: Any, indices: Any, mask: Any, dtype: str) -> Lanes:
+    """An element for each index."""
+    address = elements(builder, pointer, indices, dtype)
+    value = _masked(builder, "gather", address, None, mask, dtype)
+    return from_memory(Lanes(builder, value), dtype)
+
+
+def load_strided(
+    builder: Any, pointer: Any, index: Any, stride: Any, mask: Any, dtype: str
+) -> Lanes:
+    """Elements index + lane·stride."""
+    first = element(builder, pointer, index, dtype)
+    return gather(builder, first, steps(builder, stride, mask.type.count), mask, dtype)
+
+
+def broadcast(builder: Any, pointer: Any, index: Any, dtype: str, count: int) -> Lanes:
+    """One element in every lane."""
+    address = element(builder, pointer, index, dtype)
+    value = builder.load(address, align=item_size(dtype), typ=memory_type(dtype))
+    return from_memory(Lanes(builder, value), dtype).splat(count)
+
+
+def store(builder: Any, pointer: Any, index: Any, value: Any, mask: Any, dtype: str) -> None:
+    """Into neighbouring elements."""
+    address = element(builder, pointer, index, dtype)
+    data = to_memory(Lanes(builder, value), dtype).value
+    _masked(builder, "store", address, data, mask, dtype)
+
+
+def scatter(builder: Any, pointer: Any, indices: Any, value: Any, mask: Any, dtype: str) -> None:
+    """Into an element for each index; of equal indices the last lane stays."""
+    address = elements(builder, pointer, indices, dtype)
+    data = to_memory(Lanes(builder, value), dtype).value
+    _masked(builder, "scatter", address, data, mask, dtype)
+
+
+def store_strided(
+    builder: Any, pointer: Any, index: Any, stride: Any, value: Any, mask: Any, dtype: str
+) -> None:
+    """Into elements index + lane·stride."""
+    first = element(builder, pointer, index, dtype)
+    scatter(builder, first, steps(builder, stride, mask.type.count), value, mask, dtype)
+
+
+def store_one(builder: Any, pointer: Any, index: Any, value: Any, dtype: str) -> None:
+    """Lane 0 into one element."""
+    address = element(builder, pointer, index, dtype)
+    data = to_memory(Lanes(builder, value).extract(0), dtype).value
+    builder.store(data, address, align=item_size(dtype))
+
+
+def lanes_below(builder: Any, limit: Any, count: int) -> Lanes:
+    """The mask lane < limit, for any int64."""
+    scalar = Lanes(builder, limit)
+    scalar = select(scalar < 0, 0, scalar)
+    scalar = select(scalar > count, count, scalar).cast("trunc", integer_type(32))
+    numbers = Lanes(builder, lane_numbers(count, 32))
+    return numbers < scalar.splat(count)
+
+
+def reduce(value: Lanes, combine: Callable[[Lanes, Lanes], Lanes]) -> Lanes:
+    """All lanes combined, in all lanes: lane i with i + half, until one is left."""
+    count = value.type.count
+    result = value
+    half = count // 2
+    while half:
+        low: Sequence[int] = range(half)
+        result = combine(result.shuffle(low), result.shuffle([half + lane for lane in low]))
+        half //= 2
+    return result.shuffle([0] * count)
+
+
+def fail(builder: Any, status: Any, site: Any, indices: Any, bad: Any, any_bad: Any) -> None:
+    """If a lane is bad and nothing failed before: its index to status[1], the site to status[0]."""
+    with builder.if_then(any_bad, likely=False):
+        place = opaque(builder, status)
+        before = builder.load(place, align=8, typ=INT64)
+        with builder.if_then(builder.icmp_signed("==", before, ir.Constant(INT64, 0))):
+            count = bad.type.count
+            word = integer_type(count)
+            bits = builder.bitcast(bad, word)
+            lane = builder.cttz(bits, ir.Constant(integer_type(1), 0))
+            lane = builder.zext(lane, integer_type(32)) if count < 32 else lane
+            index = builder.extract_element(indices, lane)
+            second = builder.gep(place, [ir.Constant(INT64, 1)], source_etype=INT64)
+            builder.store(index, second, align=8)
+            builder.store(site, place, align=8)

@@ -1,0 +1,158 @@
+# pyright: basic
+"""What every operator and function does to the lanes, by dtype: two tables.
+
+A row is the dtypes accepted, the result's dtype if it is another, and the emitter, which is given
+the dtype and the operands. The semantics are NumPy's; where those are undefined or trap (a shift by
+too much, a division by zero of integers) ours are fixed and stand with the emitter.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from . import integer, maths, power, remainder, trigonometry
+from .conversion import DTYPES, FLOATS, INTEGERS, convert, is_signed
+from .lanes import Lanes, absolute, copysign, fma, select
+from .vector_memory import reduce
+
+NUMBERS = (*INTEGERS, *FLOATS)
+BITS = ("bool", *INTEGERS)
+Emit = Callable[..., Lanes]
+Row = tuple[Sequence[str], str | None, Emit]
+
+
+def _plain(function: Callable[..., Any]) -> Emit:
+    """An operator that `Lanes` has, the same for each dtype it is given."""
+    return lambda dtype, *operands: function(*operands)
+
+
+def _add(dtype: str, a: Lanes, b: Lanes) -> Lanes:
+    return a | b if dtype == "bool" else a + b
+
+
+def _multiply(dtype: str, a: Lanes, b: Lanes) -> Lanes:
+    return a & b if dtype == "bool" else a * b
+
+
+def _divide(dtype: str, a: Lanes, b: Lanes) -> Lanes:
+    return convert(a, dtype, "f64") / convert(b, dtype, "f64") if dtype not in FLOATS else a / b
+
+
+def _divmod(dtype: str, a: Lanes, b: Lanes) -> tuple[Lanes, Lanes]:
+    if dtype in FLOATS:
+        return remainder.divide(a, b)
+    return integer.divide(a, b, is_signed(dtype))
+
+
+def _shift_right(dtype: str, a: Lanes, b: Lanes) -> Lanes:
+    return integer.shift_right(a, b, is_signed(dtype))
+
+
+def _comparison(symbol: str) -> Emit:
+    return lambda dtype, a, b: a.compare(symbol, b, is_signed(dtype))
+
+
+def arity(function: Any) -> int:
+    return 1 if function in (operator.neg, operator.pos, operator.invert) else 2
+
+
+OPERATORS: dict[Any, Row] = {
+    operator.add: (DTYPES, None, _add),
+    operator.sub: (NUMBERS, None, _plain(operator.sub)),
+    operator.mul: (DTYPES, None, _multiply),
+    operator.truediv: (FLOATS, None, _divide),
+    operator.floordiv: (NUMBERS, None, lambda dtype, a, b: _divmod(dtype, a, b)[0]),
+    operator.mod: (NUMBERS, None, lambda dtype, a, b: _divmod(dtype, a, b)[1]),
+    operator.neg: (NUMBERS, None, _plain(operator.neg)),
+    operator.and_: (BITS, None, _plain(operator.and_)),
+    operator.or_: (BITS, None, _plain(operator.or_)),
+    operator.xor: (BITS, None, _plain(operator.xor)),
+    operator.invert: (BITS, None, _plain(operator.invert)),
+    operator.lshift: (INTEGERS, None, _plain(integer.shift_left)),
+    operator.rshift: (INTEGERS, None, _shift_right),
+    operator.lt: (DTYPES, "bool", _comparison("<")),
+    operator.le: (DTYPES, "bool", _comparison("<=")),
+    operator.gt: (DTYPES, "bool", _comparison(">")),
+    operator.ge: (DTYPES, "bool", _comparison(">=")),
+    operator.eq: (DTYPES, "bool", _comparison("==")),
+    operator.ne: (DTYPES, "bool", _comparison("!=")),
+}
+
+
+def where(dtype: str, condition: Lanes, yes: Lanes, no: Lanes) -> Lanes:
+    return select(condition, yes, no)
+
+
+def philox_word(dtype: str, *words: Lanes) -> Lanes:
+    counter, key0, key1, stream = words
+    return integer.philox(counter, key0, key1, stream)
+
+
+def _maximum(dtype: str, a: Lanes, b: Lanes) -> Lanes:
+    if dtype in FLOATS:
+        return maths.maximum(a, b)
+    return a | b if dtype == "bool" else select(a.compare(">", b, is_signed(dtype)), a, b)
+
+
+def _minimum(dtype: str, a: Lanes, b: Lanes) -> Lanes:
+    if dtype in FLOATS:
+        return maths.minimum(a, b)
+    return a & b if dtype == "bool" else select(a.compare("<", b, is_signed(dtype)), a, b)
+
+
+def _absolute(dtype: str, a: Lanes) -> Lanes:
+    if dtype in FLOATS:
+        return absolute(a)
+    return select(a < 0, -a, a) if is_signed(dtype) else a
+
+
+def _sign(dtype: str, a: Lanes) -> Lanes:
+    if dtype in FLOATS:
+        return maths.sign(a)
+    positive = select(a != 0, a.constant(1), 0)
+    return select(a < 0, a.constant(-1), positive) if is_signed(dtype) else positive
+
+
+def _reduction(combine: Emit) -> Emit:
+    return lambda dtype, value: reduce(value, lambda a, b: combine(dtype, a, b))
+
+
+def _intrinsic(name: str) -> Emit:
+    return lambda dtype, a: a.function(name)
+
+
+FUNCTIONS: dict[str, Row] = {
+    "maximum": (DTYPES, None, _maximum),
+    "minimum": (DTYPES, None, _minimum),
+    "absolute": (NUMBERS, None, _absolute),
+    "sign": (NUMBERS, None, _sign),
+    "reduce_add": (DTYPES, None, _reduction(_add)),
+    "reduce_multiply": (DTYPES, None, _reduction(_multiply)),
+    "reduce_maximum": (DTYPES, None, _reduction(_maximum)),
+    "reduce_minimum": (DTYPES, None, _reduction(_minimum)),
+    "fma": (FLOATS, None, _plain(fma)),
+    "copysign": (FLOATS, None, _plain(copysign)),
+    "floor": (FLOATS, None, _intrinsic("floor")),
+    "ceil": (FLOATS, None, _intrinsic("ceil")),
+    "rint": (FLOATS, None, _intrinsic("rint")),
+    "trunc": (FLOATS, None, _intrinsic("trunc")),
+    "sqrt": (FLOATS, None, _intrinsic("sqrt")),
+    "isnan": (FLOATS, "bool", lambda dtype, a: a != a),
+    "isinf": (FLOATS, "bool", lambda dtype, a: absolute(a) == maths.INF),
+    "isfinite": (FLOATS, "bool", lambda dtype, a: absolute(a) < maths.INF),
+    "exp": (FLOATS, None, _plain(maths.exp)),
+    "exp2": (FLOATS, None, _plain(maths.exp2)),
+    "expm1": (FLOATS, None, _plain(maths.expm1)),
+    "log": (FLOATS, None, _plain(maths.log)),
+    "log2": (FLOATS, None, _plain(maths.log2)),
+    "log1p": (FLOATS, None, _plain(maths.log1p)),
+    "tanh": (FLOATS, None, _plain(maths.tanh)),
+    "sigmoid": (FLOATS, None, _plain(maths.sigmoid)),
+    "erf": (FLOATS, None, _plain(maths.erf)),
+    "rsqrt": (FLOATS, None, _plain(maths.rsqrt)),
+    "sin": (FLOATS, None, _plain(trigonometry.sin)),
+    "cos": (FLOATS, None, _plain(trigonometry.cos)),
+    "power": (FLOATS, None, _plain(power.power)),
+}

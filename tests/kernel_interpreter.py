@@ -1,0 +1,200 @@
+"""What a Kernel means, in NumPy: the standard that both code generators are held to.
+
+Every value is an array over the index space, with size 1 along reduced axes where the kernel
+computes it once per index of the parallel axes; an op is its reference of the op table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gradloom.ir.dtypes import DType
+from gradloom.ir.kernel import (
+    Access,
+    Compute,
+    Constant,
+    Contract,
+    Index,
+    Kernel,
+    Load,
+    Reduce,
+    Size,
+    Store,
+)
+from gradloom.ir.launch import varies
+from gradloom.ir.op import TABLE
+from gradloom.ir.ops import random  # the table is filled by importing the ops
+
+Array = np.ndarray[Any, Any]
+
+
+def interpret_kernel(
+    kernel: Kernel, arrays: Mapping[str, Array], parameters: Mapping[str, int]
+) -> None:
+    """Run `kernel` on flat arrays by argument name; outputs are written in place.
+
+    A failed check raises what the op's reference raises.
+    """
+    with np.errstate(all="ignore"):
+        if not kernel.chunk:
+            _Run(kernel, arrays, parameters).run()
+            return
+        extent = _Run(kernel, arrays, parameters).extents[0]
+        for piece, first in enumerate(range(0, extent, kernel.chunk)):
+            run = _Run(kernel, arrays, parameters, piece)
+            run.starts[0], run.extents[0] = first, min(kernel.chunk, extent - first)
+            run.run()
+
+
+class _Run:
+    def __init__(
+        self,
+        kernel: Kernel,
+        arrays: Mapping[str, Array],
+        parameters: Mapping[str, int],
+        piece: int = 0,
+    ) -> None:
+        self.kernel, self.arrays, self.parameters, self.piece = kernel, arrays, parameters, piece
+        self.extents = [self.size(axis.extent) for axis in kernel.axes]
+        self.starts = [0] * len(self.extents)
+        self.reduced = tuple(n for n, axis in enumerate(kernel.axes) if axis.role == "reduce")
+        self.full = kernel.full()
+        self.values: dict[str, Array] = {}
+
+    def size(self, size: Any) -> Any:
+        return self.parameters.get(size, size) if isinstance(size, str) else size
+
+    def space(self, full: bool) -> tuple[int, ...]:
+        return tuple(
+            1 if not full and n in self.reduced else size for n, size in enumerate(self.extents)
+        )
+
+    def axis_index(self, axis: int, full: bool) -> Array:
+        """The index along `axis`, broadcast over the space."""
+        shape = [1] * len(self.extents)
+        count = self.space(full)[axis]
+        shape[axis] = count
+        index = np.arange(self.starts[axis], self.starts[axis] + count).reshape(shape)
+        return np.broadcast_to(index, self.space(full))
+
+    def affine(self, strides: tuple[Size, ...], offset: Size, full: bool) -> Array:
+        total = np.full(self.space(full), self.size(offset), np.int64)
+        for axis, stride in enumerate(strides):
+            if stride != 0:
+                total = total + self.axis_index(axis, full) * self.size(stride)
+        return total
+
+    def address(self, access: Access, full: bool) -> Array:
+        total = self.affine(access.strides, access.offset, full)
+        for term in access.terms:
+            value = np.broadcast_to(self.values[term.value], self.space(full)).astype(np.int64)
+            inside = np.clip(value, 0, max(self.size(term.extent) - 1, 0))
+            total = total + inside * self.size(term.stride)
+        return total
+
+    def run(self) -> None:
+        stores: list[Store] = []
+        for item in self.kernel.body:
+            if isinstance(item, Store):
+                stores.append(item)
+                continue
+            value = self.value(item)
+            self.values[item.result] = np.broadcast_to(value, self.space(self.full[item.result]))
+        for store in stores:
+            self.store(store)
+
+    def value(self, item: Any) -> Any:
+        match item:
+            case Load(result, access, dtype):
+                buffer = self.arrays[access.argument]
+                assert buffer.dtype == dtype.numpy
+                return buffer[self.checked(self.address(access, self.full[result]), buffer)]
+            case Index(result, strides, offset):
+                return self.affine(strides, offset, self.full[result])
+            case Constant(_, value, dtype):
+                return np.asarray(self.size(value), dtype.numpy)
+            case Compute():
+                return self.compute(item)
+            case Reduce(_, combine, operand, dtype, identity):
+                values = np.broadcast_to(self.values[operand], self.space(True))
+                return _reduce(values.astype(dtype.numpy), combine, self.reduced, identity, dtype)
+            case Contract():
+                return self.contract(item)
+            case _:
+                raise AssertionError(item)
+
+    def compute(self, item: Compute) -> Any:
+        op, operands = TABLE[item.op], [self.values[name] for name in item.operands]
+        attrs = {name: self.size(value) for name, value in item.attrs}
+        if op.name == "iota":
+            return operands[0]
+        if op.name == "random_bits":
+            philox = random._philox  # pyright: ignore[reportPrivateUsage]
+            return philox(*operands, attrs["stream"])
+        result = np.asarray(op.reference(*operands, **attrs))
+        assert result.dtype == item.dtype.numpy, (item, result.dtype)
+        return result
+
+    def contract(self, item: Contract) -> Array:
+        """Sums in float64 (integers in their own dtype, which wraps around)."""
+        *batch, _, _ = self.extents
+        depth = self.size(item.depth)
+        lhs = self.operand(item.lhs, (*batch, self.extents[-2], depth))
+        rhs = self.operand(item.rhs, (*batch, depth, self.extents[-1]))
+        if item.dtype.is_float:
+            lhs, rhs = lhs.astype(np.float64), rhs.astype(np.float64)
+        result = np.matmul(lhs, rhs).astype(item.dtype.numpy)
+        if all(not (isinstance(i, Store) and i.access.argument == item.scratch)
+               for i in self.kernel.body):
+            self.arrays[item.scratch][: result.size] = result.reshape(-1)
+        return result
+
+    def operand(self, access: Access, shape: tuple[int, ...]) -> Array:
+        address = np.full(shape, self.size(access.offset), np.int64)
+        for axis, (stride, index) in enumerate(zip(access.strides, np.indices(shape), strict=True)):
+            del axis
+            address = address + index * self.size(stride)
+        buffer = self.arrays[access.argument]
+        return buffer[self.checked(address, buffer)]
+
+    @staticmethod
+    def checked(address: Array, buffer: Array) -> Array:
+        if address.size and not (0 <= address.min() and address.max() < buffer.size):
+            raise IndexError(f"address {address.min()} to {address.max()} of {buffer.size}")
+        return address
+
+    def store(self, store: Store) -> None:
+        full = varies(self.kernel, store, self.full)
+        shape = self.space(full)
+        buffer = self.arrays[store.access.argument]
+        address = self.address(store.access, full)
+        if not full and self.kernel.chunk:
+            address = address + self.piece
+        address = self.checked(address, buffer)
+        value = np.broadcast_to(self.values[store.operand], shape)
+        assert value.dtype == buffer.dtype, (store, value.dtype)
+        if store.accumulate:
+            np.add.at(buffer, address, value)  # in C order, element by element
+        else:
+            buffer[address] = value
+
+
+def _reduce(
+    values: Array, combine: str, axes: tuple[int, ...], identity: str, dtype: DType
+) -> Array:
+    wide = values.astype(np.float64) if dtype.is_float and combine in ("add", "multiply") else values
+    start: Any = {"zero": 0, "one": 1}.get(identity)
+    if start is None:
+        if dtype.kind == "b":
+            start = identity == "highest"
+        elif dtype.is_float:
+            start = np.inf if identity == "highest" else -np.inf
+        else:
+            limits = np.iinfo(dtype.numpy)
+            start = limits.max if identity == "highest" else limits.min
+    function = getattr(np, combine)
+    result = function.reduce(wide, axis=axes, keepdims=True, initial=start, dtype=wide.dtype)
+    return np.asarray(result).astype(dtype.numpy)

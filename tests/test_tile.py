@@ -1,0 +1,144 @@
+# pyright: basic
+"""Contraction micro-kernels against NumPy: odd sizes, strides, bits that no division changes."""
+
+import ctypes
+import itertools
+import re
+
+import numpy as np
+import pytest
+
+from gradloom.runtime import native, tile
+
+DTYPES = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}
+HOST = native.host().lanes
+WIDTHS = [lanes for lanes in (4, 8, 16) if lanes <= HOST]
+SIZES = [0, 1, 2, 5, 8, 13, 33]
+
+
+def contract(dtype, lanes, a, b, c):
+    """C = A . B in place on arrays with any strides in A, contiguous rows in B and C."""
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    function = ctypes.CFUNCTYPE(
+        None, pointer, number, number, pointer, number, pointer, number, number, number, number
+    )(tile.contraction(dtype, lanes))
+    size = np.dtype(DTYPES[dtype]).itemsize
+    rows, depth = a.shape
+    function(
+        a.ctypes.data, a.strides[0] // size, a.strides[1] // size,
+        b.ctypes.data, b.strides[0] // size,
+        c.ctypes.data, c.strides[0] // size, rows, b.shape[1], depth,
+    )  # fmt: skip
+
+
+def random(rng, dtype, shape):
+    if dtype[0] == "f":
+        return rng.standard_normal(shape).astype(DTYPES[dtype])
+    return rng.integers(np.iinfo(DTYPES[dtype]).min, np.iinfo(DTYPES[dtype]).max, shape).astype(
+        DTYPES[dtype]
+    )
+
+
+def padded(rng, dtype, rows, columns):
+    """A view into a larger array of sentinels, and that array: nothing outside may be written."""
+    whole = np.full((rows + 2, columns + 7), 77, DTYPES[dtype])
+    return whole[1 : rows + 1, 3 : columns + 3], whole
+
+
+@pytest.mark.parametrize("lanes", WIDTHS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_small_size(dtype, lanes):
+    rng = np.random.default_rng(0)
+    columns = sorted({*SIZES, lanes - 1, lanes, lanes + 1, 2 * lanes, 4 * lanes + 3})
+    for rows, cols, depth in itertools.product(SIZES, columns, [0, 1, 3, 4, 10]):
+        a = random(rng, dtype, (rows, depth))
+        b = random(rng, dtype, (depth, cols))
+        c, whole = padded(rng, dtype, rows, cols)
+        contract(dtype, lanes, a, b, c)
+        with np.errstate(over="ignore"):
+            np.testing.assert_allclose(c, a @ b, rtol=1e-4, atol=1e-5)
+        c[:] = 77
+        assert (whole == 77).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_strided_operands(dtype):
+    rng = np.random.default_rng(1)
+    for rows, cols, depth in [(17, 37, 29), (8, 16, 16), (3, 70, 5)]:
+        base = random(rng, dtype, (2 * max(rows, depth) + 1, 3 * max(rows, depth) + 1))
+        b = random(rng, dtype, (depth, cols + 9))[:, 4 : cols + 4]
+        operands = [
+            base[:rows, :depth],
+            base[:depth, :rows].T,
+            base[: 2 * rows : 2, : 3 * depth : 3],
+            base[:rows, :depth][::-1, ::-1],
+            np.broadcast_to(base[:1, :depth], (rows, depth)),
+            np.broadcast_to(base[:rows, :1], (rows, depth)),
+        ]
+        for a in operands:
+            c, whole = padded(rng, dtype, rows, cols)
+            contract(dtype, HOST, a, b, c)
+            np.testing.assert_allclose(c, a @ b, rtol=1e-4, atol=1e-4)
+            c[:] = 77
+            assert (whole == 77).all()
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_each_element_is_one_chain_of_fused_multiply_adds(dtype):
+    """Also over the segments of a long contraction: the bits are those of the plain loop."""
+    if not native.host().fused:
+        pytest.skip("no fma")
+    rng = np.random.default_rng(2)
+    depth = 2 * tile.SEGMENT + 37
+    a, b = random(rng, dtype, (9, depth)), random(rng, dtype, (depth, 3))
+    c = np.empty((9, 3), DTYPES[dtype])
+    contract(dtype, HOST, a, b, c)
+    if dtype == "f32":  # the product is exact in long double, and the sum nearly so
+        expected = np.zeros((9, 3), np.float32)
+        for k in range(depth):
+            product = np.outer(a[:, k].astype(np.longdouble), b[k].astype(np.longdouble))
+            expected = (product + expected).astype(np.float32)
+        np.testing.assert_array_equal(c, expected)
+    else:
+        np.testing.assert_allclose(c, a @ b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_no_division_into_calls_changes_a_bit(dtype):
+    rng = np.random.default_rng(3)
+    rows, cols, depth = 45, 77, 2 * tile.SEGMENT + 11
+    a, b = random(rng, dtype, (rows, depth)), random(rng, dtype, (depth, cols))
+    whole = np.empty((rows, cols), DTYPES[dtype])
+    contract(dtype, HOST, a, b, whole)
+    for row_cuts, col_cuts in [([0, 45], [0, 1, 77]), ([0, 7, 8, 44, 45], [0, 33, 34, 60, 77])]:
+        parts = np.empty_like(whole)
+        for top, bottom in itertools.pairwise(row_cuts):
+            for left, right in itertools.pairwise(col_cuts):
+                contract(
+                    dtype, HOST, a[top:bottom], b[:, left:right], parts[top:bottom, left:right]
+                )
+        np.testing.assert_array_equal(parts, whole)
+    transposed = np.empty_like(whole)
+    contract(dtype, HOST, np.asfortranarray(a), b, transposed)
+    np.testing.assert_array_equal(transposed, whole)
+    for lanes in WIDTHS:
+        other = np.empty_like(whole)
+        contract(dtype, lanes, a, b, other)
+        np.testing.assert_array_equal(other, whole)
+
+
+def test_infinities_stay_in_their_rows_and_columns():
+    a = np.ones((10, 20), np.float32)
+    b = np.ones((20, 40), np.float32)
+    a[3, 4], b[5, 35] = np.inf, np.nan
+    c = np.empty((10, 40), np.float32)
+    contract("f32", HOST, a, b, c)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(c, a @ b)
+
+
+@pytest.mark.skipif(HOST != 16, reason="written for AVX-512")
+def test_no_vector_is_spilled_in_the_inner_loops():
+    text = native.assembly(tile.source("f32", 16), level=0)
+    assert "vfmadd" in text
+    assert not re.findall(r"vmov\w+\s+(?:%zmm\d+, -?\d*\(%rsp\)|-?\d*\(%rsp\), %zmm)", text)
