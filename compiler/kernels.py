@@ -131,7 +131,9 @@ def build_kernel(
 
 def _name(region: Graph) -> str:
     names = [n.op.name for n in region.nodes if n.op.name not in ("constant", "dimension")]
-    return "_".join(names if len(names) <= 3 else [names[0], names[-2], names[-1]]) or "fill"
+    if len(names) > 3:
+        names = [names[0], names[-2], names[-1]]
+    return "_".join(names if len(names) > 1 else [*names, "kernel"])
 
 
 Inputs = dict[Tensor, tuple[str, View]]
