@@ -28,7 +28,7 @@ from ..ir.kernel import (
     Term,
 )
 from ..ir.op import View
-from ..ir.shapes import contiguous_strides
+from ..ir.shapes import broadcast, contiguous_strides
 from ..ir.tensor import Node, Tensor
 from .fuse import Space, space_of
 
@@ -73,15 +73,17 @@ class Draft:
 
 def space_of_region(region: Graph) -> Space:
     """The index space that all nodes of a region share."""
-    total: Space | None = None
-    for node in region.nodes:
-        if node.op.name in ("constant", "dimension", "iota") and len(region.nodes) > 1:
-            continue
-        space = space_of(node) or Space(node.results[0].shape)
-        total = space if total is None else total.join(space)
-        assert total is not None, "a group has one index space"
-    assert total is not None
-    return total
+    spaces = [
+        space_of(node) or Space(node.results[0].shape)
+        for node in region.nodes
+        if node.op.name not in ("constant", "dimension", "iota") or len(region.nodes) == 1
+    ]
+    return Space(
+        broadcast([space.shape for space in spaces]),
+        next((space.reduced for space in spaces if space.reduced is not None), None),
+        max(space.chunk for space in spaces),
+        next((space.contraction for space in spaces if space.contraction is not None), None),
+    )
 
 
 def build_kernel(

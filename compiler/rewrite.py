@@ -21,7 +21,7 @@ from ..ir.tensor import Node, Tensor
 from .cse import cse
 from .pattern import Apply, Match, Pattern, Selection, build, find, orders, parse_pattern
 from .report import Report
-from .requests import asked_about
+from .requests import asked_about, has_requests
 from .walk import remake
 
 _MOST_WALKS = 32
@@ -38,6 +38,8 @@ class Rule:
     condition: what the formula cannot say, from the match.
     code, roots: where a formula cannot say it at all, a function that tries a node of one of the
     ops `roots` and gives the replacement; the formula then is for the reader.
+    forgets: the right side lacks a tensor of the left.  Such a rule waits until no derivative is
+    asked for: the derivative by that tensor is zero, but no path would lead to it any more.
     """
 
     formula: str
@@ -45,6 +47,7 @@ class Rule:
     condition: Callable[[Match], bool] | None = None
     code: Code | None = field(default=None, kw_only=True)
     roots: tuple[str, ...] = field(default=(), kw_only=True)
+    forgets: bool = field(default=False, kw_only=True)
 
     @cached_property
     def left(self) -> Pattern:
@@ -129,7 +132,8 @@ def _by_root(rules: tuple[Rule, ...]) -> dict[str, tuple[Rule, ...]]:
 
 def rewrite(graph: Graph, rules: Sequence[Rule]) -> tuple[Graph, list[Report]]:
     """The graph with `rules` applied wherever they hold, regions included, and what was done."""
-    table = _by_root(tuple(rules))
+    waiting = has_requests(graph)
+    table = _by_root(tuple(rule for rule in rules if not (waiting and rule.forgets)))
     reports: list[Report] = []
     for _ in range(_MOST_WALKS):
         graph = cse(graph)

@@ -85,13 +85,21 @@ _NEUTRAL = (
     Rule("x / 1 -> x", "exact"),
     Rule("x * -1 -> -x", "exact"),
     Rule("x / -1 -> -x", "exact"),
-    Rule("x * 0 -> 0", "exact for integers; a float may be nan", _whole),
-    Rule("x - x -> 0", "exact for integers; a float may be nan", _whole),
+    Rule("x * 0 -> 0", "exact for integers; a float may be nan", _whole, forgets=True),
+    Rule("x - x -> 0", "exact for integers; a float may be nan", _whole, forgets=True),
     Rule("maximum(x, x) -> x", "exact"),
     Rule("minimum(x, x) -> x", "exact"),
     Rule("where(c, x, x) -> x", "exact"),
-    Rule("where(c, where(c, x, y), z) -> where(c, x, z)", "exact: the inner choice is made"),
-    Rule("where(c, x, where(c, y, z)) -> where(c, x, z)", "exact: the inner choice is made"),
+    Rule(
+        "where(c, where(c, x, y), z) -> where(c, x, z)",
+        "exact: the inner choice is made",
+        forgets=True,
+    ),
+    Rule(
+        "where(c, x, where(c, y, z)) -> where(c, x, z)",
+        "exact: the inner choice is made",
+        forgets=True,
+    ),
 )
 
 _SIGNS = (
@@ -119,10 +127,10 @@ _POWERS = (
     Rule("x ** 2 -> square(x)", "one multiplication, and rounded once"),
     Rule("x ** 3 -> x * square(x)", "two multiplications instead of exp and log"),
     Rule("x ** 0.5 -> sqrt(x)", "as exact as can be; they differ at -inf alone"),
-    Rule("x ** -0.5 -> rsqrt(x)", "cheaper than exp and log"),
+    Rule("x ** -0.5 -> rsqrt(x)", "cheaper than exp and log; they differ at -inf alone"),
     Rule("x ** -1 -> 1 / x", "one division, and rounded once"),
     Rule("x ** -2 -> 1 / square(x)", "a multiplication and a division"),
-    Rule("x ** 0 -> 1", "exact: by IEEE 754 this holds for nan too"),
+    Rule("x ** 0 -> 1", "exact: by IEEE 754 this holds for nan too", forgets=True),
 )
 
 _VIEWS = (

@@ -224,5 +224,6 @@ STRUCTURAL = (
         "a condition that is known chooses now",
         code=_where,
         roots=("where",),
+        forgets=True,
     ),
 )

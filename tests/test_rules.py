@@ -1,0 +1,324 @@
+"""Every rule of the tables, on a graph made from its own left side.
+
+Where the left side is finite in its own dtype, the right side must be as near to the exact value
+(of the left side, with more digits) as the left side is, or within rounding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradloom.compiler.differentiate import differentiate
+from gradloom.compiler.pattern import Apply, Number, Pattern, Selection, Variable
+from gradloom.compiler.rewrite import Rule, rewrite
+from gradloom.compiler.rules import SIMPLIFY, STABILISE, UNPIN
+from gradloom.ir import dtypes as dt
+from gradloom.ir import ops as gl
+from gradloom.ir.graph import Graph
+from gradloom.ir.interpret import evaluate_graph
+from gradloom.ir.ops.build import call_elementwise
+from gradloom.ir.ops.request import gradient
+from gradloom.ir.tensor import Node, Tensor
+from gradloom.ir.text import parse
+from gradloom.ir.verify import verify
+
+from .graphs import evaluate_precisely, placeholder
+
+ROWS = 160
+FORMULAS = [rule for rule in (*STABILISE, *SIMPLIFY, UNPIN) if rule.code is None]
+CODED = [rule for rule in (*STABILISE, *SIMPLIFY) if rule.code is not None]
+EXTREME = [0.0, -0.0, 1e-40, -1e-30, 1e-12, 1e-4, -1e-4, 0.5, 1, -1, 3, -3, 17, -17, 40, -40, 87]
+EXTREME += [-87, 88.9, -104, 300, -300, 1e4, -1e4, 1e19, -1e19, 1e30, -1e38, np.inf, -np.inf, np.nan]
+
+SHAPE = (ROWS, 4)
+ATTRIBUTES: dict[str, Any] = {"a": (1,), "s": (4, ROWS), "t": (2, 2, ROWS)}
+OWN_ATTRIBUTES: dict[str, dict[str, Any]] = {
+    "reshape(x, s) -> x": {"s": SHAPE},
+    "broadcast_to(x, s) -> x": {"s": SHAPE},
+    "broadcast_to(broadcast_to(x, s), t) -> broadcast_to(x, t)": {"s": SHAPE, "t": (2, *SHAPE)},
+}
+INTEGER = ("x * 0 -> 0", "x - x -> 0")
+
+
+def _identity(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _selected(tensor: Tensor) -> Tensor:
+    """A view and a gather: every row's entry 1, say, as a vector."""
+    if tensor.shape[1] == 1:
+        return gl.reshape(tensor, (-1,))
+    return gl.take_along_axis(tensor[::-1], gl.constant([[1]], "int64"), axis=1)[:, 0]
+
+
+def spell(pattern: Pattern, leaves: dict[str, Tensor], attributes: dict[str, Any], view: Any) -> Any:
+    """The graph that a left side describes."""
+    match pattern:
+        case Variable(name=name):
+            return leaves[name]
+        case Number(value=value):
+            return value
+        case Selection(inner=inner):
+            return view(spell(inner, leaves, attributes, view))
+        case Apply(op=op):
+            operands = [spell(operand, leaves, attributes, view) for operand in pattern.operands]
+            attrs = {key: attributes[name] for key, name in pattern.attributes}
+            if "axis" in attrs:
+                (attrs["axis"],) = attrs["axis"]
+            if op.kind == "elementwise":
+                return call_elementwise(op, operands, **attrs)
+            return Node(op, operands, attrs).results[0]
+
+
+def _conditions(pattern: Pattern) -> set[str]:
+    """Variables that stand for a bool."""
+    if not isinstance(pattern, Apply):
+        return set()
+    found = {name for operand in pattern.operands for name in _conditions(operand)}
+    first = pattern.operands[0]
+    return found | ({first.name} if pattern.op.name == "where" and isinstance(first, Variable) else set())
+
+
+def _variables(pattern: Pattern) -> set[str]:
+    match pattern:
+        case Variable(name=name):
+            return {name}
+        case Selection(inner=inner):
+            return _variables(inner)
+        case Apply(operands=operands):
+            return {name for operand in operands for name in _variables(operand)}
+        case _:
+            return set()
+
+
+def left_of(rule: Rule, dtype: dt.DType, view: Any = _identity) -> Graph:
+    """A graph with the rule's left side as its output."""
+    conditions = _conditions(rule.left)
+    leaves: dict[str, Tensor] = {}
+    for name in sorted(_variables(rule.left)):
+        shape = (SHAPE[0], 1) if name == "y" and "/ y" in rule.formula else SHAPE
+        leaves[name] = placeholder(name, shape, dt.bool_ if name in conditions else dtype)
+    attributes = {**ATTRIBUTES, "d": dtype, **OWN_ATTRIBUTES.get(rule.formula, {})}
+    return Graph("left", list(leaves.values()), [spell(rule.left, leaves, attributes, view)])
+
+
+def feeds_for(graph: Graph, seed: int, kind: str) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    feeds: dict[str, Any] = {}
+    for leaf in graph.inputs:
+        shape: Any = leaf.shape
+        values = rng.normal(size=shape) * 3
+        if kind == "positive":
+            values = np.abs(values) + 0.1
+        elif kind == "extreme":
+            values = rng.choice(EXTREME, shape)
+        if not leaf.dtype.is_float:
+            values = rng.integers(0, 2 if leaf.dtype.kind == "b" else 100, shape)
+        with np.errstate(over="ignore"):
+            feeds[graph.names[leaf]] = np.asarray(values).astype(leaf.dtype.numpy)
+    return feeds
+
+
+def assert_as_exact(before: Graph, after: Graph, feeds: dict[str, Any]) -> None:
+    (left,), (right,) = (evaluate_graph(graph, feeds)["outputs"] for graph in (before, after))
+    assert left.shape == right.shape
+    assert left.dtype == right.dtype
+    if left.dtype.kind != "f":
+        assert np.array_equal(left, right)
+        return
+    (exact,) = evaluate_precisely(before, feeds)
+    judged = np.isfinite(left) & np.isfinite(exact)
+    size = [np.abs(v[np.isfinite(v)]) for v in feeds.values() if v.dtype.kind == "f" and v.size]
+    largest = max([1.0, *(float(v.max()) for v in size if v.size)])
+    rounding = float(np.finfo(left.dtype).eps)
+    with np.errstate(invalid="ignore", over="ignore"):
+        wide = right.astype(np.longdouble)
+        own = np.abs(left.astype(np.longdouble) - exact)
+        reach = min(largest, 1000.0)  # exp makes of a rounding error in x one of x times as much
+        allowed = rounding * (64 * reach + (64 + reach) * np.abs(exact)) + 4 * own
+        bad = judged & ~(np.abs(wide - exact) <= allowed)
+    assert not bad.any(), (
+        f"{bad.sum()} values: left {left[bad][:4]} right {right[bad][:4]} exact {exact[bad][:4]}"
+    )
+
+
+@pytest.mark.parametrize("rule", FORMULAS, ids=lambda rule: rule.formula)
+@pytest.mark.parametrize("dtype", [dt.float32, dt.float64], ids=str)
+def test_formula(rule: Rule, dtype: dt.DType):
+    if rule.formula in INTEGER:
+        dtype = dt.int32 if dtype is dt.float32 else dt.int64
+    views = [_identity, _selected] if "view" in rule.formula else [_identity]
+    for view in views:
+        before = left_of(rule, dtype, view)
+        after, reports = rewrite(before, [rule])
+        assert reports, f"{rule} does not fire on its own left side:\n{before}"
+        verify(after)
+        assert [t.type for t in after.outputs] == [t.type for t in before.outputs]
+        assert rewrite(after, [rule])[0] == after
+        for seed, kind in enumerate(["normal", "positive", "extreme", "extreme"]):
+            assert_as_exact(before, after, feeds_for(before, seed, kind))
+
+
+@pytest.mark.parametrize("rule", FORMULAS, ids=lambda rule: rule.formula)
+def test_formula_keeps_derivatives(rule: Rule):
+    if rule.formula in INTEGER:
+        pytest.skip("no derivative")
+    before = left_of(rule, dt.float64)
+    after, _ = rewrite(before, [rule])
+    feeds = feeds_for(before, 7, "positive")
+    slopes: list[list[Any]] = []
+    for graph in (before, after):
+        wrt = [leaf for leaf in graph.inputs if leaf.dtype.is_float]
+        weight = gl.cos(gl.reshape(gl.astype(gl.arange(graph.outputs[0].size), "float64"), graph.outputs[0].shape))
+        found = gradient([gl.sum(graph.outputs[0] * weight)], wrt)
+        slopes.append(evaluate_graph(differentiate(graph.replace(list(found))), feeds)["outputs"])
+    for left, right in zip(*slopes, strict=True):
+        np.testing.assert_allclose(right[np.isfinite(left)], left[np.isfinite(left)], 1e-9, 1e-12)
+
+
+# Rules that need code cannot be spelled from their formula: graphs on which each fires.
+EXAMPLES: dict[str, list[str]] = {
+    "f(broadcast_to(x), y) -> f(x, y)": [
+        """graph @g(%x: f32[B,1], %y: f32[B,4]) {
+          %0 = broadcast_to %x {shape=(B, 4)} : f32[B,4]
+          %1 = add %0, %y : f32[B,4]
+          return %1 }""",
+        """graph @g(%x: f32[4]) {
+          %0 = broadcast_to %x {shape=(B, 4)} : f32[B,4]
+          %1 = exp %0 : f32[B,4]
+          return %1 }""",
+        """graph @g(%x: f32[1,4], %y: f32[3,4]) {
+          %0 = reshape %x {shape=(4,)} : f32[4]
+          %1 = subtract %y, %0 : f32[3,4]
+          return %1 }""",
+    ],
+    "f(reshape(x), reshape(y)) -> reshape(f(x, y))": [
+        """graph @g(%x: f32[B,1], %y: f32[B,1]) {
+          %0 = reshape %x {shape=(B,)} : f32[B]
+          %1 = reshape %y {shape=(B,)} : f32[B]
+          %2 = add %0, %1 : f32[B]
+          return %2 }""",
+        """graph @g(%x: f32[1,1], %y: f32[]) {
+          %0 = reshape %x {shape=()} : f32[]
+          %1 = divide %0, %y : f32[]
+          return %1 }""",
+    ],
+    "reduce(x) over axes of size 1 -> x": [
+        "graph @g(%x: f32[B,1]) { %0 = sum %x {axes=(1,)} : f32[B,1]\n return %0 }",
+        "graph @g(%x: f32[3,1]) { %0 = max %x {axes=(0, 1)} : f32[1,1]\n return %0 }",
+    ],
+    "reduce(reshape(x)) -> reshape(reduce(x))": [
+        """graph @g(%x: f32[1,3,1,4]) {
+          %0 = reshape %x {shape=(3, 1, 4)} : f32[3,1,4]
+          %1 = sum %0 {axes=(2,)} : f32[3,1,1]
+          return %1 }""",
+    ],
+    "permute(permute(x)) -> permute(x)": [
+        """graph @g(%x: f32[2,3,4]) {
+          %0 = permute %x {axes=(2, 0, 1)} : f32[4,2,3]
+          %1 = permute %0 {axes=(0, 2, 1)} : f32[4,3,2]
+          return %1 }""",
+        "graph @g(%x: f32[2,3]) { %0 = permute %x {axes=(0, 1)} : f32[2,3]\n return %0 }",
+    ],
+    "slice(slice(x)) -> slice(x)": [
+        """graph @g(%x: f32[20,3]) {
+          %0 = slice %x {starts=(1, 0), sizes=(6, 3), steps=(3, 1)} : f32[6,3]
+          %1 = slice %0 {starts=(5, 0), sizes=(3, 3), steps=(-2, 1)} : f32[3,3]
+          return %1 }""",
+        """graph @g(%x: f32[B]) {
+          %0 = slice %x {starts=(0,), sizes=(B,), steps=(1,)} : f32[B]
+          return %0 }""",
+    ],
+    "view(broadcast_to(scalar)) -> broadcast_to(scalar)": [
+        """graph @g(%x: f32[]) {
+          %0 = broadcast_to %x {shape=(B, 4)} : f32[B,4]
+          %1 = permute %0 {axes=(1, 0)} : f32[4,B]
+          return %1 }""",
+    ],
+    "x / 2**k -> x * 2**-k": [
+        """graph @g(%x: f32[3]) {
+          %0 = constant {value=8.0} : f32[]
+          %1 = divide %x, %0 : f32[3]
+          return %1 }""",
+    ],
+    "where(true, x, y) -> x": [
+        """graph @g(%x: f32[3], %y: f32[2,3]) {
+          %0 = constant {value=true} : bool[]
+          %1 = where %0, %x, %y : f32[2,3]
+          return %1 }""",
+    ],
+    "gather(x, arange(n), i) -> gather(x, i)": [
+        """graph @g(%x: f32[B,4], %i: i64[B,1]) {
+          %0 = iota {shape=(B,), axis=0} : i64[B]
+          %1 = wrap_index %0 {size=B} : i64[B]
+          %2 = reshape %1 {shape=(B, 1)} : i64[B,1]
+          %3 = gather %x at %2, %i {axes=(0, 1)} : f32[B,1]
+          return %3 }""",
+        """graph @g(%x: f32[3,2]) {
+          %0 = constant {value=[0, 1, 2]} : i64[3,1]
+          %1 = gather %x at %0 {axes=(0,)} : f32[3,2]
+          return %1 }""",
+    ],
+    "scatter_add(0, x, i) -> where(iota == i, x, 0)": [
+        """graph @g(%x: f32[B,1], %i: i64[B,1]) {
+          %0 = constant {value=0.0} : f32[]
+          %1 = broadcast_to %0 {shape=(B, 5)} : f32[B,5]
+          %2 = scatter_add %1, %x at %i {axes=(1,)} : f32[B,5]
+          return %2 }""",
+    ],
+    "sum(x * (iota == i), a) -> gather(x, i)": [
+        """graph @g(%x: f32[B,5], %t: i64[B]) {
+          %0 = wrap_index %t {size=5} : i64[B]
+          %1 = reshape %0 {shape=(B, 1)} : i64[B,1]
+          %2 = iota {shape=(1, 5), axis=1} : i64[1,5]
+          %3 = equal %1, %2 : bool[B,5]
+          %4 = cast %3 {dtype=f32} : f32[B,5]
+          %5 = multiply %4, %x : f32[B,5]
+          %6 = sum %5 {axes=(0, 1)} : f32[1,1]
+          return %6 }""",
+        """graph @g(%x: f32[B,5], %t: i64[1]) {
+          %0 = constant {value=0.0} : f32[]
+          %1 = wrap_index %t {size=5} : i64[1]
+          %2 = iota {shape=(5,), axis=0} : i64[5]
+          %3 = equal %2, %1 : bool[5]
+          %4 = where %3, %x, %0 : f32[B,5]
+          %5 = sum %4 {axes=(1,)} : f32[B,1]
+          return %5 }""",
+    ],
+}
+
+
+def test_every_coded_rule_has_an_example():
+    assert {rule.formula for rule in CODED} == EXAMPLES.keys()
+
+
+@pytest.mark.parametrize("rule", CODED, ids=lambda rule: rule.formula)
+@pytest.mark.parametrize("wide", [False, True], ids=["f32", "f64"])
+def test_coded(rule: Rule, wide: bool):
+    for text in EXAMPLES[rule.formula]:
+        before = parse(text.replace("f32", "f64") if wide else text)
+        after, reports = rewrite(before, [rule])
+        assert reports, f"{rule} does not fire on\n{before}"
+        verify(after)
+        assert [t.type for t in after.outputs] == [t.type for t in before.outputs]
+        for size in (0, 1, 7):
+            if size == 0 and "arange" in rule.formula:
+                continue
+            feeds: dict[str, Any] = {}
+            rng = np.random.default_rng(size)
+            for leaf in before.inputs:
+                shape = [n if isinstance(n, int) else size for n in leaf.shape]
+                values = rng.normal(size=shape) if leaf.dtype.is_float else rng.integers(0, 4, shape)
+                feeds[before.names[leaf]] = np.asarray(values).astype(leaf.dtype.numpy)
+            if before.inputs[0].shape in ((), (4,)):  # B stands in no input
+                continue
+            assert_as_exact(before, after, feeds)
+
+
+@pytest.mark.parametrize("rule", (*STABILISE, *SIMPLIFY), ids=lambda rule: rule.formula)
+def test_gives_a_reason(rule: Rule):
+    assert rule.reason
+    assert rule.formula.count("->") == 1
