@@ -94,6 +94,15 @@ class Group:
     space: Space
     level: int
     nodes: list[Node] = field(default_factory=list[Node])
+    after: Group | None = None  # takes what this one was too full, or of another space, for
+
+
+def _total(space: Space, groups: list[Group]) -> Space | None:
+    """The space of a node together with `groups`; None where they do not fit into one kernel."""
+    total: Space | None = space
+    for group in groups:
+        total = total.join(group.space) if total is not None else None
+    return total if sum(len(group.nodes) for group in groups) < MOST_NODES else None
 
 
 def fuse(graph: Graph, enabled: bool = True) -> Graph:
@@ -148,11 +157,13 @@ def partition(graph: Graph, enabled: bool = True) -> dict[Node, Group]:
             level_of[node] = level + (node.op.kind in ("host", "region", "scatter"))
             continue
         joined = [group for group in candidates if group.level == level]
-        total: Space | None = space
-        for group in joined:
-            total = total.join(group.space) if total is not None else None
-        if joined and (total is None or sum(len(g.nodes) for g in joined) >= MOST_NODES):
-            joined, level = [], level + 1
+        total = _total(space, joined)
+        if joined and total is None:
+            after = joined[0].after
+            joined = [after] if after is not None else []
+            total = _total(space, joined)
+            if total is None or any(group.level <= level for group in joined):
+                joined, total = [], space
         if joined:
             first, *others = joined
             for other in others:
@@ -162,7 +173,11 @@ def partition(graph: Graph, enabled: bool = True) -> dict[Node, Group]:
             assert total is not None
             first.space = total
         else:
-            first = Group(space, level)
+            blocked = [group for group in candidates if group.level == level]
+            first = Group(space, level + 1 if blocked else level)
+            for group in blocked:
+                group.after = group.after or first
+        level_of[node] = first.level
         first.nodes.append(node)
         group_of[node] = first
     return group_of
@@ -196,7 +211,7 @@ def _sink(graph: Graph, group_of: dict[Node, Group]) -> None:
             continue
         target = first[0]
         space = group.space.join(target.space)
-        if space is None or len(group.nodes) + len(target.nodes) > MOST_NODES:
+        if space is None or len(group.nodes) + len(target.nodes) > 2 * MOST_NODES:
             continue
         target.space = space
         target.nodes = group.nodes + target.nodes
