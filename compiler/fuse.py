@@ -110,6 +110,7 @@ def fuse(graph: Graph, enabled: bool = True) -> Graph:
     groups = partition(graph, enabled)
     if enabled:
         _sink(graph, groups)
+        _merge(groups)
     return _build(graph, groups, enabled)
 
 
@@ -217,6 +218,24 @@ def _sink(graph: Graph, group_of: dict[Node, Group]) -> None:
         target.nodes = group.nodes + target.nodes
         for node in group.nodes:
             group_of[node] = target
+
+def _merge(group_of: dict[Node, Group]) -> None:
+    """Join small element-wise groups of one level and space: nothing leads from one to another."""
+    open_groups: dict[tuple[int, Space], Group] = {}
+    for group in dict.fromkeys(group_of.values()):
+        if group.space.reduced is not None or group.space.contraction is not None:
+            continue
+        key = (group.level, group.space)
+        other = open_groups.setdefault(key, group)
+        if other is group:
+            continue
+        if len(other.nodes) + len(group.nodes) > MOST_NODES:
+            open_groups[key] = group
+            continue
+        other.nodes += group.nodes
+        for node in group.nodes:
+            group_of[node] = other
+
 
 def _build(graph: Graph, group_of: dict[Node, Group], enabled: bool) -> Graph:
     """Each group as a `fused` node, in an order in which every operand is ready."""
