@@ -57,8 +57,8 @@ FUNCTIONS = {
     ),
     "erf": Function((1.1, 1.1), np.vectorize(math.erf, [float]), mp.erf, (-4.5, -6.5), (4.5, 6.5)),
     "rsqrt": Function((1.5, 1.5), lambda x: 1 / np.sqrt(x), lambda x: 1 / mp.sqrt(x), (0, 0)),
-    "sin": Function((1.7, 1.7), np.sin, mp.sin, (-100, -100), (100, 100)),
-    "cos": Function((1.7, 1.7), np.cos, mp.cos, (-100, -100), (100, 100)),
+    "sin": Function((1.9, 1.7), np.sin, mp.sin, (-1e6, -100), (1e6, 100)),
+    "cos": Function((1.9, 1.7), np.cos, mp.cos, (-1e6, -100), (1e6, 100)),
 }
 
 

@@ -328,4 +328,5 @@ def test_gives_a_reason(rule: Rule):
     assert rule.reason
     assert rule.formula.count("->") == 1
     if rule.code is None:
-        assert rule.forgets == (not _variables(rule.left) <= _variables(rule.right))
+        lost = _variables(rule.left) - _variables(rule.right) - _conditions(rule.left)
+        assert rule.forgets == bool(lost)
