@@ -126,6 +126,15 @@ def address(access: Access, axes: tuple[Axis, ...], extra: str = "") -> str:
     return " + ".join(parts) or "0"
 
 
+def unless_empty(access: Access, lines: list[str], otherwise: list[str]) -> list[str]:
+    """`lines`, skipped where a computed index has nothing to choose from."""
+    sizes = [t.extent for t in access.terms if not isinstance(t.extent, int) or t.extent < 1]
+    if not sizes:
+        return lines
+    inside = " and ".join(f"{size} > 0" for size in sizes)
+    return [*otherwise, f"if {inside}:", *(f"    {line}" for line in lines)]
+
+
 # --- instructions -------------------------------------------------------------------------------
 
 
@@ -227,7 +236,9 @@ def instruction_lines(
     """
     match item:
         case Load(result, access, dtype):
-            return [f"{result} = {read(f'{access.argument}[{address(access, axes)}]', dtype)}"]
+            text = f"{result} = {read(f'{access.argument}[{address(access, axes)}]', dtype)}"
+            zero = literal(0.0 if dtype.is_float else False if dtype.kind == "b" else 0, dtype)
+            return unless_empty(access, [text], [f"{result} = {zero}"])
         case Index(result, strides, offset):
             parts = affine(zip((axis.name for axis in axes), strides, strict=True), offset)
             return [f"{result} = i64({' + '.join(parts) or '0'})"]
@@ -248,9 +259,8 @@ def instruction_lines(
         case Store(access, operand, accumulate):
             element = f"{access.argument}[{address(access, axes, piece)}]"
             dtype = dtypes[operand]
-            if accumulate:
-                return [f"{element} = {combined('add', element, operand, dtype)}"]
-            return [f"{element} = {written(operand, dtype)}"]
+            value = combined("add", element, operand, dtype) if accumulate else operand
+            return unless_empty(access, [f"{element} = {written(value, dtype)}"], [])
         case Reduce(result) | Contract(result):
             raise ValueError(f"{result} is no single instruction")
 

@@ -102,10 +102,15 @@ def lower(graph: Graph, target: Target) -> Program:
             stored[leaf] = Stored(name, dense(leaf.type))
     direct = _direct_updates(graph)
     outputs: dict[Tensor, str] = {}
+    wanted: dict[Tensor, Stored] = {}
     for position, output in enumerate(graph.outputs):
-        if output not in outputs and output.node.op is FUSED and output not in direct:
-            outputs[output] = state.buffer("output", output.type, f"out{position}")
-    wanted = {t: Stored(name, dense(t.type)) for t, name in outputs.items()}
+        made = output
+        while made.node.op.name == "reshape":  # the same memory
+            made = made.node.operands[0]
+        if output not in outputs and made not in wanted and made.node.op is FUSED:
+            if made not in direct:
+                outputs[output] = state.buffer("output", output.type, f"out{position}")
+                wanted[made] = Stored(outputs[output], dense(made.type))
     wanted |= {value: stored[target_] for value, target_ in direct.items()}
     late = {value.node for value in direct}
     lower_nodes(state, graph, stored, wanted, [n for n in graph.nodes if n not in late])

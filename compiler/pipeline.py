@@ -19,6 +19,7 @@ from .fuse import fuse
 from .isolate import isolate
 from .lift import lift
 from .lower import generate, lower
+from .select import select
 from .simplify import simplify
 from .split import split
 from .stabilise import stabilise
@@ -34,6 +35,7 @@ PASSES: dict[str, Pass] = {
     "fold": fold,
     "dead": dead,
     "expand": expand,  # composites have served the rules; kernels are made of formulas
+    "select": select,  # after expanding: only then it shows what computes the row
     "contract_fma": contract_fma,  # before fusion, so that fusion changes no bit
     "lift": lift,  # reshapes stand at memory, not inside what one kernel computes
     "split": split,  # before fusion, for the same reason
@@ -43,7 +45,7 @@ PASSES: dict[str, Pass] = {
 BEFORE: tuple[str, ...] = ("cse", "isolate", "stabilise", "simplify")
 ROUND: tuple[str, ...] = ("differentiate", "cse", "stabilise", "simplify")
 AFTER: tuple[str, ...] = (
-    *("fold", "cse", "dead", "expand", "simplify", "cse", "contract_fma", "fold", "lift"),
+    *("fold", "cse", "dead", "expand", "select", "simplify", "cse", "contract_fma", "fold", "lift"),
     *("split", "cse", "fuse"),
 )
 
@@ -54,6 +56,7 @@ ORDER: tuple[tuple[str, str, str], ...] = (
     ("differentiate", "expand", "composites know their derivatives"),
     ("expand", "contract_fma", "formulas bring products and sums with them"),
     ("contract_fma", "fuse", "fusion must change no bit"),
+    ("expand", "select", "softmax is no kernel op, its formula is"),
     ("split", "fuse", "fusion must change no bit"),
 )
 

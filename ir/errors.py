@@ -27,6 +27,10 @@ class IndexRangeError(GradloomError, IndexError):
     """An index out of range, found when the program runs."""
 
 
+class CudaUnavailableError(GradloomError, RuntimeError):
+    """A program for CUDA on a machine that cannot run it."""
+
+
 class VerifyError(GradloomError):
     """A graph that breaks a rule of the language: an error of a pass, not of the user."""
 

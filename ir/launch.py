@@ -39,7 +39,12 @@ def reduced_axes(kernel: Kernel) -> list[Axis]:
 
 
 def varies(kernel: Kernel, store: Store, full: Mapping[str, bool]) -> bool:
-    """Whether `store` writes at every index of the reduced axes, not once behind them."""
+    """Whether `store` writes at every index of the reduced axes, not once behind them.
+
+    What accumulates does, whatever it adds.
+    """
+    if store.accumulate and reduced_axes(kernel):
+        return True
     own = any(
         stride != 0 and axis.role == "reduce"
         for stride, axis in zip(store.access.strides, kernel.axes, strict=True)

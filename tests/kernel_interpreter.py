@@ -95,6 +95,10 @@ class _Run:
             total = total + inside * self.size(term.stride)
         return total
 
+    def is_empty(self, access: Access) -> bool:
+        """Whether a computed index has nothing to choose from: reads give 0, stores do nothing."""
+        return any(self.size(term.extent) < 1 for term in access.terms)
+
     def run(self) -> None:
         stores: list[Store] = []
         for item in self.kernel.body:
@@ -111,6 +115,8 @@ class _Run:
             case Load(result, access, dtype):
                 buffer = self.arrays[access.argument]
                 assert buffer.dtype == dtype.numpy
+                if self.is_empty(access):
+                    return np.zeros((), dtype.numpy)
                 return buffer[self.checked(self.address(access, self.full[result]), buffer)]
             case Index(result, strides, offset):
                 return self.affine(strides, offset, self.full[result])
@@ -147,15 +153,14 @@ class _Run:
         if item.dtype.is_float:
             lhs, rhs = lhs.astype(np.float64), rhs.astype(np.float64)
         result = np.matmul(lhs, rhs).astype(item.dtype.numpy)
-        if all(not (isinstance(i, Store) and i.access.argument == item.scratch)
-               for i in self.kernel.body):
+        stored = [i.access.argument for i in self.kernel.body if isinstance(i, Store)]
+        if item.scratch not in stored:
             self.arrays[item.scratch][: result.size] = result.reshape(-1)
         return result
 
     def operand(self, access: Access, shape: tuple[int, ...]) -> Array:
         address = np.full(shape, self.size(access.offset), np.int64)
-        for axis, (stride, index) in enumerate(zip(access.strides, np.indices(shape), strict=True)):
-            del axis
+        for stride, index in zip(access.strides, np.indices(shape), strict=True):
             address = address + index * self.size(stride)
         buffer = self.arrays[access.argument]
         return buffer[self.checked(address, buffer)]
@@ -167,6 +172,8 @@ class _Run:
         return address
 
     def store(self, store: Store) -> None:
+        if self.is_empty(store.access):
+            return
         full = varies(self.kernel, store, self.full)
         shape = self.space(full)
         buffer = self.arrays[store.access.argument]

@@ -1,0 +1,55 @@
+"""Select: read one entry a row as a sum over the row, where the row is computed anyway.
+
+A gather needs its array in memory, and so parts the kernel that makes the array from the one that
+reads it.  Where each row is read at one place and the rows are short, the same value is
+``sum(where(position == index, x, 0))``, which joins the kernel that makes x: the loss of a
+classifier is then a by-product of its softmax.
+"""
+
+from __future__ import annotations
+
+from ..ir.graph import Graph
+from ..ir.loc import located
+from ..ir.ops.elementwise import equal, where
+from ..ir.ops.reduction import sum_
+from ..ir.ops.shape import iota
+from ..ir.tensor import Node, Tensor
+
+LONGEST = 256  # entries of a row up to which a walk is cheaper than a trip through memory
+_COMPUTED = ("elementwise", "reduction")
+
+
+def select(graph: Graph) -> Graph:
+    """gather(x) at one index a row -> sum(where(iota == index, x, 0))."""
+    mapping: dict[Tensor, Tensor] = {}
+    for node in graph.nodes:
+        operands = [mapping.get(operand, operand) for operand in node.operands]
+        regions = tuple(select(region) for region in node.regions)
+        if any(a is not b for a, b in zip(regions, node.regions, strict=True)):
+            made = Node(node.op, operands, node.attrs, node.groups, regions, node.loc)
+        else:
+            made = node.remake(operands)
+        if made.op.kind == "gather" and _reads_one(made):
+            with located(made.loc):
+                made = _sum(made)
+        if made is not node:
+            mapping.update(zip(node.results, made.results, strict=True))
+    return graph.map(mapping) if mapping else graph
+
+
+def _reads_one(node: Node) -> bool:
+    x, *indices = node.operands
+    if len(indices) != 1 or x.node.op.kind not in _COMPUTED or not x.dtype.is_float:
+        return False
+    (axis,) = node.attrs["axes"]
+    length = x.shape[axis]
+    others = tuple(1 if i == axis else size for i, size in enumerate(x.shape))
+    return isinstance(length, int) and length <= LONGEST and node.results[0].shape == others
+
+
+def _sum(node: Node) -> Node:
+    x, index = node.operands
+    (axis,) = node.attrs["axes"]
+    shape = tuple(size if i == axis else 1 for i, size in enumerate(x.shape))
+    here = equal(iota(shape=shape, axis=axis), index)
+    return sum_(where(here, x, 0.0), axes=(axis,)).node
