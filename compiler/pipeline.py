@@ -45,7 +45,7 @@ PASSES: dict[str, Pass] = {
 BEFORE: tuple[str, ...] = ("cse", "isolate", "stabilise", "simplify")
 ROUND: tuple[str, ...] = ("differentiate", "cse", "stabilise", "simplify")
 AFTER: tuple[str, ...] = (
-    *("fold", "cse", "dead", "expand", "select", "simplify", "cse", "contract_fma", "fold", "lift"),
+    *("fold", "cse", "dead", "expand", "simplify", "cse", "contract_fma", "fold", "select", "lift"),
     *("split", "cse", "fuse"),
 )
 
@@ -57,6 +57,7 @@ ORDER: tuple[tuple[str, str, str], ...] = (
     ("expand", "contract_fma", "formulas bring products and sums with them"),
     ("contract_fma", "fuse", "fusion must change no bit"),
     ("expand", "select", "softmax is no kernel op, its formula is"),
+    ("simplify", "select", "simplify makes gathers of what select makes sums"),
     ("split", "fuse", "fusion must change no bit"),
 )
 

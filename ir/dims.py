@@ -126,18 +126,19 @@ def _normal(terms: Mapping[Monomial, int]) -> DimLike:
 def symbol(name: str) -> Dim:
     """The named dimension `name`, an identifier that is no keyword of the text form."""
     if not _NAME.match(name) or name in _RESERVED:
-        raise ArgumentError(f"{name!r} is no name for a dimension")
+        why = "is reserved" if name in _RESERVED else "is no identifier"
+        raise ArgumentError(f"{name!r} is no name for a dimension: it {why}")
     return Dim({(name,): 1})
 
 
 def as_dim(value: DimLike | str) -> DimLike:
     """An int ≥ 0, a Dim, or the name of one."""
-    if isinstance(value, str):
-        return parse_dim(value)
     if isinstance(value, Dim):
         return value
-    size = value.__index__()
-    if size < 0:
+    if not isinstance(value, str) and not hasattr(value, "__index__"):
+        raise ArgumentError(f"a size is an integer or the name of a dimension, got {value!r}")
+    size = parse_dim(value) if isinstance(value, str) else value.__index__()
+    if isinstance(size, int) and size < 0:
         raise ShapeError(f"a size must not be negative, got {size}")
     return size
 

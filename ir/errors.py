@@ -6,6 +6,8 @@ from __future__ import annotations
 class GradloomError(Exception):
     """The base of all errors raised on purpose."""
 
+    explained = False  # whether the message names types and lines already
+
 
 class ShapeError(GradloomError, ValueError):
     """Shapes that do not fit."""
@@ -13,6 +15,10 @@ class ShapeError(GradloomError, ValueError):
 
 class DTypeError(GradloomError, TypeError):
     """Data types that do not fit."""
+
+
+class SymbolicError(GradloomError, TypeError):
+    """A tensor used as if it held numbers before anything is computed."""
 
 
 class ArgumentError(GradloomError, ValueError):

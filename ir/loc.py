@@ -13,6 +13,7 @@ from typing import NamedTuple
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _ROOMS = tuple(os.path.join(_ROOT, room) + os.sep for room in ("ir", "compiler", "runtime"))
 _ROOMS += (os.path.join(_ROOT, "frontends") + os.sep, os.path.join(_ROOT, "__init__.py"))
+_MOST_TEXT = 120  # characters of a line that a message quotes
 _MOST_LINES = 8  # a node that stems from more lines names the first ones
 
 
@@ -28,6 +29,7 @@ class Line(NamedTuple):
     def quote(self) -> str:
         """The line with its text, where the file can still be read."""
         text = linecache.getline(self.file, self.number).strip()
+        text = text if len(text) <= _MOST_TEXT else text[:_MOST_TEXT] + "…"
         return f"{self}: `{text}`" if text else str(self)
 
 

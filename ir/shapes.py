@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import index
 from typing import NamedTuple
 
 from .dims import Dim, DimLike, Shape
@@ -65,6 +66,9 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
 
 def normalise_axis(axis: int, rank: int) -> int:
     """`axis` counted from the front; ArgumentError where there is no such axis."""
+    if not hasattr(axis, "__index__"):
+        raise ArgumentError(f"an axis is an integer, got {axis!r}")
+    axis = index(axis)
     if not -rank <= axis < rank:
         raise ArgumentError(f"axis {axis} is out of range for {rank} dimensions")
     return axis % rank
@@ -74,7 +78,7 @@ def normalise_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ..
     """Sorted, distinct axes; None means all of them."""
     if axis is None:
         return tuple(range(rank))
-    axes = [axis] if isinstance(axis, int) else list(axis)
+    axes = list(axis) if isinstance(axis, (tuple, list, range)) else [axis]
     result = tuple(sorted({normalise_axis(a, rank) for a in axes}))
     if len(result) != len(axes):
         raise ArgumentError(f"axis {axis} names an axis twice")

@@ -15,7 +15,8 @@ import numpy as np
 
 from .dims import DimLike, Shape, product
 from .dtypes import DType, DTypeLike
-from .errors import ArgumentError, DTypeError, GradientError, GradloomError, ShapeError
+from .errors import ArgumentError, DTypeError, GradientError, ShapeError, SymbolicError
+from .explain import explain
 from .loc import Loc, current_loc, quote
 from .op import Op
 
@@ -67,15 +68,8 @@ class Node:
         try:
             types = op.infer(self)
         except (ShapeError, DTypeError, ArgumentError, GradientError) as error:
-            raise type(error)(self._explain(error)) from None
+            raise explain(error, op.name, self.operands, self.loc) from None
         self.results = tuple(Tensor(self, i, type_) for i, type_ in enumerate(types))
-
-    def _explain(self, error: GradloomError) -> str:
-        lines = [f"{self.op.name}: {error}"]
-        for operand in self.operands:
-            lines.append(f"  {operand.type} from {quote(operand.node.loc)}")
-        lines.append(f"  at {quote(self.loc)}")
-        return "\n".join(lines)
 
     def group(self, position: int) -> tuple[Tensor, ...]:
         """The operands of the group at `position`."""
@@ -138,7 +132,8 @@ class Tensor:
     def T(self) -> Tensor:  # noqa: N802
         """The transpose of a matrix."""
         if self.ndim != 2:
-            raise ShapeError(f".T is for matrices, this is {self.type}; use permute_dims")
+            error = ShapeError("is for matrices; use matrix_transpose or permute_dims")
+            raise explain(error, ".T", [self], current_loc())
         return _ops().permute_dims(self, (1, 0))
 
     @property
@@ -273,24 +268,41 @@ class Tensor:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         function = getattr(_ops(), ufunc.__name__, None)
-        if method != "__call__" or kwargs or function is None:
-            raise TypeError(f"np.{ufunc.__name__} with these arguments has no symbolic form")
+        if function is None or method != "__call__" or kwargs:
+            name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+            name += f" with {', '.join(kwargs)}=" if kwargs else ""
+            raise self._symbolic(f"np.{name} has no symbolic form")
         return function(*inputs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         function = getattr(_ops(), func.__name__, None)
-        if function is None:
-            raise TypeError(f"np.{func.__name__} has no symbolic form")
+        module = func.__module__.replace("numpy", "np", 1)
+        if not callable(function) or module not in ("np", "np.linalg"):
+            raise self._symbolic(f"{module}.{func.__name__} has no symbolic form")
         return function(*args, **kwargs)
 
-    def __array__(self, *_: Any, **__: Any) -> np.ndarray[Any, Any]:
-        raise TypeError(f"{self!r} is symbolic and holds no numbers; compile a function, or .eval()")
+    def _symbolic(self, why: str) -> SymbolicError:
+        return SymbolicError(f"{why}: {self!r} is symbolic, made at {quote(self.node.loc)}")
+
+    def _no_number(self, *_: Any, **__: Any) -> Any:
+        raise self._symbolic("there are no numbers before a function is called; see also .eval()")
+
+    __array__ = __float__ = __int__ = __index__ = __complex__ = _no_number
 
     def __bool__(self) -> bool:
-        raise TypeError(f"{self!r} has no truth value before it is computed; use where(...)")
+        raise self._symbolic("there is no truth value before a function is called; use where(...)")
+
+    def __len__(self) -> int:
+        raise self._symbolic("len() is for values; use .shape[0]")
 
     def __iter__(self) -> Any:
-        raise TypeError(f"{self!r} cannot be iterated over; use scan(...) or indexing")
+        raise self._symbolic("a tensor cannot be iterated over; use scan(...) or indexing")
+
+    def __contains__(self, _: object) -> bool:
+        raise self._symbolic("`in` has no answer before a function is called; use any(x == y)")
+
+    def __setitem__(self, *_: object) -> None:
+        raise self._symbolic("a tensor cannot be assigned to; use where(...)")
 
     def __repr__(self) -> str:
         name = self.node.attrs.get("name")

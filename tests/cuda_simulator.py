@@ -232,9 +232,13 @@ def run_kernel(
     exec(compile(source, f"<{kernel.name}>", "exec"), namespace)
     function = namespace[kernel.name]
     sizes = [parameters[name] for name in kernel.parameters]
-    with np.errstate(all="ignore"):
-        for number in range(blocks[0]):
-            _Block(number, block, lambda: function(*buffers, *sizes, last), order).run()
+
+    def call() -> None:
+        with np.errstate(all="ignore"):  # of this greenlet
+            function(*buffers, *sizes, last)
+
+    for number in range(blocks[0]):
+        _Block(number, block, call, order).run()
     return status
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gradloom.ir.dims import Dim, evaluate
 from gradloom.ir.dtypes import DType
 from gradloom.ir.kernel import (
     Access,
@@ -65,6 +66,8 @@ class _Run:
         self.values: dict[str, Array] = {}
 
     def size(self, size: Any) -> Any:
+        if isinstance(size, Dim):  # as the parser reads a parameter among attributes
+            return evaluate(size, self.parameters)
         return self.parameters.get(size, size) if isinstance(size, str) else size
 
     def space(self, full: bool) -> tuple[int, ...]:

@@ -78,7 +78,7 @@ def matmul(x: TensorLike, y: TensorLike) -> Tensor:
 
     left, right = as_tensors([x, y])
     if left.ndim == 0 or right.ndim == 0:
-        raise ShapeError(f"matmul needs at least one axis, got {left.type} and {right.type}")
+        raise ShapeError(f"operands need at least one axis, got {left.type} and {right.type}")
     if left.dtype != right.dtype:
         common = dt.promote(left.dtype, right.dtype)
         left, right = astype(left, common), astype(right, common)
@@ -98,4 +98,7 @@ def matmul(x: TensorLike, y: TensorLike) -> Tensor:
 
 def dot(x: TensorLike, y: TensorLike) -> Tensor:
     """NumPy's name for matmul of vectors and matrices."""
-    return matmul(x, y)
+    left, right = as_tensors([x, y])
+    if left.ndim > 2 or right.ndim > 2:
+        raise ShapeError(f"is for vectors and matrices, got {left.type} and {right.type}")
+    return matmul(left, right)

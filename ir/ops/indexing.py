@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -208,7 +209,7 @@ def take_along_axis(x: TensorLike, indices: TensorLike, axis: int = -1) -> Tenso
     tensor, index = as_tensor(x), as_tensor(indices)
     place = normalise_axis(axis, tensor.ndim)
     if index.ndim != tensor.ndim:
-        raise ShapeError(f"take_along_axis: {index.type} has not as many axes as {tensor.type}")
+        raise ShapeError(f"the index {index.type} has not as many axes as {tensor.type}")
     return gather(tensor, _as_index(index, tensor.shape[place]), axes=(place,))
 
 
@@ -251,9 +252,13 @@ def _index_arrays(x: Tensor, arrays: dict[int, Tensor], front: bool | None) -> T
 
 def _slice_bounds(item: slice, size: DimLike) -> tuple[DimLike, DimLike, int]:
     """start, size and step of a slice of an axis of `size`, clamped as Python clamps."""
+    for bound_ in (item.start, item.stop):
+        if isinstance(bound_, Tensor) or not (bound_ is None or hasattr(bound_, "__index__")):
+            raise ArgumentError(f"a slice's bounds are integers or sizes, got {bound_!r}")
     step = 1 if item.step is None else item.step
-    if not isinstance(step, int) or step == 0:
-        raise ArgumentError(f"a slice's step must be an int other than 0, got {item.step}")
+    if isinstance(step, (Dim, Tensor)) or not hasattr(step, "__index__") or index(step) == 0:
+        raise ArgumentError(f"a slice's step is an integer other than 0, got {item.step!r}")
+    step = index(step)
     if isinstance(size, int) and not isinstance(item.start, Dim) and not isinstance(item.stop, Dim):
         start, stop, step = item.indices(size)
         return start, len(range(start, stop, step)), step
@@ -262,8 +267,9 @@ def _slice_bounds(item: slice, size: DimLike) -> tuple[DimLike, DimLike, int]:
     def bound(value: Any, default: DimLike) -> DimLike:
         if value is None:
             return default
-        if isinstance(value, int) and value < 0:
-            value = size + value
+        if not isinstance(value, Dim):
+            value = index(value)
+            value = size + value if value < 0 else value
         return minimum(maximum(value, low), high)
 
     start = bound(item.start, low if step > 0 else high)

@@ -171,7 +171,7 @@ def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The arithmetic mean over `axis` (None: all) of floats; nan where there is nothing."""
     tensor = as_tensor(x)
     if not tensor.dtype.is_float:
-        raise DTypeError(f"mean needs a float dtype, got {tensor.type}; cast with .astype")
+        raise DTypeError(f"needs a float dtype, got {tensor.type}; cast with .astype")
     count: DimLike = product(tensor.shape[a] for a in normalise_axes(axis, tensor.ndim))
     return sum(tensor, axis, keepdims) / dimension(count, tensor.dtype)
 

@@ -15,7 +15,7 @@ from .. import dtypes as dt
 from ..dims import Dim, DimLike, Shape, as_dim, floordiv, product
 from ..errors import ArgumentError, ShapeError
 from ..op import TABLE, View
-from ..shapes import contiguous_strides, normalise_axis, unify
+from ..shapes import contiguous_strides, normalise_axes, normalise_axis, unify
 from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import apply, as_tensor, constant, primitive
 
@@ -88,7 +88,7 @@ def reshape(x: TensorLike, shape: Any) -> Tensor:
     sizes = list(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else [shape]
     unknown = [i for i, size in enumerate(sizes) if not isinstance(size, (Dim, str)) and size == -1]
     if len(unknown) > 1:
-        raise ArgumentError(f"reshape to {tuple(sizes)}: only one size may be -1")
+        raise ArgumentError(f"only one size may be -1, got {tuple(sizes)}")
     for i in unknown:
         sizes[i] = 1
     target = tuple(as_dim(size) for size in sizes)
@@ -96,7 +96,7 @@ def reshape(x: TensorLike, shape: Any) -> Tensor:
         rest = product(target)
         missing = floordiv(tensor.size, rest) if rest != 0 else 0
         if missing * rest != tensor.size:
-            raise ShapeError(f"{tensor.type} does not divide into shape {shape}")
+            raise ShapeError(f"{tensor.type} does not divide into {tuple(shape)}")
         target = (*target[: unknown[0]], missing, *target[unknown[0] + 1 :])
     return tensor if target == tensor.shape else reshape_to(tensor, shape=target)
 
@@ -104,9 +104,9 @@ def reshape(x: TensorLike, shape: Any) -> Tensor:
 def expand_dims(x: TensorLike, axis: int | Sequence[int]) -> Tensor:
     """A new axis of size 1 at `axis` of the result."""
     tensor = as_tensor(x)
-    axes = [axis] if isinstance(axis, int) else list(axis)
+    axes = axis if isinstance(axis, (tuple, list)) else [axis]
     rank = tensor.ndim + len(axes)
-    places = {normalise_axis(a, rank) for a in axes}
+    places = normalise_axes(axes, rank)
     sizes = iter(tensor.shape)
     return reshape(tensor, tuple(1 if i in places else next(sizes) for i in range(rank)))
 
@@ -114,10 +114,10 @@ def expand_dims(x: TensorLike, axis: int | Sequence[int]) -> Tensor:
 def squeeze(x: TensorLike, axis: int | Sequence[int]) -> Tensor:
     """Drop `axis`, which must have size 1."""
     tensor = as_tensor(x)
-    axes = {normalise_axis(a, tensor.ndim) for a in ([axis] if isinstance(axis, int) else axis)}
+    axes = normalise_axes(axis, tensor.ndim)
     for a in axes:
         if tensor.shape[a] != 1:
-            raise ShapeError(f"squeeze: axis {a} of {tensor.type} is not of size 1")
+            raise ShapeError(f"axis {a} of {tensor.type} is not of size 1")
     return reshape(tensor, tuple(size for i, size in enumerate(tensor.shape) if i not in axes))
 
 
@@ -174,7 +174,7 @@ def matrix_transpose(x: TensorLike) -> Tensor:
     """The last two axes exchanged."""
     tensor = as_tensor(x)
     if tensor.ndim < 2:
-        raise ShapeError(f"matrix_transpose needs at least two axes, got {tensor.type}")
+        raise ShapeError(f"needs at least two axes, got {tensor.type}")
     return permute_dims(tensor, [*range(tensor.ndim - 2), tensor.ndim - 1, tensor.ndim - 2])
 
 
