@@ -78,8 +78,9 @@ class _Tiles:
             f"{column_tiles} = index(quotient({self.columns.extent} + {wide - 1}, {wide}))",
             f"{total} = index({product([*sizes, row_tiles, column_tiles])})",
         )
-        bounds = f"index(cuda.blockIdx.x), {total}, index(cuda.gridDim.x)"
-        lines.open(f"for {tile} in range({bounds}):")
+        lines.add(f"{tile} = index(cuda.blockIdx.x)")
+        lines.open(f"while {tile} < {total}:")
+        depth = lines.depth
         batch = [(axis.name, axis.extent) for axis in self.batch]
         grid = [(self.first_row, row_tiles), (self.first_column, column_tiles)]
         lines.add(
@@ -90,6 +91,8 @@ class _Tiles:
         for contraction in self.contractions:
             self.sum(contraction)
         self.epilogue()
+        lines.depth = depth
+        lines.add(f"{tile} = index({tile} + cuda.gridDim.x)")
 
     def each_element(self) -> None:
         self.lines.open(f"for {self.a} in range({self.row_count}):")

@@ -2,11 +2,13 @@
 
     def add_tanh(a0, a1, a2, d0, status):
         total = index(10 * d0)
-        for n in range(index(cuda.grid(1)), total, index(cuda.gridsize(1))):
+        n = index(cuda.grid(1))
+        while n < total:
             i = quotient(n, 10)
             j = modulus(n, 10)
             v0 = a0[10 * i + j]
             ...
+            n = index(n + cuda.gridsize(1))
 
 Arguments are pointers to elements, sizes are integers; ``index`` is int32 where the launch
 allows it and int64 otherwise (``ir/launch.py``, which also says how a kernel lies on the grid).
@@ -136,8 +138,11 @@ class _Walks:
 
     # --- the parallel space, and pieces of the first axis ---
 
-    def open_work(self, flat: str, first: str, step: str) -> None:
-        """The loop over the parallel indices, the piece of a chunked kernel before them."""
+    def open_work(self, flat: str, first: str) -> None:
+        """The loop over the parallel indices, the piece of a chunked kernel before them.
+
+        A ``while``: Numba would divide to find the number of steps of a ``range``.
+        """
         axes = list(self.parallel)
         if self.piece:
             chunk, extent = self.kernel.chunk, self.reduced[0][1]
@@ -146,7 +151,8 @@ class _Walks:
             axes.insert(0, (self.piece, pieces))
         total = self.names.fresh("total")
         self.lines.add(f"{total} = index({product(size for _, size in axes)})")
-        self.lines.open(f"for {flat} in range(index({first}), {total}, index({step})):")
+        self.lines.add(f"{flat} = index({first})")
+        self.lines.open(f"while {flat} < {total}:")
         self.lines.add(*unflatten(flat, axes))
         if self.piece:
             self.first, self.length = self.names.fresh("first"), self.names.fresh("length")
@@ -160,7 +166,8 @@ class _Walks:
 
     def emit_threads(self) -> None:
         """One thread per parallel index; the reduced axes are loops, in order."""
-        self.open_work(self.names.fresh("n"), "cuda.grid(1)", "cuda.gridsize(1)")
+        flat = self.names.fresh("n")
+        self.open_work(flat, "cuda.grid(1)")
         for stage in range(self.last_stage() + 1):
             for item in self.row_level(stage):
                 self.add(item)
@@ -182,6 +189,7 @@ class _Walks:
             self.lines.depth = depth
         for item in self.row_stores():
             self.add(item)
+        self.lines.add(f"{flat} = index({flat} + cuda.gridsize(1))")
 
     def fold_into(self, reduce: Reduce, partial: str) -> None:
         dtype = reduce.dtype
@@ -199,7 +207,8 @@ class _Walks:
         shared = self.declare_shared(threads)
         self.thread, count = self.names.fresh("thread"), self.names.fresh("count")
         self.lines.add(f"{self.thread} = cuda.threadIdx.x")
-        self.open_work(self.names.fresh("row"), "cuda.blockIdx.x", "cuda.gridDim.x")
+        flat = self.names.fresh("row")
+        self.open_work(flat, "cuda.blockIdx.x")
         reduced = list(self.reduced)
         if self.piece:
             reduced[0] = (reduced[0][0], self.length)
@@ -236,6 +245,7 @@ class _Walks:
             for item in stores:
                 self.add(item)
             self.lines.depth -= 1
+        self.lines.add(f"{flat} = index({flat} + cuda.gridDim.x)")
 
     def declare_shared(self, threads: int) -> dict[tuple[DType, int], str]:
         """Shared arrays: one for each reduction of a stage; stages use the same ones again."""

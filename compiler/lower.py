@@ -76,7 +76,7 @@ class _Lowering:
         """The number under which a failure of `node` is reported."""
         operands = ", ".join(str(operand.type) for operand in node.operands)
         sizes = "".join(f" for size {v}" for k, v in node.attrs.items() if k == "size")
-        message = f"{node.op.name} of {operands}: {{value}} is out of range{sizes}"
+        message = f"{node.op.name} of {operands}: index {{value}} is out of range{sizes}"
         self.checks.append(f"{message}, at {quote(node.loc)}")
         return len(self.checks)
 

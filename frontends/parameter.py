@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..ir.dims import DimLike, as_dim
 from ..ir.dtypes import DTypeLike, as_dtype
-from ..ir.ops.build import INPUT, PARAMETER, apply
+from ..ir.explain import explained
+from ..ir.ops.build import INPUT, PARAMETER, apply, as_array
 from ..ir.parameter import Parameter
 from ..ir.tensor import Node, Tensor, TensorType
 
@@ -21,6 +20,7 @@ def _next_name(letter: str) -> str:
     return f"{letter}{_counts[letter]}"
 
 
+@explained
 def placeholder(
     shape: Sequence[DimLike | str] | DimLike | str = (),
     dtype: DTypeLike = "float32",
@@ -37,6 +37,7 @@ def placeholder(
     return apply(INPUT, (), **attrs)
 
 
+@explained
 def parameter(
     value: Any, name: str | None = None, dtype: DTypeLike | None = None
 ) -> Parameter:
@@ -45,11 +46,7 @@ def parameter(
     value: the first value; arrays keep their dtype, Python numbers become float32 or int64
     unless `dtype` says otherwise.
     """
-    array = np.asarray(value)
-    if dtype is not None:
-        array = array.astype(as_dtype(dtype).numpy)
-    elif not isinstance(value, (np.ndarray, np.generic)) and array.dtype == np.float64:
-        array = array.astype(np.float32)
+    array = as_array(value, dtype)
     kind = as_dtype(array.dtype)
     attrs = {"name": name or _next_name("w"), "dtype": kind, "shape": array.shape}
     node = Node(PARAMETER, (), attrs)

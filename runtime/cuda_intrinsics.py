@@ -160,7 +160,7 @@ def _sign(b: Any, t: Scalar, x: Any) -> Any:
 
 
 def _sigmoid(b: Any, t: Scalar, x: Any) -> Any:
-    e = _libdevice(b, "exp", t, b.fneg(_libdevice(b, "fabs", t, x)))
+    e = _libdevice(b, "exp", t, b.fsub(t(-0.0), _libdevice(b, "fabs", t, x)))
     top = b.select(b.fcmp_ordered(">=", x, t(0)), t(1), e)
     return b.fdiv(top, b.fadd(t(1), e))
 

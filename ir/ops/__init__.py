@@ -1,5 +1,6 @@
 """The op table: one entry an op, and the public functions that build graph with them."""
 
+from ..explain import explained as _explained
 from . import random as random
 from .build import as_tensor as as_tensor
 from .build import constant as constant
@@ -92,3 +93,7 @@ from .shape import (
 )
 
 PUBLIC = tuple(name for name in dir() if not name.startswith("_") and name.islower())
+
+for _name in PUBLIC:  # an error names the function that the user called, and where
+    if callable(globals()[_name]):
+        globals()[_name] = _explained(globals()[_name])

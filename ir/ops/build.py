@@ -69,13 +69,26 @@ def constant(value: Any, dtype: dt.DTypeLike | None = None) -> Tensor:
     """
     if isinstance(value, Tensor):
         return value
-    array = np.asarray(value)
-    if dtype is not None:
-        array = array.astype(dt.as_dtype(dtype).numpy)
-    elif not isinstance(value, (np.ndarray, np.generic)) and array.dtype == np.float64:
-        array = array.astype(np.float32)
-    dt.as_dtype(array.dtype)
-    return apply(CONSTANT, (), value=Array(array))
+    return apply(CONSTANT, (), value=Array(as_array(value, dtype)))
+
+
+def as_array(value: Any, dtype: dt.DTypeLike | None = None) -> np.ndarray[Any, Any]:
+    """Numbers as an array of a dtype that there is, in the machine's byte order."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # nested lists of unequal lengths
+        raise ArgumentError(f"{_shortened(value)} is no array: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise DTypeError(f"{_shortened(value)} is no tensor, number or array of numbers")
+    if dtype is None and array.dtype == np.float64:
+        strong = isinstance(value, (np.ndarray, np.generic))
+        dtype = "float64" if strong else "float32"
+    return array.astype(dt.as_dtype(array.dtype if dtype is None else dtype).numpy, copy=False)
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:60] + "…"
 
 
 def dimension(size: DimLike | str, dtype: dt.DTypeLike = "int64") -> Tensor:
@@ -230,8 +243,11 @@ def elementwise(
 
         @wraps(stub)
         def function(*args: Any, **attrs: Any) -> Tensor:
-            if len(args) != len(operands):
-                raise TypeError(f"{op.name}() takes {', '.join(operands)}, got {len(args)} operands")
+            if len(args) != len(operands) or attrs.keys() != set(attributes):
+                raise TypeError(
+                    f"{op.name}() takes {', '.join((*operands, *attributes))}; got "
+                    f"{', '.join([f'{len(args)} operands', *attrs])}"
+                )
             return call_elementwise(op, args, **attrs)
 
         return cast(Callable[P, Tensor], function)

@@ -1,0 +1,278 @@
+"""Cases drawn from the op table: operands, attributes and arrays for any entry.
+
+Nothing here is written for one op: what an operand may be follows from the entry's `dtypes`, kind,
+groups of operands and `samples`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradloom.ir import dtypes as dt
+from gradloom.ir.array import Array
+from gradloom.ir.errors import GradloomError
+from gradloom.ir.graph import Graph
+from gradloom.ir.interpret import evaluate_graph
+from gradloom.ir.op import TABLE, Op
+from gradloom.ir.ops.control import placeholder_like
+from gradloom.ir.tensor import Node, Tensor, TensorType
+
+NumpyArray = np.ndarray[Any, Any]
+
+DTYPES = (dt.float32, dt.float64, dt.int32, dt.int64, dt.uint32, dt.bool_)
+FLOATS = (dt.float32, dt.float64)
+ELEMENTWISE = [op for op in TABLE.values() if op.kind == "elementwise"]
+SAMPLED = [op for op in TABLE.values() if op.samples]
+OPS = [*ELEMENTWISE, *SAMPLED]
+
+# An element-wise entry has no samples: what its static attributes may be, by their name.
+SIZE = 7
+ATTRIBUTES: dict[str, tuple[Any, ...]] = {"dtype": DTYPES, "size": (SIZE,)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """An op on operands of these dtypes and shapes."""
+
+    op: Op
+    dtypes: tuple[dt.DType, ...]
+    shapes: tuple[tuple[Any, ...], ...]
+    attrs: dict[str, Any]
+
+    def __str__(self) -> str:
+        types = ", ".join(
+            str(TensorType(d, s)) for d, s in zip(self.dtypes, self.shapes, strict=True)
+        )
+        return f"{self.op.name}({types}) {self.attrs}"
+
+
+def build(op: Op, operands: Sequence[Tensor], attrs: dict[str, Any]) -> Tensor:
+    """The op applied, its operands in their groups."""
+    plain = len(op.operands) - 1
+    groups = (plain, len(operands) - plain) if len(op.groups) > 1 else (len(operands),)
+    return Node(op, operands, attrs, groups).results[0]
+
+
+def graph_of(*cases: Case) -> Graph:
+    """A graph with an output for each case, its inputs named by case and operand."""
+    inputs: list[Tensor] = []
+    outputs: list[Tensor] = []
+    for number, case in enumerate(cases):
+        own = [
+            placeholder_like(TensorType(dtype, shape), f"x{number}_{i}")
+            for i, (dtype, shape) in enumerate(zip(case.dtypes, case.shapes, strict=True))
+        ]
+        inputs += own
+        outputs.append(build(case.op, own, case.attrs))
+    return Graph("cases", inputs, outputs)
+
+
+def reference(op: Op, arrays: Sequence[NumpyArray], attrs: dict[str, Any]) -> NumpyArray:
+    """What the entry's reference gives, as it gives it."""
+    values = {k: v.values if isinstance(v, Array) else v for k, v in attrs.items()}
+    with np.errstate(all="ignore"):
+        return np.asarray(op.reference(*arrays, **values))
+
+
+def interpret(graph: Graph, arrays: Sequence[NumpyArray]) -> list[NumpyArray]:
+    """The graph's outputs by the reference interpreter."""
+    names = [graph.names[tensor] for tensor in graph.inputs]
+    return evaluate_graph(graph, dict(zip(names, arrays, strict=True)))["outputs"]
+
+
+def generator(*key: object) -> np.random.Generator:
+    """Random numbers that depend on `key` alone."""
+    return np.random.default_rng(zlib.crc32(repr(key).encode()))
+
+
+# --- which dtypes and attributes an entry takes -------------------------------------------------
+
+
+def accepts(case: Case) -> bool:
+    """Whether the type rule takes the case."""
+    try:
+        graph_of(case)
+    except GradloomError:
+        return False
+    return True
+
+
+def elementwise_dtypes(op: Op, dtype: dt.DType) -> tuple[dt.DType, ...]:
+    """The dtypes of an element-wise op's operands at `dtype`."""
+    rest = len(op.operands) - (op.dtypes == "where")
+    return (*[dt.bool_] * (op.dtypes == "where"), *[dtype] * rest)
+
+
+def attribute_choices(op: Op) -> list[dict[str, Any]]:
+    """All attributes of an element-wise op."""
+    choices = [ATTRIBUTES[name] for name in op.attributes]
+    return [dict(zip(op.attributes, c, strict=True)) for c in itertools.product(*choices)]
+
+
+def sampled_dtypes(op: Op, count: int, dtype: dt.DType) -> tuple[dt.DType, ...]:
+    """Operands at `dtype`: those behind a word such as ``at`` are indices, those of generators
+    keys."""
+    if op.kind == "generator":
+        return (dt.uint32,) * count
+    plain = len(op.operands) - 1 if len(op.groups) > 1 else count
+    return (*[dtype] * plain, *[dt.int64] * (count - plain))
+
+
+def cases(op: Op, dtypes: Sequence[dt.DType] = DTYPES, shape: Any = (5, 3)) -> Iterator[Case]:
+    """Every case of an entry, at each of `dtypes` that its type rule takes.
+
+    An element-wise op's operands have `shape`; all others those of the entry's samples.
+    """
+    seen: set[str] = set()
+    for dtype in dtypes:
+        if op.kind == "elementwise":
+            own = elementwise_dtypes(op, dtype)
+            found = [Case(op, own, (shape,) * len(own), a) for a in attribute_choices(op)]
+        else:
+            found = [
+                Case(op, sampled_dtypes(op, len(shapes), dtype), shapes, attrs)
+                for shapes, attrs in op.samples
+            ]
+        for case in found:
+            if str(case) not in seen and accepts(case):
+                seen.add(str(case))
+                yield case
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def edges(dtype: dt.DType) -> NumpyArray:
+    """The values at which an implementation goes wrong first."""
+    if dtype.kind == "b":
+        return np.array([False, True])
+    if dtype.is_integer:
+        limits = np.iinfo(dtype.numpy)
+        values = [0, 1, 2, 3, 7, limits.max, limits.max - 1, limits.min, limits.min + 1]
+        signed = [-1, -2, -3, -7] if dtype.kind == "i" else []
+        return np.array([*values, *signed], dtype.numpy)
+    limits = np.finfo(dtype.numpy)
+    positive = [0.0, np.inf, 1.0, 0.5, 1.5, 2.0, 2.5, 3.0, 7.0, 1e-4, 40.0, 1e4, 2.0**31, 2.0**63]
+    positive += [float(limits.max), float(limits.tiny), float(limits.smallest_subnormal), 1 / 3]
+    return np.array([np.nan, *positive, *(-x for x in positive)], dtype.numpy)
+
+
+def lowest_index(dtype: dt.DType) -> int:
+    """The first index of an axis of SIZE entries."""
+    return 0 if dtype.kind == "u" else -SIZE
+
+
+def edge_arrays(case: Case, most: int = 4000) -> list[NumpyArray]:
+    """Flat operands that hold every combination of edge values (a choice of so many), then
+    random values."""
+    rng = generator(str(case))
+    if case.op.check:  # values that pass the check: indices
+        values = [np.arange(lowest_index(d), SIZE, dtype=d.numpy) for d in case.dtypes]
+    else:
+        values = [edges(dtype) for dtype in case.dtypes]
+    grid = [axis.reshape(-1) for axis in np.meshgrid(*values, indexing="ij")]
+    if grid[0].size > most:
+        chosen = rng.choice(grid[0].size, most, replace=False)
+        grid = [axis[chosen] for axis in grid]
+    if case.op.check:
+        return grid
+    rest = [random_array(rng, dtype, (200,), 3.0) for dtype in case.dtypes]
+    return [np.concatenate(pair) for pair in zip(grid, rest, strict=True)]
+
+
+def random_array(
+    rng: np.random.Generator, dtype: dt.DType, shape: Sequence[int], scale: float = 1.0
+) -> NumpyArray:
+    """Ordinary numbers of `dtype`."""
+    if dtype.kind == "b":
+        return rng.integers(0, 2, shape).astype(bool)
+    if dtype.is_integer:
+        low = 0 if dtype.kind == "u" else -50
+        return np.asarray(rng.integers(low, 50, shape)).astype(dtype.numpy)
+    return np.asarray(rng.normal(size=shape) * scale).astype(dtype.numpy)
+
+
+def ordinary_arrays(case: Case, seed: int = 0, between: tuple[float, float] | None = None) -> Any:
+    """Operands for one call: indices in range, floats `between` two bounds where given."""
+    rng = generator(str(case), seed)
+    op = case.op
+    plain = len(op.operands) - 1 if len(op.groups) > 1 else len(case.shapes)
+    arrays: list[NumpyArray] = []
+    for i, (dtype, shape) in enumerate(zip(case.dtypes, case.shapes, strict=True)):
+        if i >= plain:
+            size = case.shapes[0][case.attrs["axes"][i - plain]]
+            arrays.append(np.asarray(rng.integers(0, size, shape)))
+        elif op.check:
+            low = lowest_index(dtype)
+            arrays.append(np.asarray(rng.integers(low, SIZE, shape)).astype(dtype.numpy))
+        elif dtype.is_float and between is not None:
+            arrays.append(np.asarray(rng.uniform(*between, shape)).astype(dtype.numpy))
+        else:
+            arrays.append(random_array(rng, dtype, shape))
+    return arrays
+
+
+# --- what counts as equal -------------------------------------------------------------------------
+
+
+def is_exact(op: Op) -> bool:
+    """Whether results are chosen or moved, not rounded."""
+    if op.kind in ("view", "gather", "generator"):
+        return True
+    if op.kind == "reduction":
+        return op.combine != "add"
+    return op.kind == "composite" and bool(op.linear)
+
+
+def assert_same(got: NumpyArray, wanted: NumpyArray, about: object) -> None:
+    """The same shape, dtype and values; zeros of either sign are equal, and so are nans."""
+    assert got.shape == wanted.shape, about
+    assert got.dtype == wanted.dtype, about
+    bad = ~((got == wanted) | ((got != got) & (wanted != wanted)))
+    assert not bad.any(), f"{about}: {got[bad][:4]} for {wanted[bad][:4]}"
+
+
+def assert_close(got: NumpyArray, wanted: NumpyArray, allowed: Any, about: object) -> None:
+    """Within `allowed` where finite; infinities and nans in the same places."""
+    assert got.shape == wanted.shape, about
+    assert got.dtype == wanted.dtype, about
+    allowed = np.broadcast_to(allowed, wanted.shape)
+    with np.errstate(invalid="ignore", over="ignore"):
+        distance = np.abs(got.astype(np.longdouble) - wanted.astype(np.longdouble))
+    same = (got == wanted) | ((got != got) & (wanted != wanted))
+    bad = ~(same | (np.isfinite(got) & np.isfinite(wanted) & (distance <= allowed)))
+    if bad.any():
+        first = np.argwhere(bad)[:4].tolist()
+        raise AssertionError(
+            f"{about}: {bad.sum()} values, at {first}: {got[bad][:4]} for {wanted[bad][:4]}, "
+            f"allowed {allowed[bad][:4]}"
+        )
+
+
+def spacing(values: NumpyArray) -> Any:
+    """One unit in the last place of each value."""
+    finite = np.where(np.isfinite(values), values, 0)
+    return np.spacing(np.abs(finite)).astype(np.longdouble)
+
+
+def magnitude(op: Op, arrays: Sequence[NumpyArray], attrs: dict[str, Any]) -> Any:
+    """What rounding is measured against where an op adds up products: their absolute sum."""
+    absolute = [np.abs(array) if array.dtype.kind == "f" else array for array in arrays]
+    return reference(op, absolute, attrs).astype(np.longdouble)
+
+
+def allowance(op: Op, arrays: Sequence[NumpyArray], attrs: dict[str, Any], result: NumpyArray) -> Any:
+    """How far a result of other than element-wise ops may be from the reference."""
+    if is_exact(op) or result.dtype.kind != "f":
+        return 0.0
+    rounding = float(np.finfo(result.dtype).eps)
+    if op.linear or op.combine == "add":
+        return 8 * rounding * magnitude(op, arrays, attrs)
+    inputs = [float(np.max(np.abs(array))) for array in arrays if array.size]
+    return 32 * rounding * np.maximum(np.abs(result), max([1.0, *inputs]))
