@@ -69,9 +69,7 @@ def _of_scan(node: Node, live: set[Tensor]) -> _Kept:
     count, total = node.groups[0], len(body.outputs)
     outputs = [i for i in range(count, total) if node.results[i] in live]
     carries = {
-        i
-        for i in range(count)
-        if node.results[i] in live or node.results[total + i] in live
+        i for i in range(count) if node.results[i] in live or node.results[total + i] in live
     }
     while True:
         read = _inputs_read(body, [*sorted(carries), *outputs])

@@ -31,6 +31,7 @@ from ..ir.loc import Loc
 from . import scalar
 
 BLOCK = 4096  # elements of the last axis that a thread takes at a time
+_OPERATORS = {"add": "+", "multiply": "*"}
 PANEL = 32  # rows of a product between two walks over its right side
 
 
@@ -212,9 +213,10 @@ class _Emitter:
             value = fold.operand
             if self.vector_is_reduced:
                 value = f"where(m, {value}, {_identity(fold)})"
-            joined = f"{fold.result} + {value}"
-            if fold.combine != "add":
-                joined = f"{fold.combine}({fold.result}, {value})"
+            sign = _OPERATORS.get(fold.combine)
+            joined = f"{fold.combine}({fold.result}, {value})"
+            if sign is not None:
+                joined = f"{fold.result} {sign} {value}"
             self.line(f"{fold.result} = {joined}", fold.loc)
         for store in stores:
             self.instruction(store)
@@ -293,7 +295,9 @@ class _Emitter:
         text = f"index({self.address(access)}, {stride})"
         mask = "m"
         for term in access.terms:
-            value = f"minimum(maximum({term.value}, i64(0)), i64({_minus_one(term.extent)}))"
+            wide = self.dtypes[term.value] == scalar.INDEX
+            value = term.value if wide else f"i64({term.value})"
+            value = f"minimum(maximum({value}, i64(0)), i64({_minus_one(term.extent)}))"
             text += f" + {value} * i64({term.stride})"
             if not isinstance(term.extent, int) or term.extent == 0:
                 mask += f" & lanes({_product(term.extent, self.lanes)})"

@@ -87,7 +87,9 @@ def _parse(node: ast.expr) -> Pattern:
         case ast.Call(func=ast.Name(id=name), args=arguments) if name in TABLE:
             op = TABLE[name]
             count = len(op.operands)
-            names = [argument.id for argument in arguments[count:] if isinstance(argument, ast.Name)]
+            names = [
+                argument.id for argument in arguments[count:] if isinstance(argument, ast.Name)
+            ]
             if len(arguments) != count + len(op.attributes) or len(names) != len(op.attributes):
                 raise ValueError(f"{name} takes {op.operands} and the attributes {op.attributes}")
             operands = tuple(_parse(argument) for argument in arguments[:count])

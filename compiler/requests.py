@@ -12,12 +12,7 @@ def asked_about(graph: Graph) -> set[Tensor]:
     They must stay the nodes that they are: another node of the same value is, to a derivative,
     another variable.
     """
-    return {
-        tensor
-        for node in graph.nodes
-        if node.op.kind == "request"
-        for tensor in node.group(1)
-    }
+    return {tensor for node in graph.nodes if node.op.kind == "request" for tensor in node.group(1)}
 
 
 def has_requests(graph: Graph) -> bool:

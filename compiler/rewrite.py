@@ -124,10 +124,7 @@ def _fit(made: Tensor, root: Tensor) -> Tensor | None:
 
 @lru_cache(maxsize=16)
 def _by_root(rules: tuple[Rule, ...]) -> dict[str, tuple[Rule, ...]]:
-    return {
-        name: tuple(rule for rule in rules if name in rule.root_ops)
-        for name in TABLE
-    }
+    return {name: tuple(rule for rule in rules if name in rule.root_ops) for name in TABLE}
 
 
 def rewrite(graph: Graph, rules: Sequence[Rule]) -> tuple[Graph, list[Report]]:

@@ -118,8 +118,11 @@ _SIGNS = (
     Rule("sin(-x) -> -sin(x)", "exact: sin is odd"),
     Rule("square(abs(x)) -> square(x)", "exact"),
     Rule("abs(abs(x)) -> abs(x)", "exact"),
-    Rule("abs(square(x)) -> square(x)", "exact for floats: a square is not negative",
-         lambda match: match.root.dtype.is_float),
+    Rule(
+        "abs(square(x)) -> square(x)",
+        "exact for floats: a square is not negative",
+        lambda match: match.root.dtype.is_float,
+    ),
 )
 
 _POWERS = (

@@ -15,7 +15,7 @@ from ..ir.array import Array
 from ..ir.errors import ShapeError
 from ..ir.op import TABLE
 from ..ir.ops.build import constant
-from ..ir.ops.shape import broadcast_to, only_ones_differ, permute, reshape, slice_
+from ..ir.ops.shape import broadcast_to, inverse, only_ones_differ, permute, reshape, slice_
 from ..ir.shapes import broadcast
 from ..ir.tensor import Node, Tensor
 from .pattern import uniform
@@ -115,10 +115,45 @@ def _permute(node: Node) -> Tensor | None:
     (operand,), axes = node.operands, node.attrs["axes"]
     if axes == tuple(range(len(axes))):
         return operand
+    if _long_axes(operand) <= 1:
+        return reshape(operand, node.results[0].shape)
     inner = operand.node
     if inner.op.name != "permute":
         return None
     return permute(inner.operands[0], axes=tuple(inner.attrs["axes"][axis] for axis in axes))
+
+
+def _long_axes(tensor: Tensor) -> int:
+    return sum(size != 1 for size in tensor.shape)
+
+
+def _pull_permute(node: Node) -> Tensor | None:
+    permuted = [operand for operand in node.operands if operand.node.op.name == "permute"]
+    if not permuted or node.results[0].shape != permuted[0].shape:
+        return None
+    axes = permuted[0].node.attrs["axes"]
+    rank = len(axes)
+    operands: list[Tensor] = []
+    for operand in node.operands:
+        if operand.node.op.name == "permute" and operand.node.attrs["axes"] == axes:
+            operands.append(operand.node.operands[0])
+        elif _long_axes(operand) <= 1:  # its axes may go anywhere: they are of size 1 but for one
+            aligned = (*[1] * (rank - operand.ndim), *operand.shape)
+            before = tuple(aligned[place] for place in inverse(axes))
+            operands.append(operand if operand.ndim == 0 else reshape(operand, before))
+        else:
+            return None
+    return permute(node.remake(operands).results[0], axes=axes)
+
+
+def _pull_permute_from_reduction(node: Node) -> Tensor | None:
+    inner = node.operands[0].node
+    if inner.op.name != "permute":
+        return None
+    order = inner.attrs["axes"]
+    axes = tuple(sorted(order[axis] for axis in node.attrs["axes"]))
+    made = Node(node.op, [inner.operands[0]], {"axes": axes}).results[0]
+    return permute(made, axes=order)
 
 
 def _slice(node: Node) -> Tensor | None:
@@ -169,7 +204,6 @@ def _where(node: Node) -> Tensor | None:
     return None if value is None else x if value else y
 
 
-
 STRUCTURAL = (
     Rule(
         "f(broadcast_to(x), y) -> f(x, y)",
@@ -182,6 +216,18 @@ STRUCTURAL = (
         "axes of size 1 come and go; behind the op they hide nothing from it",
         code=_pull_reshape,
         roots=_ELEMENTWISE,
+    ),
+    Rule(
+        "f(permute(x), permute(y)) -> permute(f(x, y))",
+        "behind the op two permutations meet, and often undo each other",
+        code=_pull_permute,
+        roots=_ELEMENTWISE,
+    ),
+    Rule(
+        "reduce(permute(x)) -> permute(reduce(x))",
+        "the same numbers are folded, wherever their axes stand",
+        code=_pull_permute_from_reduction,
+        roots=_REDUCTIONS,
     ),
     Rule(
         "reduce(x) over axes of size 1 -> x",
@@ -197,7 +243,7 @@ STRUCTURAL = (
     ),
     Rule(
         "permute(permute(x)) -> permute(x)",
-        "one permutation after another is a permutation, and the identity is nothing",
+        "one permutation after another is a permutation; one that moves size 1 alone is a reshape",
         code=_permute,
         roots=("permute",),
     ),

@@ -8,9 +8,7 @@ from ..ir.graph import Graph
 from ..ir.tensor import Node, Tensor
 
 
-def remake(
-    node: Node, mapping: Mapping[Tensor, Tensor], inner: Callable[[Graph], Graph]
-) -> Node:
+def remake(node: Node, mapping: Mapping[Tensor, Tensor], inner: Callable[[Graph], Graph]) -> Node:
     """The node over `mapping`, its regions passed through `inner`; itself if nothing changes."""
     operands = [mapping.get(operand, operand) for operand in node.operands]
     regions = tuple(inner(region) for region in node.regions)

@@ -82,7 +82,19 @@ class Function:
                 arrays.append(value)
             else:
                 arrays.append(self._convert(position, value))
-        return self._build(self._executable(arrays, self._parameters))
+        try:
+            results = self._executable(arrays, self._parameters)
+        except ShapeError as error:
+            raise ShapeError(self._with_shapes(error, arrays)) from None
+        return self._build(results)
+
+    def _with_shapes(self, error: ShapeError, arrays: list[np.ndarray[Any, Any]]) -> str:
+        """The message, with what each input should be, what it is, and the line it stems from."""
+        lines = [f"@{self.graph.name}: {error}"]
+        for name, tensor, array in zip(self._names, self.graph.inputs, arrays, strict=True):
+            got, line = list(array.shape), quote(tensor.node.loc)
+            lines.append(f"  {name}: {tensor.type} got shape {got}, made at {line}")
+        return "\n".join(lines)
 
     def _bind(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         """Positional and named arguments in the order of the inputs."""
@@ -110,22 +122,33 @@ class Function:
         where = f"{name}: {tensor.type}, made at {quote(tensor.node.loc)}"
         if isinstance(value, Tensor):
             raise ArgumentError(f"@{self.graph.name} needs an array for {where}; got a tensor")
-        array = np.asarray(value)
-        if array.dtype != wanted:
+        try:
+            array = np.asarray(value)
+        except ValueError as error:  # nested lists of unequal lengths
+            raise ArgumentError(f"@{self.graph.name} needs an array for {where}; {error}") from None
+        if array.dtype != wanted and array.dtype.newbyteorder("=") != wanted:
             weak = not isinstance(value, (np.ndarray, np.generic))
-            if not (weak and np.can_cast(array.dtype, wanted, "same_kind")) and not (
-                weak and array.dtype.kind in "iu" and wanted.kind in "iuf"
-            ):
+            if not (weak and _fits(array, wanted)):
                 raise DTypeError(
                     f"@{self.graph.name} got {array.dtype}{list(array.shape)} for {where}"
                 )
-            array = array.astype(wanted)
+        array = array.astype(wanted, copy=False)
         if array.ndim != tensor.ndim:
             raise ShapeError(f"@{self.graph.name} got shape {list(array.shape)} for {where}")
         return array if array.flags.c_contiguous else np.array(array, order="C")
 
     def __repr__(self) -> str:
         return f"<function @{self.graph.name}({self._signature()})>"
+
+
+def _fits(array: np.ndarray[Any, Any], wanted: np.dtype[Any]) -> bool:
+    """Whether Python numbers, read as `array`, may become `wanted`: in its range or kind."""
+    if array.size == 0:
+        return True
+    if array.dtype.kind in "iu" and wanted.kind in "iu":
+        limits = np.iinfo(wanted)
+        return limits.min <= int(array.min()) and int(array.max()) <= limits.max
+    return np.can_cast(array.dtype, wanted, "same_kind")
 
 
 def cpu_target() -> Target:
@@ -158,6 +181,8 @@ def function(
     parameter or has another type.
     """
     here = quote(current_loc())
+    if not isinstance(inputs, (list, tuple)):
+        raise ArgumentError(f"function: inputs are a list of placeholders, got {inputs!r}, at {here}")
     tensors = list(inputs)
     for tensor in tensors:
         if not isinstance(tensor, Tensor) or tensor.node.op.name != "input":  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -166,8 +191,13 @@ def function(
     for n in names:
         if names.count(n) > 1:
             raise ArgumentError(f"function: two inputs are called {n!r}, at {here}")
-    leaves, build = flatten(outputs)
-    pairs = list(updates.items() if isinstance(updates, Mapping) else updates or ())
+    try:
+        leaves, build = flatten(outputs)
+    except DTypeError as error:
+        raise DTypeError(f"function: an output is no tensor: {error}, at {here}") from None
+    pairs: list[Any] = list(updates.items() if isinstance(updates, Mapping) else updates or ())
+    if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):  # pyright: ignore
+        raise ArgumentError(f"function: updates are a dict of parameter to new value, at {here}")
     changed: list[tuple[Tensor, Tensor]] = []
     for target_, value in pairs:
         if not isinstance(target_, Parameter):  # pyright: ignore[reportUnnecessaryIsInstance]

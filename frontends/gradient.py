@@ -10,7 +10,7 @@ from ..compiler.differentiate import differentiate, has_requests
 from ..ir.batching import batch_results
 from ..ir.errors import ArgumentError, GradientError
 from ..ir.graph import Graph
-from ..ir.loc import quote
+from ..ir.loc import current_loc, quote
 from ..ir.ops import as_tensor
 from ..ir.ops.control import flatten, placeholder_like
 from ..ir.ops.request import gradient, pushforward
@@ -35,6 +35,7 @@ def grad(
     tensors = [wrt] if isinstance(wrt, Tensor) else list(wrt)
     if not tensors:
         return []
+    _check_tensors("grad", y, *tensors)
     given = [] if cotangent is None else [as_tensor(cotangent)]
     _check_paths([y], tensors)
     found = gradient([y], tensors, given)
@@ -48,7 +49,17 @@ def jvp(y: Tensor, wrt: Tensor | Sequence[Tensor], tangent: Any) -> Tensor:
     """
     tensors = [wrt] if isinstance(wrt, Tensor) else list(wrt)
     tangents = [tangent] if isinstance(wrt, Tensor) else list(tangent)
+    _check_tensors("jvp", y, *tensors)
     return pushforward([y], tensors, [as_tensor(t) for t in tangents])[0]
+
+
+def _check_tensors(what: str, *values: object) -> None:
+    for value in values:
+        if not isinstance(value, Tensor):
+            raise ArgumentError(
+                f"{what}: a derivative is of a tensor by tensors of its graph, got {value!r}, "
+                f"at {quote(current_loc())}"
+            )
 
 
 def _check_paths(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> None:
@@ -93,7 +104,10 @@ def vmap(function: Callable[..., Any], in_axes: int | None | Sequence[int | None
         else:
             axes = list(in_axes)
         if len(axes) != len(tensors) or all(axis is None for axis in axes):
-            raise ArgumentError(f"vmap: in_axes {in_axes} do not fit {len(tensors)} arguments")
+            raise ArgumentError(
+                f"vmap: in_axes {in_axes} do not fit {len(tensors)} arguments, "
+                f"at {quote(current_loc())}"
+            )
         moved = [
             tensor if axis is None else moveaxis(tensor, axis, 0)
             for tensor, axis in zip(tensors, axes, strict=True)

@@ -10,7 +10,7 @@ import numpy as np
 from .array import Array
 from .dims import Dim, DimLike, solve
 from .dims import evaluate as evaluate_dim
-from .errors import ArgumentError, GradloomError, ShapeError
+from .errors import ArgumentError, DTypeError, GradloomError, ShapeError
 from .graph import Graph
 from .loc import quote
 from .parameter import Parameter
@@ -106,7 +106,10 @@ def evaluate_graph(graph: Graph, feeds: Mapping[Any, Any]) -> dict[str, list[Num
             value = leaf.value
         else:
             raise ArgumentError(f"no value for {name}: {leaf.type}")
-        arrays.append(np.asarray(value, dtype=leaf.dtype.numpy))
+        array = np.asarray(value)
+        if not np.can_cast(array.dtype, leaf.dtype.numpy, "same_kind"):
+            raise DTypeError(f"{name} must be {leaf.type}, got {array.dtype}{list(array.shape)}")
+        arrays.append(array.astype(leaf.dtype.numpy, copy=False))
     binding = bind_dims(leaves, [array.shape for array in arrays], names)
     for constraint in graph.constraints:
         left = evaluate_dim(constraint.left, binding)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.dims import evaluate
-from ..ir.errors import GradloomError, IndexRangeError, ShapeError
+from ..ir.errors import ArgumentError, GradloomError, IndexRangeError, ShapeError
 from ..ir.interpret import bind_dims, evaluate_attribute
 from ..ir.loc import quote
 from ..ir.op import TABLE
@@ -241,6 +241,8 @@ class Executable:
     def __init__(self, program: Program, threads: int | None = None) -> None:
         self.program = program
         self.threads = default_threads() if threads is None else threads
+        if not isinstance(self.threads, int) or self.threads < 1:
+            raise ArgumentError(f"threads must be a number >= 1, got {self.threads!r}")
         sources = [kernel.source for kernel in program.kernels]
         found = load_kernels(sources, program.target.lanes) if sources else []
         names = [kernel.name for kernel in program.kernels]
@@ -320,12 +322,12 @@ class Executable:
 
     def fail(self, context: Context, status: int) -> None:
         """Raise what stopped the call."""
-        context.instance.idle.append(context)
+        value = context.status[1]
         error = context.host.take_error() if context.host is not None else None
+        context.instance.idle.append(context)  # from here on another thread may use it
         if error is not None:
             raise error
-        message = self.program.checks[status - 1]
-        raise IndexRangeError(message.replace("{value}", str(context.status[1])))
+        raise IndexRangeError(self.program.checks[status - 1].replace("{value}", str(value)))
 
 
 def _typed(buffers: Sequence[Buffer]) -> list[Tensor]:

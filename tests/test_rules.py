@@ -31,7 +31,22 @@ ROWS = 160
 FORMULAS = [rule for rule in (*STABILISE, *SIMPLIFY, UNPIN) if rule.code is None]
 CODED = [rule for rule in (*STABILISE, *SIMPLIFY) if rule.code is not None]
 EXTREME = [0.0, -0.0, 1e-40, -1e-30, 1e-12, 1e-4, -1e-4, 0.5, 1, -1, 3, -3, 17, -17, 40, -40, 87]
-EXTREME += [-87, 88.9, -104, 300, -300, 1e4, -1e4, 1e19, -1e19, 1e30, -1e38, np.inf, -np.inf, np.nan]
+EXTREME += [
+    -87,
+    88.9,
+    -104,
+    300,
+    -300,
+    1e4,
+    -1e4,
+    1e19,
+    -1e19,
+    1e30,
+    -1e38,
+    np.inf,
+    -np.inf,
+    np.nan,
+]
 
 SHAPE = (ROWS, 4)
 ATTRIBUTES: dict[str, Any] = {"a": (1,), "s": (4, ROWS), "t": (2, 2, ROWS)}
@@ -58,7 +73,9 @@ def _selected(tensor: Tensor) -> Tensor:
     return gl.take_along_axis(tensor[::-1], gl.constant([[1]], "int64"), axis=1)[:, 0]
 
 
-def spell(pattern: Pattern, leaves: dict[str, Tensor], attributes: dict[str, Any], view: Any) -> Any:
+def spell(
+    pattern: Pattern, leaves: dict[str, Tensor], attributes: dict[str, Any], view: Any
+) -> Any:
     """The graph that a left side describes."""
     match pattern:
         case Variable(name=name):
@@ -83,7 +100,9 @@ def _conditions(pattern: Pattern) -> set[str]:
         return set()
     found = {name for operand in pattern.operands for name in _conditions(operand)}
     first = pattern.operands[0]
-    return found | ({first.name} if pattern.op.name == "where" and isinstance(first, Variable) else set())
+    return found | (
+        {first.name} if pattern.op.name == "where" and isinstance(first, Variable) else set()
+    )
 
 
 def _variables(pattern: Pattern) -> set[str]:
@@ -177,7 +196,11 @@ def test_formula_keeps_derivatives(rule: Rule):
     slopes: list[list[Any]] = []
     for graph in (before, after):
         wrt = [leaf for leaf in graph.inputs if leaf.dtype.is_float]
-        weight = gl.cos(gl.reshape(gl.astype(gl.arange(graph.outputs[0].size), "float64"), graph.outputs[0].shape))
+        weight = gl.cos(
+            gl.reshape(
+                gl.astype(gl.arange(graph.outputs[0].size), "float64"), graph.outputs[0].shape
+            )
+        )
         found = gradient([gl.sum(graph.outputs[0] * weight)], wrt)
         slopes.append(evaluate_graph(differentiate(graph.replace(list(found))), feeds)["outputs"])
     for left, right in zip(*slopes, strict=True):
@@ -211,6 +234,24 @@ EXAMPLES: dict[str, list[str]] = {
           %1 = divide %0, %y : f32[]
           return %1 }""",
     ],
+    "f(permute(x), permute(y)) -> permute(f(x, y))": [
+        """graph @g(%x: f32[B,4], %y: f32[B,1], %z: f32[]) {
+          %0 = permute %x {axes=(1, 0)} : f32[4,B]
+          %1 = reshape %y {shape=(B,)} : f32[B]
+          %2 = fma %0, %1, %z : f32[4,B]
+          return %2 }""",
+        """graph @g(%x: f32[B,4,3], %y: f32[B,4,3]) {
+          %0 = permute %x {axes=(2, 0, 1)} : f32[3,B,4]
+          %1 = permute %y {axes=(2, 0, 1)} : f32[3,B,4]
+          %2 = subtract %0, %1 : f32[3,B,4]
+          return %2 }""",
+    ],
+    "reduce(permute(x)) -> permute(reduce(x))": [
+        """graph @g(%x: f32[B,4,3]) {
+          %0 = permute %x {axes=(2, 0, 1)} : f32[3,B,4]
+          %1 = max %0 {axes=(0, 1)} : f32[1,1,4]
+          return %1 }""",
+    ],
     "reduce(x) over axes of size 1 -> x": [
         "graph @g(%x: f32[B,1]) { %0 = sum %x {axes=(1,)} : f32[B,1]\n return %0 }",
         "graph @g(%x: f32[3,1]) { %0 = max %x {axes=(0, 1)} : f32[1,1]\n return %0 }",
@@ -227,6 +268,7 @@ EXAMPLES: dict[str, list[str]] = {
           %1 = permute %0 {axes=(0, 2, 1)} : f32[4,3,2]
           return %1 }""",
         "graph @g(%x: f32[2,3]) { %0 = permute %x {axes=(0, 1)} : f32[2,3]\n return %0 }",
+        "graph @g(%x: f32[B,1]) { %0 = permute %x {axes=(1, 0)} : f32[1,B]\n return %0 }",
     ],
     "slice(slice(x)) -> slice(x)": [
         """graph @g(%x: f32[20,3]) {
@@ -316,7 +358,9 @@ def test_coded(rule: Rule, wide: bool):
             rng = np.random.default_rng(size)
             for leaf in before.inputs:
                 shape = [n if isinstance(n, int) else size for n in leaf.shape]
-                values = rng.normal(size=shape) if leaf.dtype.is_float else rng.integers(0, 4, shape)
+                values = (
+                    rng.normal(size=shape) if leaf.dtype.is_float else rng.integers(0, 4, shape)
+                )
                 feeds[before.names[leaf]] = np.asarray(values).astype(leaf.dtype.numpy)
             if before.inputs[0].shape in ((), (4,)):  # B stands in no input
                 continue

@@ -78,7 +78,7 @@ def as_array(value: Any, dtype: dt.DTypeLike | None = None) -> np.ndarray[Any, A
         array = np.asarray(value)
     except ValueError as error:  # nested lists of unequal lengths
         raise ArgumentError(f"{_shortened(value)} is no array: {error}") from None
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biufc":
         raise DTypeError(f"{_shortened(value)} is no tensor, number or array of numbers")
     if dtype is None and array.dtype == np.float64:
         strong = isinstance(value, (np.ndarray, np.generic))

@@ -1,0 +1,88 @@
+"""CPU source, compiled, means what the Kernel means, whichever thread does which part."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+
+from gradloom.compiler.emit_cpu import emit_cpu
+from gradloom.frontends.function import cpu_target
+from gradloom.ir.kernel_text import parse_kernel
+from gradloom.runtime.loader import load_kernels
+
+from .cuda_kernels import CASES, make_arrays
+from .kernel_interpreter import interpret_kernel
+
+LANES = cpu_target().lanes
+TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
+KERNEL = ctypes.CFUNCTYPE(
+    ctypes.c_int32, *[ctypes.c_void_p] * 5, ctypes.c_int64, ctypes.c_int64
+)  # Numba's convention: result, exception, then the five arguments
+
+ADDRESSES = dict(
+    zip(
+        CASES,
+        load_kernels([emit_cpu(case.kernel, LANES) for case in CASES.values()], LANES),
+        strict=True,
+    )
+)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("name", CASES)
+def test_compiled_kernel_equals_interpreted(name: str, threads: int) -> None:
+    case = CASES[name]
+    kernel = case.kernel
+    call = KERNEL(ADDRESSES[name])
+    for sizes in case.sizes:
+        expected, actual = make_arrays(case, sizes), make_arrays(case, sizes)
+        interpret_kernel(kernel, expected, sizes)
+        pointers = [actual[argument.name].ctypes.data for argument in kernel.arguments]
+        table = (ctypes.c_int64 * len(pointers))(*pointers)
+        dims = (ctypes.c_int64 * (len(sizes) + 1))(*[sizes[p] for p in kernel.parameters])
+        status = (ctypes.c_int64 * 2)()
+        unused = (ctypes.c_int64 * 8)()
+        for thread in range(threads):
+            call(unused, unused, table, dims, status, thread, threads)
+        assert status[0] == 0
+        for argument in kernel.arguments:
+            a, dtype = argument.name, argument.dtype
+            if not argument.is_output or not dtype.is_float:
+                np.testing.assert_array_equal(actual[a], expected[a], a)
+            else:
+                tolerance = TOLERANCE[dtype.name]
+                np.testing.assert_allclose(actual[a], expected[a], tolerance, tolerance)
+
+
+def test_source_of_a_row_kernel() -> None:
+    kernel = parse_kernel(
+        """kernel centre(a0: f32, a1: out f32; d0) over i: parallel d0, j: reduce 10 {
+          v0 = load a0[10*i + j] : f32
+          v1 = reduce maximum v0 from lowest : f32    @ loss.py:3
+          v2 = subtract v0, v1 : f32    @ loss.py:4
+          store a1[10*i + j] = v2
+        }"""
+    )
+    assert emit_cpu(kernel, 16) == (
+        "def centre(buffers, dims, status, tid, nth):\n"
+        "    a0 = f32_pointer(buffers, 0)\n"
+        "    a1 = f32_pointer(buffers, 1)\n"
+        "    d0 = dims[0]\n"
+        "    units = d0\n"
+        "    for u in range(units * tid // nth, units * (tid + 1) // nth):\n"
+        "        o = u\n"
+        "        i = o\n"
+        "        v1 = f32(-inf)\n"
+        "        for j in range(0, 10, 16):\n"
+        "            m = lanes(10 - j)\n"
+        "            v0 = load(a0, i * 10 + j, m)\n"
+        "            v1 = maximum(v1, where(m, v0, f32(-inf)))  # loss.py:3\n"
+        "        v1 = reduce_maximum(v1)\n"
+        "        for j in range(0, 10, 16):\n"
+        "            m = lanes(10 - j)\n"
+        "            v0 = load(a0, i * 10 + j, m)\n"
+        "            v2 = v0 - v1  # loss.py:4\n"
+        "            store(a1, i * 10 + j, v2, m)\n"
+    )

@@ -1,0 +1,141 @@
+"""What fusion, and the passes right before it, make of small graphs."""
+
+from __future__ import annotations
+
+import pytest
+
+import gradloom as gl
+from gradloom.compiler.fuse import MOST_NODES, fuse
+from gradloom.compiler.lift import lift
+from gradloom.compiler.select import select
+from gradloom.compiler.split import PIECE, split
+from gradloom.ir.graph import Graph
+
+
+def kernels(graph: Graph) -> list[list[str]]:
+    """The ops of each fused node, in order."""
+    skip = ("constant", "dimension")
+    return [
+        [inner.op.name for inner in node.regions[0].nodes if inner.op.name not in skip]
+        for node in graph.nodes
+        if node.op.name == "fused"
+    ]
+
+
+CASES = {
+    "a chain with broadcasts is one kernel": (
+        """graph @f(%x: f32[B,10], %b: f32[10]) {
+          %0 = add %x, %b : f32[B,10]
+          %1 = tanh %0 : f32[B,10]
+          return %1
+        }""",
+        [["add", "tanh"]],
+    ),
+    "a softmax is one kernel": (
+        """graph @f(%x: f32[B,10]) {
+          %0 = max %x {axes=(1,)} : f32[B,1]
+          %1 = subtract %x, %0 : f32[B,10]
+          %2 = exp %1 : f32[B,10]
+          %3 = sum %2 {axes=(1,)} : f32[B,1]
+          %4 = divide %2, %3 : f32[B,10]
+          return %4
+        }""",
+        [["max", "subtract", "exp", "sum", "divide"]],
+    ),
+    "sums over different axes are two kernels": (
+        """graph @f(%x: f32[B,10]) {
+          %0 = exp %x : f32[B,10]
+          %1 = sum %0 {axes=(1,)} : f32[B,1]
+          %2 = sum %0 {axes=(0,)} : f32[1,10]
+          return %1, %2
+        }""",
+        [["exp", "sum"], ["sum"]],
+    ),
+    "a product takes what follows it as its epilogue": (
+        """graph @f(%x: f32[B,8], %w: f32[8,10], %b: f32[10]) {
+          %0 = matmul %x, %w : f32[B,10]
+          %1 = add %0, %b : f32[B,10]
+          %2 = tanh %1 : f32[B,10]
+          return %2
+        }""",
+        [["matmul", "add", "tanh"]],
+    ),
+    "what a gather reads must lie in memory, its index need not": (
+        """graph @f(%x: f32[B,10], %i: i64[B,1]) {
+          %0 = exp %x : f32[B,10]
+          %1 = wrap_index %i {size=10} : i64[B,1]
+          %2 = gather %0 at %1 {axes=(1,)} : f32[B,1]
+          %3 = log %2 : f32[B,1]
+          return %3
+        }""",
+        [["exp"], ["wrap_index", "gather", "log"]],
+    ),
+    "a way out of a group and back closes no cycle": (
+        """graph @f(%x: f32[4,4]) {
+          %0 = exp %x : f32[4,4]
+          %1 = permute %0 {axes=(1, 0)} : f32[4,4]
+          %2 = matmul %0, %1 : f32[4,4]
+          %3 = add %2, %0 : f32[4,4]
+          return %3
+        }""",
+        [["exp"], ["matmul", "add"]],
+    ),
+    "independent ones of a space merge": (
+        """graph @f(%x: f32[8], %y: f32[8]) {
+          %0 = exp %x : f32[8]
+          %1 = tanh %y : f32[8]
+          return %0, %1
+        }""",
+        [["exp", "tanh"]],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kernels(name: str) -> None:
+    text, expected = CASES[name]
+    graph = gl.parse(text)
+    fused = fuse(graph)
+    gl.verify(fused)
+    assert kernels(fused) == expected
+    alone = fuse(graph, enabled=False)
+    gl.verify(alone)
+    assert all(len(ops) == 1 for ops in kernels(alone))
+
+
+def test_a_kernel_has_a_size_cap() -> None:
+    x = gl.placeholder((8,), name="x")
+    y = x
+    for _ in range(10 * MOST_NODES):
+        y = gl.tanh(y)
+    sizes = [len(ops) for ops in kernels(fuse(Graph("f", [x], [y])))]
+    assert sum(sizes) == 10 * MOST_NODES
+    assert max(sizes) <= 2 * MOST_NODES
+    assert len(sizes) <= 11
+
+
+def test_long_reductions_are_split() -> None:
+    x = gl.placeholder(("N", 10), name="x")
+    small = gl.placeholder((PIECE,), name="small")
+    graph = split(Graph("f", [x, small], [gl.sum(x), gl.max(small), gl.sum(x, axis=1)]))
+    names = [node.op.name for node in graph.nodes]
+    assert names.count("partial_sum") == 1
+    assert "partial_max" not in names
+
+
+def test_lift_moves_squeezes_to_memory() -> None:
+    x = gl.placeholder(("B", 1), name="x")
+    graph = lift(Graph("f", [x], [gl.reshape(gl.exp(gl.tanh(x)), ("B",))]))
+    assert [node.op.name for node in graph.nodes] == ["reshape", "tanh", "exp"]
+    total = gl.reshape(gl.exp(gl.sum(x, axis=0, keepdims=True)), ())
+    kept = lift(Graph("f", [x], [total]))  # nothing may part the sum from exp
+    assert [node.op.name for node in kept.nodes] == ["sum", "exp", "reshape"]
+
+
+def test_select_only_where_the_row_is_computed() -> None:
+    x = gl.placeholder(("B", 10), name="x")
+    t = gl.placeholder(("B",), "int64", name="t")
+    computed = gl.take_along_axis(gl.exp(x), t[:, None], axis=1)
+    stored = gl.take_along_axis(x, t[:, None], axis=1)
+    graph = select(Graph("f", [x, t], [computed, stored]))
+    assert [node.op.name for node in graph.nodes].count("gather") == 1
