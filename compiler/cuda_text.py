@@ -169,7 +169,7 @@ class _Explicit(ast.NodeTransformer):
             return ast.Call(ast.Name(self.dtype.short), [node], [])
         return node
 
-    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:  # noqa: N802
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         left, right = self.visit(node.left), self.visit(node.right)
         name = _CALLS.get(type(node.op))  # pyright: ignore[reportArgumentType]
         if name is not None:
@@ -179,7 +179,7 @@ class _Explicit(ast.NodeTransformer):
             return made
         return self._converted(made)
 
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:  # noqa: N802
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         operand = self.visit(node.operand)
         if isinstance(node.op, ast.Invert):
             return ast.Call(ast.Name("invert"), [operand], [])
@@ -263,5 +263,3 @@ def instruction_lines(
             return unless_empty(access, [f"{element} = {written(value, dtype)}"], [])
         case Reduce(result) | Contract(result):
             raise ValueError(f"{result} is no single instruction")
-
-

@@ -92,18 +92,14 @@ def _prune(
 ) -> Mapping[Tensor, Tensor] | None:
     """The results that stay to those of a smaller scan; None where nothing is to drop."""
     body = node.regions[0]
-    count, sequences = node.groups[0], node.groups[1]
+    count, sequences = len(node.group(0)), len(node.group(1))
     total = len(body.outputs)
     if len(kept.operands) == len(operands) and len(kept.carries) + len(kept.outputs) == total:
         return None
-    groups = [
-        [operands[i] for i in kept.operands if low <= i < high]
-        for low, high in [
-            (0, count),
-            (count, count + sequences),
-            (count + sequences, len(operands)),
-        ]
-    ]
+
+    def kept_of(low: int, high: int) -> list[Tensor]:
+        return [operands[i] for i in kept.operands if low <= i < high]
+
     smaller = Graph(
         body.name,
         [body.inputs[i] for i in kept.operands],
@@ -112,7 +108,14 @@ def _prune(
     smaller = dead(smaller, report)
     length, reverse = node.attrs["length"], node.attrs["reverse"]
     with located(node.loc):
-        final, stacked, history = make_scan(smaller, *groups, length, reverse)
+        final, stacked, history = make_scan(
+            smaller,
+            kept_of(0, count),
+            kept_of(count, count + sequences),
+            kept_of(count + sequences, len(operands)),
+            length,
+            reverse,
+        )
     if report is not None:
         report.append(Report("unused results of a loop", node.op.name, node.loc))
     pairs = [(node.results[i], t) for i, t in zip(kept.carries, final, strict=True)]

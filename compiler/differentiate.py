@@ -13,6 +13,7 @@ from typing import Any
 
 from ..ir.errors import GradientError
 from ..ir.graph import Graph, topological
+from ..ir.interpret import before_evaluation
 from ..ir.loc import located, quote
 from ..ir.op import MaybeTensors
 from ..ir.ops.elementwise import astype, negative
@@ -44,6 +45,16 @@ def differentiate(graph: Graph) -> Graph:
         if any(a is not b for a, b in zip(results, node.results, strict=True)):
             mapping.update(zip(node.results, results, strict=True))
     return graph.map(mapping) if mapping else graph
+
+
+def differentiate_all(graph: Graph) -> Graph:
+    """Expand requests until none is left."""
+    while has_requests(graph):
+        graph = differentiate(graph)
+    return graph
+
+
+before_evaluation.append(differentiate_all)
 
 
 def _holds_request(operands: Sequence[Tensor]) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir.dtypes import DType
+from ..ir.dtypes import DType, int64
 from ..ir.kernel import (
     Access,
     Axis,
@@ -318,7 +318,9 @@ class _Emitter:
                     good = scalar.condition(item, self.dtypes)
                     mask = "m & " if self.full[item.result] or not self.vector_is_reduced else ""
                     bad = f"{mask}~({good})"
-                    self.line(f"fail(status, {item.check}, {item.operands[0]}, {bad})", item.loc)
+                    value = item.operands[0]
+                    value = value if self.dtypes[value] == int64 else f"i64({value})"
+                    self.line(f"fail(status, {item.check}, {value}, {bad})", item.loc)
                 self.line(text, item.loc)
             case Store(access, operand, accumulate):
                 self.store(access, operand, accumulate)
@@ -351,7 +353,7 @@ class _Emitter:
             self.line(f"scatter({argument}, place, {value}, {mask})")
             return
         address = self.address(access)
-        if self.kernel.chunk:
+        if self.kernel.chunk and not any(access.strides):
             address = _sum(address, "u")
         if stride == 0:
             self.line(f"store_one({argument}, {address}, {operand})")

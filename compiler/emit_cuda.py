@@ -22,7 +22,7 @@ Loops that hold a barrier have bounds that are the same for all threads of a blo
 from __future__ import annotations
 
 from ..ir.dtypes import DType
-from ..ir.kernel import Compute, Contract, Instruction, Kernel, Load, Reduce, Store
+from ..ir.kernel import Compute, Instruction, Kernel, Load, Reduce, Store
 from ..ir.launch import layout, parallel_axes, reduced_axes, row_threads, varies
 from .cuda_text import (
     Lines,
@@ -288,5 +288,3 @@ class _Walks:
         for array, reduce in zip(arrays, reductions, strict=True):
             lines.add(f"{reduce.result} = {read(f'{array}[0]', reduce.dtype)}")
         lines.add("cuda.syncthreads()")
-
-

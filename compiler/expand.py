@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..ir.graph import Graph, topological
 from ..ir.loc import located
-from ..ir.tensor import Node, Tensor
+from ..ir.tensor import Tensor
 from .report import Report
 from .walk import remake
 

@@ -86,7 +86,8 @@ def _one_hot(mask: Tensor) -> tuple[Tensor, int, DimLike] | None:
     for counted, index in (node.operands, node.operands[::-1]):
         if counted.node.op.name != "iota" or index.dtype != dt.int64:
             continue
-        shape, axis = counted.shape, counted.node.attrs["axis"] - counted.ndim
+        shape = counted.shape
+        axis: int = counted.node.attrs["axis"] - counted.ndim
         if any(size != 1 for i, size in enumerate(shape, -len(shape)) if i != axis):
             continue
         checked = _behind_squeeze(index).node

@@ -124,7 +124,7 @@ def build_kernel(
             continue
         value = _operand(draft, tensor, inputs)
         strides: Strides = (0,) * rank
-        if not space.chunk:
+        if "chunk" not in tensor.node.attrs:  # else one a piece, which the kernel counts itself
             strides = draft.align(tensor.shape, contiguous_strides(tensor.shape))
         draft.body.append(Store(Access(name, strides), value))  # type: ignore[arg-type]
     kernel, sizes = finish(draft, _name(region))

@@ -287,6 +287,14 @@ def contiguous(state: _Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -
     return target.buffer
 
 
+def typed(state: _Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -> str:
+    """As `contiguous`, a buffer of the tensor's own type: for what goes by a buffer's shape."""
+    name = contiguous(state, stored, tensor)
+    if state.buffers[name].type == tensor.type:
+        return name
+    return state.buffer("window", tensor.type, of=name)
+
+
 def _fused(
     state: _Lowering, stored: dict[Tensor, Stored], wanted: dict[Tensor, Stored], node: Node
 ) -> None:
@@ -326,7 +334,7 @@ def _own_scratch(kernel: Kernel, position: int, made: Tensor) -> Kernel:
 
 
 def _host(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
-    operands = tuple(contiguous(state, stored, operand) for operand in node.operands)
+    operands = tuple(typed(state, stored, operand) for operand in node.operands)
     for result in node.results:
         stored[result] = state.temporary(result.type)
     state.checks.append(f"{{error}}, at {quote(node.loc)}")
@@ -398,7 +406,7 @@ def _scan(
         carries.append(place.buffer)
         inner[body.inputs[i]] = place
     for i in range(n, n + m):
-        source = contiguous(state, stored, node.operands[i])
+        source = typed(state, stored, node.operands[i])
         type_ = body.inputs[i].type
         inner[body.inputs[i]] = Stored(window(source, type_), dense(type_))
     for i in range(n + m, len(node.operands)):

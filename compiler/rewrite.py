@@ -178,7 +178,7 @@ class _Walk:
 
     def step(self, tensor: Tensor, opaque: set[Tensor]) -> Tensor | None:
         node = tensor.node
-        for rule in self.table[node.op.name]:
+        for rule in self.table.get(node.op.name, ()):
             found = rule.apply(node, opaque)
             if found is not None:
                 made, nodes = found

@@ -11,10 +11,10 @@ from math import frexp, isfinite
 
 import numpy as np
 
-from ..ir.array import Array
 from ..ir.errors import ShapeError
 from ..ir.op import TABLE
 from ..ir.ops.build import constant
+from ..ir.ops.elementwise import multiply
 from ..ir.ops.shape import broadcast_to, inverse, only_ones_differ, permute, reshape, slice_
 from ..ir.shapes import broadcast
 from ..ir.tensor import Node, Tensor
@@ -92,7 +92,8 @@ def _pull_reshape(node: Node) -> Tensor | None:
 
 
 def _pull_reshape_from_reduction(node: Node) -> Tensor | None:
-    (operand,), axes = node.operands, node.attrs["axes"]
+    (operand,) = node.operands
+    axes: tuple[int, ...] = node.attrs["axes"]
     if not _is_squeeze(operand) or any(operand.shape[axis] == 1 for axis in axes):
         return None
     source = operand.node.operands[0]
@@ -184,18 +185,13 @@ def _view_of_uniform(node: Node) -> Tensor | None:
 def _divide(node: Node) -> Tensor | None:
     x, divisor = node.operands
     value = uniform(divisor)
-    if not isinstance(value, float) or value == 0 or not isfinite(value) or value in (1.0, -1.0):
+    if not isinstance(value, float) or not isfinite(value) or value in (0.0, 1.0, -1.0):
         return None
     limits = np.finfo(divisor.dtype.numpy)
     mantissa, _ = frexp(value)
     if abs(mantissa) != 0.5 or not float(limits.tiny) <= abs(1 / value) <= float(limits.max):
         return None
-    return node_multiply(x, constant(1 / value, divisor.dtype))
-
-
-def node_multiply(x: Tensor, y: Tensor) -> Tensor:
-    """x · y."""
-    return Node(TABLE["multiply"], [x, y], {}).results[0]
+    return multiply(x, constant(1 / value, divisor.dtype))
 
 
 def _where(node: Node) -> Tensor | None:

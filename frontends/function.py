@@ -50,6 +50,8 @@ class Function:
             require_gpu()
         elif target != "cpu":
             raise ArgumentError(f"target must be 'cpu' or 'cuda', got {target!r}")
+        if threads is not None and (not isinstance(threads, int) or threads < 1):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ArgumentError(f"threads must be a number >= 1, got {threads!r}")
         self._target = cpu_target() if target == "cpu" else Target("cuda")
         compiled = compile_graph(graph, self._target, fusion)
         assert compiled.program is not None

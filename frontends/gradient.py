@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
-from ..compiler.differentiate import differentiate, has_requests
+from ..compiler.differentiate import differentiate_all
 from ..ir.batching import batch_results
 from ..ir.errors import ArgumentError, GradientError
 from ..ir.graph import Graph
@@ -120,9 +120,7 @@ def vmap(function: Callable[..., Any], in_axes: int | None | Sequence[int | None
             for i, (t, axis) in enumerate(zip(moved, axes, strict=True))
         ]
         leaves, build = flatten(function(*inner))
-        graph = Graph("vmap", inner, leaves, parameters=())
-        while has_requests(graph):
-            graph = differentiate(graph)
+        graph = differentiate_all(Graph("vmap", inner, leaves, parameters=()))
         flags = [axis is not None for axis in axes]
         return build(batch_results(graph, moved, flags, size))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,10 @@ from .parameter import Parameter
 from .tensor import Node, Tensor
 
 NumpyArray = np.ndarray[Any, Any]
+
+# What makes a graph one without derivative requests; the compiler, which ir knows nothing of, adds
+# itself here.
+before_evaluation: list[Callable[[Graph], Graph]] = []
 
 
 def bind_dims(
@@ -93,6 +97,8 @@ def evaluate_graph(graph: Graph, feeds: Mapping[Any, Any]) -> dict[str, list[Num
 
     A Parameter that is not fed has its current value.
     """
+    for prepare in before_evaluation:
+        graph = prepare(graph)
     leaves = (*graph.inputs, *graph.parameters)
     names = [graph.names[leaf] for leaf in leaves]
     arrays: list[NumpyArray] = []

@@ -91,10 +91,11 @@ def keep_axes(shape: Shape, axes: Sequence[int]) -> Shape:
 
 
 def contiguous_strides(shape: Shape) -> tuple[DimLike, ...]:
-    """Strides, in elements, of a C-contiguous array."""
+    """Strides, in elements, of a C-contiguous array; a size of 0 counts as 1, so that only axes
+    that are not walked have stride 0."""
     strides: list[DimLike] = []
     step: DimLike = 1
     for size in reversed(shape):
         strides.append(step)
-        step = step * size
+        step = step * (1 if size == 0 else size)
     return tuple(reversed(strides))

@@ -22,7 +22,7 @@ import numpy as np
 from .array import Array, large
 from .dims import Dim, parse_dim
 from .dtypes import BY_SHORT, DType
-from .errors import ParseError
+from .errors import GradloomError, ParseError
 from .graph import Constraint, Graph
 from .loc import Line, Loc
 from .op import TABLE
@@ -224,7 +224,14 @@ class _Parser:
         loc = self.loc()
         if op.name == "constant":
             attrs["value"] = self.constant(attrs["value"], types[0])
-        node = Node(op, operands, attrs, tuple(groups), tuple(regions), loc)
+        plain = len(op.operands) - (len(op.groups) > 1)
+        if (op.operands and groups[0] != plain) or set(attrs) != set(op.attributes):
+            wanted = ", ".join((*op.operands, *op.attributes)) or "nothing"
+            self.fail(f"{op.name} takes {wanted}")
+        try:
+            node = Node(op, operands, attrs, tuple(groups), tuple(regions), loc)
+        except GradloomError as error:
+            self.fail(str(error).partition("\n")[0])
         found = [result.type for result in node.results]
         if found != types or len(names) != len(types):
             self.fail(f"{op.name} gives {', '.join(map(str, found))}")

@@ -16,22 +16,24 @@ from llvmlite import ir
 from ..ir.dtypes import ALL
 from .cuda_vocabulary import FLOAT_FUNCTIONS, PHILOX_MULTIPLIERS, PHILOX_STEPS, Vocabulary
 
-_I1, _I32, _I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
 _FLOATS = {32: ir.FloatType(), 64: ir.DoubleType()}
 
 
 class Scalar:
-    """What the code below needs of a Numba type: its kind, as in DType, and its width."""
+    """A scalar type: its kind, as in DType, and its width."""
 
-    def __init__(self, numba_type: Any, types: Any) -> None:
+    def __init__(self, kind: str, bits: int) -> None:
+        self.kind, self.bits = kind, bits
+        self.llvm = _FLOATS[bits] if kind == "f" else ir.IntType(bits)
+
+    @classmethod
+    def of(cls, numba_type: Any, types: Any) -> Scalar:
         if isinstance(numba_type, types.Boolean):
-            self.kind, self.bits = "b", 1
-        elif isinstance(numba_type, types.Float):
-            self.kind, self.bits = "f", numba_type.bitwidth
-        else:
-            self.kind = "i" if numba_type.signed else "u"
-            self.bits = numba_type.bitwidth
-        self.llvm = _FLOATS[self.bits] if self.kind == "f" else ir.IntType(self.bits)
+            return cls("b", 1)
+        if isinstance(numba_type, types.Float):
+            return cls("f", numba_type.bitwidth)
+        return cls("i" if numba_type.signed else "u", numba_type.bitwidth)
 
     @property
     def is_float(self) -> bool:
@@ -58,7 +60,7 @@ def _libdevice(builder: Any, name: str, of: Scalar, *values: Any) -> Any:
 # --- conversions --------------------------------------------------------------------------------
 
 
-def _convert(b: Any, source: Scalar, target: Scalar, x: Any) -> Any:
+def convert(b: Any, source: Scalar, target: Scalar, x: Any) -> Any:
     if target.kind == "b":
         if source.is_float:
             return b.fcmp_unordered("!=", x, source(0))
@@ -173,7 +175,7 @@ def _is_finite(b: Any, t: Scalar, x: Any) -> Any:
     return b.fcmp_ordered("<", _libdevice(b, "fabs", t, x), t(float("inf")))
 
 
-def _clamp(b: Any, value: Scalar, x: Any, extent: Any) -> Any:
+def clamp_index(b: Any, value: Scalar, x: Any, extent: Any) -> Any:
     i64 = ir.Constant(_I64, 0), ir.Constant(_I64, 1)
     if value.bits < 64:
         x = (b.sext if value.kind == "i" else b.zext)(x, _I64)
@@ -183,7 +185,7 @@ def _clamp(b: Any, value: Scalar, x: Any, extent: Any) -> Any:
     return b.select(b.icmp_signed("<", x, i64[0]), i64[0], x)
 
 
-def _philox(b: Any, counter: Any, key0: Any, key1: Any, stream: Any) -> Any:
+def philox_word(b: Any, counter: Any, key0: Any, key1: Any, stream: Any) -> Any:
     def halves(x: Any) -> tuple[Any, Any]:
         return b.trunc(b.lshr(x, ir.Constant(_I64, 32)), _I32), b.trunc(x, _I32)
 
@@ -212,7 +214,7 @@ def _libdevice_function(symbol: str) -> Callable[..., Any]:
 
 # --- as Numba's names ---------------------------------------------------------------------------
 
-_SAME: dict[str, Callable[..., Any]] = {  # operands and result of one type
+SAME: dict[str, Callable[..., Any]] = {  # operands and result of one type
     "floor_divide": lambda b, t, x, y: _divide(b, t, x, y)[0],
     "remainder": lambda b, t, x, y: _divide(b, t, x, y)[1],
     "maximum": lambda b, t, x, y: _extreme(b, t, x, y, ">"),
@@ -230,7 +232,7 @@ _SAME: dict[str, Callable[..., Any]] = {  # operands and result of one type
     **{name: _libdevice_function(symbol) for name, symbol in FLOAT_FUNCTIONS.items()},
 }
 
-_TESTS: dict[str, Callable[..., Any]] = {  # of one float, a bool
+TESTS: dict[str, Callable[..., Any]] = {  # of one float, a bool
     "isnan": lambda b, t, x: b.fcmp_unordered("uno", x, x),
     "isinf": _is_infinite,
     "isfinite": _is_finite,
@@ -253,7 +255,7 @@ def device_vocabulary(extending: Any, types: Any, *, narrow: bool) -> Vocabulary
 
         def sign(first: Any, count: int) -> tuple[Any, Any]:
             own = plain(first)
-            scalar = Scalar(own, types)
+            scalar = Scalar.of(own, types)
 
             def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
                 return emit(builder, scalar, *values)
@@ -262,23 +264,23 @@ def device_vocabulary(extending: Any, types: Any, *, narrow: bool) -> Vocabulary
 
         return _intrinsic(extending, name, emit.__code__.co_argcount, sign)
 
-    for name, emit in _SAME.items():
+    for name, emit in SAME.items():
         made[name] = same(name, emit)
-    for name, emit in _TESTS.items():
+    for name, emit in TESTS.items():
         made[name] = same(name, emit, types.boolean)
 
     def cast(name: str, target: Any) -> Any:
-        def convert(typing_context: Any, x: Any) -> Any:
+        def typed(typing_context: Any, x: Any) -> Any:
             source = plain(x)
-            pair = Scalar(source, types), Scalar(target, types)
+            pair = Scalar.of(source, types), Scalar.of(target, types)
 
             def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-                return _convert(builder, *pair, values[0])
+                return convert(builder, *pair, values[0])
 
             return target(source), code
 
-        convert.__name__ = name
-        return extending.intrinsic(convert)
+        typed.__name__ = name
+        return extending.intrinsic(typed)
 
     for dtype in ALL:
         if dtype.kind == "b":
@@ -296,13 +298,15 @@ def device_vocabulary(extending: Any, types: Any, *, narrow: bool) -> Vocabulary
     @extending.intrinsic
     def clamp(typing_context: Any, value: Any, extent: Any) -> Any:
         own = plain(value)
-        scalar = Scalar(own, types)
-        return types.int64(own, types.int64), lambda c, b, s, values: _clamp(b, scalar, *values)
+        scalar = Scalar.of(own, types)
+        return types.int64(own, types.int64), lambda c, b, s, values: clamp_index(
+            b, scalar, *values
+        )
 
     @extending.intrinsic
     def philox(typing_context: Any, counter: Any, key0: Any, key1: Any, stream: Any) -> Any:
         word = types.uint32
-        return word(types.int64, word, word, word), lambda c, b, s, values: _philox(b, *values)
+        return word(types.int64, word, word, word), lambda c, b, s, values: philox_word(b, *values)
 
     return {**made, "where": where, "clamp": clamp, "philox": philox}
 

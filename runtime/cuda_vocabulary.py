@@ -1,3 +1,4 @@
+# pyright: standard
 """The names that CUDA kernels are written in, in two forms: for plain Python and for a device.
 
 ``python_vocabulary()`` works on NumPy scalars: kernels then run in a simulator, and it says in

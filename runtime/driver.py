@@ -124,7 +124,7 @@ class _Writer:
         self.lines: list[str] = []
         self.block = "begin"
         self.count = 0
-        self.dirty = True  # whether anything ran since the last barrier that is passed for certain
+        self.dirty = False  # whether anything may have run since the last barrier
         self.open = False  # whether the next step must wait for it
 
     def emit(self, line: str) -> None:
@@ -242,10 +242,12 @@ def program_source(steps: Sequence[Step]) -> str:
     """LLVM assembly of the program, under the name `program`."""
     writer = _Writer()
     writer.steps(steps, "leave")
-    if writer.dirty:
-        writer.barrier()  # behind it the caller may free everything, and post the next letter
     writer.emit("br label %leave")
     writer.begin("leave")
+    # Behind this the caller may free everything and begin another program. However the program is
+    # left, and though nothing may have run since a barrier before: there a thread was told whether
+    # to go on, and that word must stand until the last one has read it.
+    writer.barrier()
     after = writer.only("%caller", "caller")
     writer.emit(f"ret i64 {writer.value('load i64, ptr %status')}")
     writer.begin(after)

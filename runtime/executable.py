@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.dims import evaluate
-from ..ir.errors import ArgumentError, GradloomError, IndexRangeError, ShapeError
+from ..ir.errors import GradloomError, IndexRangeError, ShapeError
 from ..ir.interpret import bind_dims, evaluate_attribute
 from ..ir.loc import quote
 from ..ir.op import TABLE
@@ -241,8 +241,6 @@ class Executable:
     def __init__(self, program: Program, threads: int | None = None) -> None:
         self.program = program
         self.threads = default_threads() if threads is None else threads
-        if not isinstance(self.threads, int) or self.threads < 1:
-            raise ArgumentError(f"threads must be a number >= 1, got {self.threads!r}")
         sources = [kernel.source for kernel in program.kernels]
         found = load_kernels(sources, program.target.lanes) if sources else []
         names = [kernel.name for kernel in program.kernels]

@@ -1,3 +1,5 @@
+# pyright: standard
+# ruff: noqa: E501 (the head of a kernel is one line)
 """Kernels of every form that the CUDA generator knows, by name, with sizes to run them at."""
 
 from __future__ import annotations
@@ -51,11 +53,11 @@ CASES: dict[str, Case] = {
         ("2*d0 + 1", "3*d0 + 1"),
     ),
     "scalar": Case(
-        """kernel one(a0: i64, a1: out i64) over  {
+        """kernel one(a0: i64, a1: out i64) over i: parallel 1 {
           v0 = load a0[1] : i64
           v1 = square v0 : i64
           store a1[0] = v1
-        }""".replace("over  {", "over i: parallel 1 {"),
+        }""",
         ({},),
         ("2", "1"),
     ),
@@ -139,8 +141,8 @@ CASES: dict[str, Case] = {
         ("d0*d1", "d0*d1", "d1"),
     ),
     "short rows of two axes": Case(
-        """kernel spread(a0: f64, a1: out f64, a2: out i32; d0) over i: reduce 3, j: parallel d0, k: reduce 4 {
-          v0 = load a0[4*d0*i + 4*j + k] : f64
+        """kernel spread(a0: f64, a1: out f64, a2: out i32; d0, d1) over i: reduce 3, j: parallel d0, k: reduce 4 {
+          v0 = load a0[d1*i + 4*j + k] : f64
           v1 = reduce maximum v0 from lowest : f64
           v2 = reduce minimum v0 from highest : f64
           v3 = subtract v1, v2 : f64
@@ -149,7 +151,7 @@ CASES: dict[str, Case] = {
           v5 = cast v4 {dtype=i32} : i32
           v6 = reduce add v5 from zero : i32
           store a2[j] = v6
-        }""".replace("4*d0*i", "d1*i").replace("; d0)", "; d0, d1)"),
+        }""",
         ({"d0": 0, "d1": 0}, {"d0": 1, "d1": 4}, {"d0": 6, "d1": 24}),
         ("12*d0", "d0", "d0"),
     ),
@@ -325,7 +327,10 @@ CASES: dict[str, Case] = {
           v3 = subtract v1, v2 : i64
           store a3[d0*i + j] = v3
         }""",
-        ({"d0": 0}, {"d0": 19},),
+        (
+            {"d0": 0},
+            {"d0": 19},
+        ),
         ("60", "3*d0", "20*d0", "20*d0"),
     ),
     "in place": Case(
@@ -372,5 +377,3 @@ def make_arrays(case: Case, sizes: dict[str, int], seed: int = 0) -> dict[str, n
             values = random.integers(low, case.high, count)
         arrays[argument.name] = values.astype(dtype.numpy)
     return arrays
-
-

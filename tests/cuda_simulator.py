@@ -1,3 +1,4 @@
+# pyright: standard
 """A small deterministic simulator of CUDA blocks, for the text of ``compiler/emit_cuda.py``.
 
 Each thread is a greenlet that runs until a barrier; threads run in forward or reverse order.

@@ -19,7 +19,6 @@ from gradloom.ir.graph import Graph
 from gradloom.ir.interpret import bind_dims, evaluate_attribute
 from gradloom.ir.op import TABLE
 from gradloom.ir.ops.build import INPUT, apply, call_elementwise
-from gradloom.ir.shapes import broadcast
 from gradloom.ir.tensor import Tensor
 
 Draw = Callable[[Any], Any]
@@ -124,9 +123,9 @@ def _index(draw: Draw, pool: Pool, names: Sequence[str]) -> Tensor:
     x = _pick(draw, pool)
     if x.ndim == 0:
         return x
-    axis = draw(st.integers(0, x.ndim - 1))
+    axis: int = draw(st.integers(0, x.ndim - 1))
     size = x.shape[axis]
-    if not isinstance(size, int):
+    if isinstance(size, Dim):
         return gl.take(x, gl.arange(size), axis=axis)
     if size == 0:
         return x
@@ -219,7 +218,9 @@ def evaluate_precisely(graph: Graph, feeds: Mapping[str, Any]) -> list[Any]:
     """
     leaves = (*graph.inputs, *graph.parameters)
     names = [graph.names[leaf] for leaf in leaves]
-    arrays = [np.asarray(feeds[name], leaf.dtype.numpy) for name, leaf in zip(names, leaves)]
+    arrays = [
+        np.asarray(feeds[name], leaf.dtype.numpy) for name, leaf in zip(names, leaves, strict=True)
+    ]
     binding = bind_dims(leaves, [array.shape for array in arrays], names)
 
     def wide(array: Any) -> Any:
@@ -239,12 +240,3 @@ def evaluate_precisely(graph: Graph, feeds: Mapping[str, Any]) -> list[Any]:
                 result = node.op.reference(*operands, **attrs)
         values[node.results[0]] = wide(result)
     return [values[output] for output in graph.outputs]
-
-
-def broadcastable(shapes: Sequence[tuple[int, ...]]) -> bool:
-    """Whether the shapes broadcast."""
-    try:
-        broadcast(shapes)
-    except ValueError:
-        return False
-    return True

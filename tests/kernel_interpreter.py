@@ -1,3 +1,4 @@
+# pyright: standard
 """What a Kernel means, in NumPy: the standard that both code generators are held to.
 
 Every value is an array over the index space, with size 1 along reduced axes where the kernel
@@ -142,7 +143,8 @@ class _Run:
             return operands[0]
         if op.name == "random_bits":
             philox = random._philox  # pyright: ignore[reportPrivateUsage]
-            return philox(*operands, attrs["stream"])
+            counter, key0, key1 = operands
+            return philox(counter, key0, key1, attrs["stream"])
         result = np.asarray(op.reference(*operands, **attrs))
         assert result.dtype == item.dtype.numpy, (item, result.dtype)
         return result
@@ -195,7 +197,9 @@ class _Run:
 def _reduce(
     values: Array, combine: str, axes: tuple[int, ...], identity: str, dtype: DType
 ) -> Array:
-    wide = values.astype(np.float64) if dtype.is_float and combine in ("add", "multiply") else values
+    wide = (
+        values.astype(np.float64) if dtype.is_float and combine in ("add", "multiply") else values
+    )
     start: Any = {"zero": 0, "one": 1}.get(identity)
     if start is None:
         if dtype.kind == "b":

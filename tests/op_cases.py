@@ -257,8 +257,8 @@ def assert_close(got: NumpyArray, wanted: NumpyArray, allowed: Any, about: objec
 
 def spacing(values: NumpyArray) -> Any:
     """One unit in the last place of each value."""
-    finite = np.where(np.isfinite(values), values, 0)
-    return np.spacing(np.abs(finite)).astype(np.longdouble)
+    below = np.nextafter(np.abs(np.where(np.isfinite(values), values, 0)), np.float32(0))
+    return np.spacing(below).astype(np.longdouble)
 
 
 def magnitude(op: Op, arrays: Sequence[NumpyArray], attrs: dict[str, Any]) -> Any:

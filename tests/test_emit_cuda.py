@@ -1,9 +1,11 @@
+# pyright: standard
 """CUDA source, run in a simulator, means what the Kernel means."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from gradloom.compiler.emit_cuda import emit_cuda
 from gradloom.ir.errors import IndexRangeError
 from gradloom.ir.kernel_text import parse_kernel

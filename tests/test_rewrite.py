@@ -70,7 +70,7 @@ def test_matching(formula: str, tensor: Tensor, expected: bool):
 
 @pytest.mark.parametrize("formula", ["f(x)", "softmax(x)", "x if y else z", "sum(x, 1)"])
 def test_what_is_no_pattern(formula: str):
-    with pytest.raises(ValueError, match="softmax takes|sum takes|is no pattern"):
+    with pytest.raises(ValueError, match=r"softmax takes|sum takes|is no pattern"):
         parse_pattern(formula)
 
 

@@ -30,22 +30,10 @@ from .graphs import evaluate_precisely, placeholder
 ROWS = 160
 FORMULAS = [rule for rule in (*STABILISE, *SIMPLIFY, UNPIN) if rule.code is None]
 CODED = [rule for rule in (*STABILISE, *SIMPLIFY) if rule.code is not None]
-EXTREME = [0.0, -0.0, 1e-40, -1e-30, 1e-12, 1e-4, -1e-4, 0.5, 1, -1, 3, -3, 17, -17, 40, -40, 87]
-EXTREME += [
-    -87,
-    88.9,
-    -104,
-    300,
-    -300,
-    1e4,
-    -1e4,
-    1e19,
-    -1e19,
-    1e30,
-    -1e38,
-    np.inf,
-    -np.inf,
-    np.nan,
+EXTREME = [
+    *(0.0, -0.0, 1e-40, -1e-30, 1e-12, 1e-4, -1e-4, 0.5, 1.0, -1.0, 3.0, -3.0, 17.0, -17.0, 40.0),
+    *(-40.0, 87.0, -87.0, 88.9, -104.0, 300.0, -300.0, 1e4, -1e4, 1e19, -1e19, 1e30, -1e38),
+    *(np.inf, -np.inf, np.nan),
 ]
 
 SHAPE = (ROWS, 4)
@@ -129,11 +117,11 @@ def left_of(rule: Rule, dtype: dt.DType, view: Any = _identity) -> Graph:
 
 
 def feeds_for(graph: Graph, rule: Rule, seed: int, kind: str) -> dict[str, Any]:
-    rng = np.random.default_rng(seed)
+    rng: Any = np.random.default_rng(seed)
     feeds: dict[str, Any] = {}
     for leaf in graph.inputs:
         shape: Any = leaf.shape
-        values = rng.normal(size=shape) * 3
+        values: Any = rng.normal(size=shape) * 3
         if kind == "positive":
             values = np.abs(values) + 0.1
         elif kind == "extreme":

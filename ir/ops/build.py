@@ -151,7 +151,7 @@ _KINDS = {
     "any": "biuf",
     "numeric": "iuf",
     "floating": "f",
-    "integer": "iu",
+    "signed": "i",
     "bitwise": "biu",
     "logical": "b",
     "compare": "iuf",
@@ -161,6 +161,13 @@ _KINDS = {
     "cast": "biuf",
 }
 
+_WANTED = {
+    "floating": "a float",
+    "test": "a float",
+    "logical": "bool",
+    "signed": "a signed integer",
+}
+
 
 def _common(rule: str, dtypes: Sequence[DType]) -> DType:
     values = dtypes[1:] if rule == "where" else dtypes
@@ -168,8 +175,7 @@ def _common(rule: str, dtypes: Sequence[DType]) -> DType:
     for dtype in values[1:]:
         common = promote(common, dtype)
     if common.kind not in _KINDS[rule]:
-        wanted = {"floating": "a float", "test": "a float", "logical": "bool"}.get(rule, rule)
-        raise DTypeError(f"needs {wanted} dtype, got {common}")
+        raise DTypeError(f"needs {_WANTED.get(rule, rule)} dtype, got {common}")
     if rule == "where" and dtypes[0].kind != "b":
         raise DTypeError(f"the condition must be bool, got {dtypes[0]}")
     return common

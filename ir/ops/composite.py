@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError
+from ..errors import DTypeError, ShapeError
 from ..op import MaybeTensors
 from ..shapes import keep_axes, normalise_axis
 from ..tensor import Node, Tensor, TensorLike, TensorType
@@ -19,6 +19,8 @@ from .reduction import max_, squeeze_axes, sum_
 def _same(x: TensorType, *, axis: int) -> TensorType:
     if not x.dtype.is_float:
         raise DTypeError(f"needs a float dtype, got {x.dtype}")
+    if not 0 <= axis < x.ndim:
+        raise ShapeError(f"axis {axis} is not one of {x.ndim} axes")
     return x
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .. import dtypes as dt
 from ..errors import DTypeError, ShapeError
 from ..shapes import broadcast, unify
 from ..tensor import Node, Tensor, TensorLike, TensorType
@@ -13,12 +14,15 @@ from .build import as_tensors, primitive
 from .elementwise import astype
 from .shape import matrix_transpose, reshape, sum_to
 
+_DTYPES = (dt.float32, dt.float64, dt.int32, dt.int64)  # those that there are tiles for
+
 
 def _infer(x: TensorType, y: TensorType) -> TensorType:
     if x.ndim < 2 or y.ndim < 2:
         raise ShapeError("operands need at least two axes")
-    if x.dtype != y.dtype or x.dtype.kind == "b":
-        raise DTypeError(f"operands must share one number dtype, got {x.dtype} and {y.dtype}")
+    if x.dtype != y.dtype or x.dtype not in _DTYPES:
+        names = ", ".join(map(str, _DTYPES))
+        raise DTypeError(f"operands must share one of {names}, got {x.dtype} and {y.dtype}")
     unify(x.shape[-1], y.shape[-2], "inner sizes")
     batch = broadcast([x.shape[:-2], y.shape[:-2]])
     return TensorType(x.dtype, (*batch, x.shape[-2], y.shape[-1]))
@@ -74,14 +78,15 @@ def matmul_(x: Tensor, y: Tensor) -> Tensor:
 
 def matmul(x: TensorLike, y: TensorLike) -> Tensor:
     """The matrix product by the standard's rules: vectors count as a row or a column."""
-    from .. import dtypes as dt
-
     left, right = as_tensors([x, y])
     if left.ndim == 0 or right.ndim == 0:
         raise ShapeError(f"operands need at least one axis, got {left.type} and {right.type}")
     if left.dtype != right.dtype:
         common = dt.promote(left.dtype, right.dtype)
         left, right = astype(left, common), astype(right, common)
+    own = left.dtype
+    if own.is_integer and own not in _DTYPES:  # sums of products wrap alike in more bits
+        return astype(matmul(astype(left, dt.int64), astype(right, dt.int64)), own)
     row, column = left.ndim == 1, right.ndim == 1
     if row:
         left = reshape(left, (1, left.shape[0]))

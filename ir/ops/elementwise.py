@@ -68,9 +68,15 @@ def divide(x: TensorLike, y: TensorLike) -> Tensor:
     ...
 
 
+def _fma(x: Any, y: Any, z: Any) -> Any:
+    # The product of floats is exact in twice as many bits; longdouble has no more than some.
+    wide = np.float64 if x.dtype == np.float32 else np.longdouble
+    return (x.astype(wide) * y + z).astype(x.dtype)
+
+
 @elementwise(
     "fma(x, y, z)",
-    lambda x, y, z: (x.astype(np.float64) * y + z).astype(x.dtype),
+    _fma,
     lambda x, y, z, r: [y, x, 1.0],
     dtypes="floating",
     flops=2,
@@ -438,7 +444,7 @@ def _wrap_index(index: Any, size: int) -> Any:
 @elementwise(
     "where(index < 0, index + size, index)",
     _wrap_index,
-    dtypes="integer",
+    dtypes="signed",
     check="(index >= -size) & (index < size)",
     no_gradient=_INTEGER,
 )

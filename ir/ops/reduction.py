@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import dtypes as dt
 from ..dims import DimLike, Shape, ceildiv, product
-from ..errors import DTypeError
+from ..errors import DTypeError, ShapeError
 from ..op import TABLE, MaybeTensors, Op, register
 from ..shapes import contiguous_strides, keep_axes, normalise_axes
 from ..tensor import Node, Tensor, TensorLike, TensorType
@@ -24,6 +24,8 @@ Axis = int | Sequence[int] | None
 
 
 def _reduced(x: TensorType, *, axes: tuple[int, ...]) -> TensorType:
+    if normalise_axes(axes, x.ndim) != axes:
+        raise ShapeError(f"axes must be in order and counted from the front, got {axes}")
     return TensorType(x.dtype, keep_axes(x.shape, axes))
 
 
@@ -103,7 +105,7 @@ def _winner_jvp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
 def _extreme(function: Any, largest: bool) -> Any:
     def reference(x: Any, axes: tuple[int, ...]) -> Any:
         if x.dtype.kind == "b":
-            start: Any = not largest
+            start: Any = largest
         elif x.dtype.kind == "f":
             start = np.inf if largest else -np.inf
         else:
@@ -223,6 +225,8 @@ amax, amin = max, min
 
 
 def _infer_partial(x: TensorType, *, axis: int, chunk: int) -> TensorType:
+    if not 0 <= axis < x.ndim:
+        raise ShapeError(f"axis {axis} is not one of {x.ndim} axes")
     return TensorType(
         x.dtype, tuple(ceildiv(size, chunk) if i == axis else 1 for i, size in enumerate(x.shape))
     )

@@ -262,15 +262,19 @@ def sum_to(x: Tensor, shape: Shape) -> Tensor:
 Sizes = tuple[DimLike, ...]
 
 
-def _infer_slice(x: TensorType, *, starts: Sizes, sizes: Sizes, steps: Sizes) -> TensorType:
-    if not len(starts) == len(sizes) == len(steps) == x.ndim:
-        raise ShapeError(f"needs a start, size and step for each of {x.ndim} axes")
-    for size, start, count, step in zip(x.shape, starts, sizes, steps, strict=True):
+def _check_slice(shape: Shape, starts: Sizes, sizes: Sizes, steps: Sizes) -> None:
+    if not len(starts) == len(sizes) == len(steps) == len(shape):
+        raise ShapeError(f"needs a start, size and step for each of {len(shape)} axes")
+    for size, start, count, step in zip(shape, starts, sizes, steps, strict=True):
         numbers = (size, start, count, step)
         if all(isinstance(n, int) for n in numbers) and count:
             last = start + step * (count - 1)
             if not (0 <= start < size and 0 <= last < size):  # type: ignore[operator]
                 raise ShapeError(f"slice from {start} to {last} leaves an axis of size {size}")
+
+
+def _infer_slice(x: TensorType, *, starts: Sizes, sizes: Sizes, steps: Sizes) -> TensorType:
+    _check_slice(x.shape, starts, sizes, steps)
     return TensorType(x.dtype, sizes)
 
 
@@ -319,6 +323,11 @@ def slice_(x: Tensor, *, starts: Sizes, sizes: Sizes, steps: Sizes) -> Tensor:
     ...
 
 
+def _infer_embed(x: TensorType, *, starts: Sizes, steps: Sizes, shape: Shape) -> TensorType:
+    _check_slice(shape, starts, x.shape, steps)
+    return TensorType(x.dtype, shape)
+
+
 def _embed_reference(x: Any, starts: Any, steps: Any, shape: Any) -> Any:
     result = np.zeros(shape, x.dtype)
     if x.ndim:
@@ -363,7 +372,7 @@ def _batch_embed(node: Node, operands: Sequence[Tensor], _: Sequence[bool]) -> l
 
 @primitive(
     kind="composite",
-    infer=lambda x, *, starts, steps, shape: TensorType(x.dtype, shape),
+    infer=_infer_embed,
     reference=_embed_reference,
     linear=(0,),
     transpose=lambda node, ct, _: slice_(
