@@ -19,7 +19,7 @@ from ..ir.parameter import Parameter
 from ..ir.program import Program
 from ..ir.target import Target
 from ..ir.tensor import Tensor
-from .parameter import parameter
+from .parameter import check_name, parameter
 
 Outputs = Any  # a tensor, or a list, tuple or dict of them, nested as you like
 
@@ -185,6 +185,7 @@ def function(
     here = quote(current_loc())
     if not isinstance(inputs, (list, tuple)):
         raise ArgumentError(f"function: inputs are a list of placeholders, got {inputs!r}, at {here}")
+    check_name(name)
     tensors = list(inputs)
     for tensor in tensors:
         if not isinstance(tensor, Tensor) or tensor.node.op.name != "input":  # pyright: ignore[reportUnnecessaryIsInstance]

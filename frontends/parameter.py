@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from ..ir.dims import DimLike, as_dim
 from ..ir.dtypes import DTypeLike, as_dtype
+from ..ir.errors import ArgumentError
 from ..ir.explain import explained
 from ..ir.ops.build import INPUT, PARAMETER, apply, as_array
 from ..ir.parameter import Parameter
 from ..ir.tensor import Node, Tensor, TensorType
 
 _counts = {"x": 0, "w": 0}
+_NAME = re.compile(r"[\w.-]+")
 
 
-def _next_name(letter: str) -> str:
+def check_name(name: str) -> str:
+    """The name, if it can stand in the text form."""
+    if not _NAME.fullmatch(name):
+        raise ArgumentError(f"a name is made of letters, digits and _ . -, got {name!r}")
+    return name
+
+
+def _name(name: str | None, letter: str) -> str:
+    """The name given, else the next free one."""
+    if name is not None:
+        return check_name(name)
     _counts[letter] += 1
     return f"{letter}{_counts[letter]}"
 
@@ -33,7 +46,7 @@ def placeholder(
     """
     sizes = (shape,) if isinstance(shape, str) or not isinstance(shape, Sequence) else shape
     dims = tuple(as_dim(size) for size in sizes)
-    attrs = {"name": name or _next_name("x"), "dtype": as_dtype(dtype), "shape": dims}
+    attrs = {"name": _name(name, "x"), "dtype": as_dtype(dtype), "shape": dims}
     return apply(INPUT, (), **attrs)
 
 
@@ -48,6 +61,6 @@ def parameter(
     """
     array = as_array(value, dtype)
     kind = as_dtype(array.dtype)
-    attrs = {"name": name or _next_name("w"), "dtype": kind, "shape": array.shape}
+    attrs = {"name": _name(name, "w"), "dtype": kind, "shape": array.shape}
     node = Node(PARAMETER, (), attrs)
     return Parameter(node, TensorType(kind, array.shape), array)

@@ -1,3 +1,6 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (arrays of any dtype)
 """Constant data inside a graph."""
 
 from __future__ import annotations

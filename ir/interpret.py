@@ -1,3 +1,6 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (arrays of any dtype)
 """The reference interpreter: every op by its NumPy reference.  There is no second semantics."""
 
 from __future__ import annotations

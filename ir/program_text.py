@@ -71,10 +71,10 @@ def print_program(program: Program) -> str:
     return "\n".join([*lines, "  }", f"  return {', '.join(program.outputs)}".rstrip(), "}"])
 
 
-_NAMES = r"[\w, ]*"
+_NAMES = r"[\w., -]*"
 _BUFFER = re.compile(
-    r"(input|parameter|constant|temporary|output|window) (\w+): (\w+)\[([^\]]*)\](?: = (.*))?"
-    r"(?: of (\w+)( reverse)?)?$"
+    r"(input|parameter|constant|temporary|output|window) ([\w.-]+): (\w+)\[([^\]]*)\](?: = (.*))?"
+    r"(?: of ([\w.-]+)( reverse)?)?$"
 )
 _LAUNCH = re.compile(rf"launch (\w+)\(({_NAMES})(?:; (.*))?\)$")
 _HOST = re.compile(rf"host ({_NAMES}) = (\w+)\(({_NAMES})\) \{{(.*)\}} check (\d+)$")

@@ -1,3 +1,6 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (arrays of any dtype)
 """The text form of graphs: printing and parsing, ``parse(str(graph)) == graph``.
 
     graph @step(%x: f32[B,784], %w: param f32[784,10]) {
@@ -100,7 +103,7 @@ def print_graph(graph: Graph, locs: bool = True, indent: str = "") -> str:
 
 _DTYPES = "|".join(BY_SHORT)
 _TOKEN = re.compile(
-    r"\s*(?:(?P<loc>@ [^\n]*)|(?P<graph>@[\w.-]+)|(?P<value>%\w+)"
+    r"\s*(?:(?P<loc>@ [^\n]*)|(?P<graph>@[\w.-]+)|(?P<value>%[\w.-]+)"
     rf"|(?P<type>(?:{_DTYPES})\[[^\]]*\])|(?P<word>\w+)|(?P<mark>[{{}}()=:,]))"
 )
 

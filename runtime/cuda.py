@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import importlib
 import importlib.metadata
 import re
 import sys
@@ -134,18 +135,19 @@ def _own() -> str:
     return digest.hexdigest()
 
 
+def _numba(module: str = "") -> Any:
+    """A module of ``numba.cuda``, which is the package numba-cuda where that is installed."""
+    return importlib.import_module(f"numba.cuda.{module}".rstrip("."))
+
+
 @functools.cache
 def _vocabulary(narrow: bool) -> dict[str, Any]:
-    from numba import cuda  # pyright: ignore
-    from numba.cuda import extending, types  # pyright: ignore
-
-    return {**device_vocabulary(extending, types, narrow=narrow), "cuda": cuda}
+    extending, types = _numba("extending"), _numba("types")
+    return {**device_vocabulary(extending, types, narrow=narrow), "cuda": _numba()}
 
 
 def _compile(source: str, kernel: Kernel, cc: tuple[int, int], narrow: bool) -> str:
-    from numba.cuda import types  # pyright: ignore
-    from numba.cuda.compiler import compile_cuda, kernel_fixup  # pyright: ignore
-
+    types, compiler = _numba("types"), _numba("compiler")
     namespace = dict(_vocabulary(narrow))
     exec(compile(source, f"<{kernel.name}>", "exec"), namespace)
     function = namespace[kernel.name]
@@ -161,9 +163,9 @@ def _compile(source: str, kernel: Kernel, cc: tuple[int, int], narrow: bool) -> 
         types.CPointer(types.int64),
     )
     options = {"fastmath": False, "opt": 3, "fma": 0}
-    result: Any = compile_cuda(function, types.void, signature, cc=cc, nvvm_options=options)
+    result = compiler.compile_cuda(function, types.void, signature, cc=cc, nvvm_options=options)
     library, name = result.library, result.fndesc.llvm_func_name
-    kernel_fixup(library.get_function(name), False)
+    compiler.kernel_fixup(library.get_function(name), False)
     library._entry_name = name
     (text,) = library.get_asm_strs(cc=cc)
     return text.decode() if isinstance(text, bytes) else text

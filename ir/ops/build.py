@@ -1,3 +1,6 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (the NumPy column: arrays of any dtype)
 """How entries of the table are written: decorators that turn a typed stub into op and function.
 
 The stub's positional parameters are the op's operands, its keyword-only ones the attributes, its
@@ -9,7 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, ParamSpec, cast
+from typing import Any, Literal, ParamSpec, TypedDict, Unpack, cast
 
 import numpy as np
 
@@ -18,7 +21,7 @@ from ..array import Array
 from ..dims import Dim, DimLike, symbol
 from ..dtypes import DType, promote
 from ..errors import ArgumentError, DTypeError
-from ..op import TABLE, Op, Partials, register
+from ..op import TABLE, Kind, MaybeTensors, Op, Partials, View, register
 from ..shapes import broadcast
 from ..tensor import Node, Tensor, TensorLike, TensorType
 
@@ -224,7 +227,10 @@ def elementwise(
     *,
     dtypes: str = "numeric",
     no_gradient: str = "",
-    **entry: Any,
+    check: str = "",
+    commutative: bool = False,
+    flops: int = 1,
+    derivatives_at: tuple[float, float] = (-2.0, 2.0),
 ) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
     """Make a stub an element-wise op: see Op for the fields."""
 
@@ -243,7 +249,10 @@ def elementwise(
                 code=code,
                 partials=partials,
                 no_gradient=no_gradient,
-                **entry,
+                check=check,
+                commutative=commutative,
+                flops=flops,
+                derivatives_at=derivatives_at,
             )
         )
 
@@ -264,7 +273,28 @@ def elementwise(
 # --- everything else --------------------------------------------------------------------------
 
 
-def primitive(**entry: Any) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
+class Entry(TypedDict, total=False):
+    """The fields of Op that a decorator may be given; see there."""
+
+    groups: tuple[str, ...]
+    linear: tuple[int, ...]
+    transpose: Callable[[Node, Tensor, int], Tensor]
+    vjp: Callable[[Node, MaybeTensors], MaybeTensors]
+    jvp: Callable[[Node, MaybeTensors], MaybeTensors]
+    no_gradient: str
+    batch: Callable[[Node, Sequence[Tensor], Sequence[bool]], Sequence[Tensor]]
+    code: str
+    combine: str
+    identity: Literal["zero", "one", "lowest", "highest"]
+    view: Callable[[Node, View], View | None]
+    expand: Callable[[Node], Sequence[Tensor]]
+    flops: int
+    samples: Any
+
+
+def primitive(
+    *, kind: Kind, infer: Callable[..., Any], reference: Callable[..., Any], **entry: Unpack[Entry]
+) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
     """Make a stub an op of any kind.
 
     `infer` gets the operands' types and the attributes; the other fields are Op's.  The function
@@ -274,16 +304,16 @@ def primitive(**entry: Any) -> Callable[[Callable[P, Tensor]], Callable[P, Tenso
 
     def decorate(stub: Callable[P, Tensor]) -> Callable[P, Tensor]:
         operands, attributes = _signature(stub)
-        rule = entry.pop("infer")
-
-        def infer(node: Node) -> tuple[TensorType, ...]:
-            result = rule(*[operand.type for operand in node.operands], **node.attrs)
+        def infer_node(node: Node) -> tuple[TensorType, ...]:
+            result = infer(*[operand.type for operand in node.operands], **node.attrs)
             return (result,) if isinstance(result, TensorType) else tuple(result)
 
         op = register(
             Op(
                 name=stub.__name__.rstrip("_"),
-                infer=infer,
+                kind=kind,
+                infer=infer_node,
+                reference=reference,
                 doc=inspect.getdoc(stub) or "",
                 operands=operands,
                 attributes=attributes,

@@ -1,3 +1,6 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (the NumPy column: arrays of any dtype)
 """Ops that hold graphs: scan, and the groups that fusion makes.
 
 A region is closed: what its body reads from outside is an operand, and an input of the region.

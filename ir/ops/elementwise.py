@@ -1,3 +1,6 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (the NumPy column: arrays of any dtype)
 """Element-wise ops: each entry is one scalar expression, its NumPy twin and its partials.
 
 `partials` get the operands and the result and give ∂result/∂operand for each operand.

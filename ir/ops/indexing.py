@@ -1,3 +1,6 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (the NumPy column: arrays of any dtype)
 """Reading and adding at computed indices, and everything that ``x[...]`` means."""
 
 from __future__ import annotations
@@ -138,7 +141,8 @@ def _scatter_add(x: Any, updates: Any, *indices: Any, axes: Any) -> Any:
     if x.ndim == 0:
         return result + updates
     if updates.size:
-        np.add.at(result, _numpy_index(x.shape, updates.shape, indices, axes), updates)
+        places = _numpy_index(x.shape, updates.shape, indices, axes)
+        np.add.at(result, tuple(np.broadcast_arrays(*places, updates)[:-1]), updates)
     return result
 
 
@@ -179,6 +183,7 @@ def _batch_scatter(
     batch=_batch_scatter,
     samples=(
         ((_I, (3, 1), (3, 1)), {"axes": (1,)}),
+        ((_I, (3, 2), (3, 1)), {"axes": (1,)}),
         ((_I, (5, 4), (5, 1)), {"axes": (0,)}),
         ((_I, (2, 6), (2, 6), (2, 6)), {"axes": (0, 1)}),
         ((_I, (0, 4), (0, 1)), {"axes": (0,)}),

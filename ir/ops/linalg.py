@@ -1,3 +1,6 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (the NumPy column: arrays of any dtype)
 """Linear algebra that NumPy's LAPACK computes on the host, between kernels."""
 
 from __future__ import annotations

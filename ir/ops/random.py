@@ -1,3 +1,6 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (the NumPy column: arrays of any dtype)
 """Random numbers: counter-based, from explicit keys.
 
 A key is two uint32 words.  Number i of an array is a pure function of key and i (Philox4x32-10,

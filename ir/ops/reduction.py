@@ -1,3 +1,6 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (the NumPy column: arrays of any dtype)
 """Reductions.  In the graph a reduction keeps its axes as size 1: one form for every rule to meet.
 
 ``keepdims=False`` of the public functions is a reshape behind it.

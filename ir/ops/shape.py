@@ -1,3 +1,6 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (the NumPy column: arrays of any dtype)
 """Other shapes over the same numbers, and numbers made from the index alone.
 
 The views (reshape, permute, broadcast_to, slice) cost nothing: they are strides.  They read each
