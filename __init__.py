@@ -4,17 +4,17 @@ Symbolic expressions build a static graph; gradients are more graph; passes make
 it and plan its memory; a backend writes Numba source; a runtime schedules it.
 """
 
-from gradloom.compiler.pipeline import run_pass
-from gradloom.frontends.function import Function, compile, function
-from gradloom.frontends.gradient import grad, jvp, vmap
-from gradloom.frontends.parameter import parameter, placeholder
-from gradloom.ir.errors import GradloomError
-from gradloom.ir.graph import Graph
-from gradloom.ir.interpret import evaluate
+from gradloom.compiler.pipeline import run_pass as run_pass
+from gradloom.frontends.function import Function as Function, compile as compile, function as function
+from gradloom.frontends.gradient import grad as grad, jvp as jvp, vmap as vmap
+from gradloom.frontends.parameter import parameter as parameter, placeholder as placeholder
+from gradloom.ir.errors import GradloomError as GradloomError
+from gradloom.ir.graph import Graph as Graph
+from gradloom.ir.interpret import evaluate as evaluate
 from gradloom.ir.ops import *  # noqa: F403
-from gradloom.ir.parameter import Parameter
-from gradloom.ir.program import Program
-from gradloom.ir.program_text import parse_program
-from gradloom.ir.tensor import Tensor
-from gradloom.ir.text import parse
-from gradloom.ir.verify import verify
+from gradloom.ir.parameter import Parameter as Parameter
+from gradloom.ir.program import Program as Program
+from gradloom.ir.program_text import parse_program as parse_program
+from gradloom.ir.tensor import Tensor as Tensor
+from gradloom.ir.text import parse as parse
+from gradloom.ir.verify import verify as verify

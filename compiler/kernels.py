@@ -259,6 +259,10 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
             return sizes.setdefault(value, f"d{len(sizes)}")
         return value
 
+    def number(check: Any) -> Size:
+        """A check's number as a parameter too, so that equal work is an equal kernel."""
+        return sizes.setdefault(check, f"d{len(sizes)}")
+
     def pick(strides: Any) -> tuple[Size, ...]:
         return tuple(size(strides[group[-1]] if group else 0) for group in groups)
 
@@ -288,7 +292,7 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
                         item.operands,
                         item.dtype,
                         attrs,
-                        sizes.setdefault(item.check, f"d{len(sizes)}") if item.check else 0,
+                        number(item.check) if item.check else 0,
                         item.loc,
                     )
                 )
@@ -347,7 +351,8 @@ def _collapse(
             splits = chunk and len(groups) == 1
             if same and joint and not (splits and not isinstance(extent, int)):
                 if splits:
-                    chunk *= extent  # type: ignore[assignment]
+                    assert isinstance(extent, int)
+                    chunk *= extent
                 groups[-1].append(axis)
                 extents[-1] = extents[-1] * extent
                 continue

@@ -388,7 +388,7 @@ def _scan(
     """A native loop: carries in buffers of their own, sequences and outputs through windows."""
     body, length = node.regions[0], node.attrs["length"]
     reverse = node.attrs["reverse"]
-    n, m, _ = node.groups
+    n, m = node.groups[:2]
     used = {result for result in node.results if result in graph.results_set}
     used |= {result for result in node.results if graph.users.get(result)}
     inner: dict[Tensor, Stored] = {}

@@ -41,7 +41,7 @@ def _reads_one(node: Node) -> bool:
     x, *indices = node.operands
     if len(indices) != 1 or x.node.op.kind not in _COMPUTED or not x.dtype.is_float:
         return False
-    (axis,) = node.attrs["axes"]
+    axis: int = node.attrs["axes"][0]
     length = x.shape[axis]
     others = tuple(1 if i == axis else size for i, size in enumerate(x.shape))
     return isinstance(length, int) and length <= LONGEST and node.results[0].shape == others

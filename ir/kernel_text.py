@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from .dims import Dim
 from .dtypes import BY_SHORT
 from .errors import ParseError
 from .kernel import (
@@ -154,7 +155,8 @@ def parse_instruction(text: str, axes: tuple[Axis, ...]) -> Instruction:
                 return Store(parse_access(argument, inner, axes), operand, sign == "+=")
             case _, (result, op, operands, attrs, check, dtype):
                 names = tuple(operands.split(", ")) if operands else ()
-                pairs = tuple(parse_attributes(attrs).items()) if attrs else ()
+                found = parse_attributes(attrs).items() if attrs else ()
+                pairs = tuple((key, str(v) if isinstance(v, Dim) else v) for key, v in found)
                 number = _size(check) if check else 0
                 return Compute(result, op, names, BY_SHORT[dtype], pairs, number, loc)
             case _:

@@ -6,13 +6,15 @@ import linecache
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import NamedTuple
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_ROOMS = tuple(os.path.join(_ROOT, room) + os.sep for room in ("ir", "compiler", "runtime"))
-_ROOMS += (os.path.join(_ROOT, "frontends") + os.sep, os.path.join(_ROOT, "__init__.py"))
+_ROOMS = (
+    *(os.path.join(_ROOT, room, "") for room in ("ir", "compiler", "runtime", "frontends")),
+    os.path.join(_ROOT, "__init__.py"),
+)
 _MOST_TEXT = 120  # characters of a line that a message quotes
 _MOST_LINES = 8  # a node that stems from more lines names the first ones
 
@@ -61,7 +63,7 @@ def current_loc() -> Loc:
 
 
 @contextmanager
-def located(loc: Loc) -> Iterator[None]:
+def located(loc: Loc) -> Generator[None]:
     """Nodes built inside stem from `loc`: how a pass passes lines on."""
     before, _here.loc = _here.loc, loc
     try:

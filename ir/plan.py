@@ -8,6 +8,7 @@ close to the lower bound on deep networks (Pisarchyk and Lee 2020).
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -78,19 +79,18 @@ def plan(program: Program, binding: Mapping[str, int]) -> Plan:
         if buffer.name in spans
     ]
     sized.sort(key=lambda item: (-item[0], spans[item[1]], item[1]))
-    placed: list[tuple[int, int, str]] = []  # offset, end, name; by offset
+    offsets: dict[str, int] = {}
+    placed: list[tuple[int, int, int, int]] = []  # offset, end, first and last step; by offset
     for size, name in sized:
         room = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
         first, last = spans[name]
         offset = 0
-        for start, end, other in placed:
-            low, high = spans[other]
-            if high < first or last < low:
-                continue
+        alive = [(start, end) for start, end, a, b in placed if a <= last and first <= b]
+        for start, end in alive:
             if start - offset >= room:
                 break
-            offset = max(offset, end)
-        placed.append((offset, offset + room, name))
-        placed.sort()
-    total = max((end for _, end, _ in placed), default=0)
-    return Plan({name: offset for offset, _, name in placed}, total)
+            if end > offset:
+                offset = end
+        offsets[name] = offset
+        insort(placed, (offset, offset + room, first, last))
+    return Plan(offsets, max((end for _, end, _, _ in placed), default=0))

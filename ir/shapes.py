@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from operator import index
 from typing import NamedTuple
@@ -27,7 +27,7 @@ _collector = _Collector()
 
 
 @contextmanager
-def collect_equalities() -> Iterator[list[Equality]]:
+def collect_equalities() -> Generator[list[Equality]]:
     """Record the equalities that type rules assume while they run inside."""
     before, _collector.found = _collector.found, []
     try:

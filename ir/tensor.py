@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 
 from .dims import DimLike, Shape, product
 from .dtypes import DType, DTypeLike
@@ -61,7 +60,7 @@ class Node:
         self.op = op
         self.operands = tuple(operands)
         self.attrs = attrs
-        self.groups = (len(self.operands),) if groups is None else groups
+        self.groups: tuple[int, ...] = (len(self.operands),) if groups is None else groups
         self.regions = regions
         self.loc = current_loc() if loc is None else loc
         self.results: tuple[Tensor, ...] = ()

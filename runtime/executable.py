@@ -47,6 +47,10 @@ class _Layout:
         self.slots: dict[str, list[int]] = {name: [] for name in self.buffers}
         self.numbers: list[Any] = []  # a dimension, or a function of the binding
         self.hosts: list[tuple[Host, list[int], list[int]]] = []
+        self.windows: dict[str, list[str]] = {}  # buffer: it and all that are windows of it
+        for name in self.buffers:
+            for base in self.bases(name):
+                self.windows.setdefault(base, []).append(name)
         self.steps = tuple(self.step(step) for step in program.steps)
 
     def slot(self, name: str) -> int:
@@ -85,9 +89,8 @@ class _Layout:
                     buffer = self.buffers[window]
                     sign = -1 if buffer.reverse else 1
                     stride = self.number(lambda b, x=buffer, s=sign: s * nbytes(x, b))
-                    for name in self.buffers:
-                        if window in self.bases(name):
-                            advances += [(slot, stride) for slot in self.slots[name]]
+                    for name in self.windows[window]:
+                        advances += [(slot, stride) for slot in self.slots[name]]
                 return driver.Loop(self.number(count), tuple(advances), inner)
 
     def bases(self, name: str) -> list[str]:
@@ -172,8 +175,7 @@ class Context:
         layout = self.instance.executable.layout
         return [
             (slot, self.instance.shift(other))
-            for other in layout.buffers
-            if layout.bases(other)[-1] == name
+            for other in layout.windows[name]
             for slot in layout.slots[other]
         ]
 

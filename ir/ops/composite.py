@@ -15,7 +15,7 @@ from ..op import MaybeTensors
 from ..shapes import keep_axes, normalise_axis
 from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import as_tensor, primitive
-from .elementwise import exp, isfinite, log, where
+from .elementwise import astype, equal, exp, expm1, isfinite, log1p, where
 from .reduction import max_, squeeze_axes, sum_
 
 
@@ -42,9 +42,30 @@ def _numpy_centre(x: Any, axis: int) -> Any:
     return np.where(np.isfinite(top), top, 0).astype(x.dtype)
 
 
+def _log_total(z: Tensor, axis: int) -> Tensor:
+    """ln Σ exp(z), where the largest z is 0: exact to the last bits also where the others vanish.
+
+    Σ exp(z) − 1 is summed without the ones, which would swallow it.
+    """
+    is_top = equal(z, 0.0)
+    rest = sum_(where(is_top, 0.0, exp(z)), axes=(axis,))
+    return log1p(rest + (sum_(astype(is_top, z.dtype), axes=(axis,)) - 1.0))
+
+
+def _numpy_log_total(z: Any, axis: int) -> Any:
+    is_top = z == 0
+    rest = np.sum(np.where(is_top, z.dtype.type(0), np.exp(z)), axis, keepdims=True)
+    return np.log1p(rest + (np.sum(is_top, axis, dtype=z.dtype, keepdims=True) - 1))
+
+
 def _numpy_logsumexp(x: Any, axis: int) -> Any:
     centre = _numpy_centre(x, axis)
-    return centre + np.log(np.sum(np.exp(x - centre), axis, keepdims=True))
+    return centre + _numpy_log_total(x - centre, axis)
+
+
+def _numpy_log_softmax(x: Any, axis: int) -> Any:
+    z = x - _numpy_centre(x, axis)
+    return z - _numpy_log_total(z, axis)
 
 
 def _numpy_softmax(x: Any, axis: int) -> Any:
@@ -61,13 +82,13 @@ def _expand_softmax(node: Node) -> list[Tensor]:
 def _expand_log_softmax(node: Node) -> list[Tensor]:
     x, axis = node.operands[0], node.attrs["axis"]
     z = x - _centre(x, axis)
-    return [z - log(sum_(exp(z), axes=(axis,)))]
+    return [z - _log_total(z, axis)]
 
 
 def _expand_logsumexp(node: Node) -> list[Tensor]:
     x, axis = node.operands[0], node.attrs["axis"]
     centre = _centre(x, axis)
-    return [centre + log(sum_(exp(x - centre), axes=(axis,)))]
+    return [centre + _log_total(x - centre, axis)]
 
 
 def _vjp_softmax(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
@@ -79,7 +100,9 @@ def _vjp_log_softmax(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
     (ct,), x, axis = cotangents, node.operands[0], node.attrs["axis"]
     if ct is None:
         return [None]
-    return [ct - softmax_(x, axis=axis) * sum_(ct, axes=(axis,))]
+    # ct − p Σ ct, with 1 − p by expm1: near p = 1 what is left of the target's entry is small
+    others = sum_(ct, axes=(axis,)) - ct
+    return [-expm1(node.results[0]) * ct - softmax_(x, axis=axis) * others]
 
 
 def _jvp_log_softmax(node: Node, tangents: MaybeTensors) -> MaybeTensors:
@@ -128,9 +151,7 @@ def softmax_(x: Tensor, *, axis: int) -> Tensor:
 @primitive(
     kind="composite",
     infer=_same,
-    reference=lambda x, axis: x - _numpy_centre(x, axis) - np.log(
-        np.sum(np.exp(x - _numpy_centre(x, axis)), axis, keepdims=True)
-    ),
+    reference=_numpy_log_softmax,
     vjp=_vjp_log_softmax,
     jvp=_jvp_log_softmax,
     batch=_batch,

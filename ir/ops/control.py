@@ -48,8 +48,7 @@ def placeholder_like(type_: TensorType, name: str) -> Tensor:
 
 def _counts(node: Node) -> tuple[int, int, int]:
     """How many carries, sequences and constants; the groups of the operands."""
-    carries, sequences, constants = node.groups
-    return carries, sequences, constants
+    return node.groups[0], node.groups[1], node.groups[2]
 
 
 def _infer_scan(node: Node) -> tuple[TensorType, ...]:
@@ -229,8 +228,9 @@ def _jvp_scan(node: Node, tangents: MaybeTensors) -> MaybeTensors:
             *(out[i] for i in emitted),
         ],
     )
+    carries, sequences, constants = actual
     final, stacked, history = make_scan(
-        inner, *actual, node.attrs["length"], node.attrs["reverse"]
+        inner, carries, sequences, constants, node.attrs["length"], node.attrs["reverse"]
     )
     result: list[Tensor | None] = [None] * len(node.results)
     for place, i in enumerate(carried):

@@ -118,7 +118,7 @@ def remainder(x: TensorLike, y: TensorLike) -> Tensor:
 @elementwise(
     "power(x, y)",
     np.power,
-    lambda x, y, z: [y * pow(x, y - 1.0), where(x > 0.0, z * log(where(x > 0.0, x, 1.0)), 0.0)],
+    lambda x, y, z: [y * pow(x, y - 1.0), where(x > 0.0, z * log(where(x > 0.0, x, 1.0)), 0.0)],  # pyright: ignore[reportGeneralTypeIssues]
     dtypes="floating",
     flops=30,
     derivatives_at=(0.2, 2.0),
@@ -230,7 +230,7 @@ def sin(x: TensorLike) -> Tensor:
     ...
 
 
-@elementwise("cos(x)", np.cos, lambda x, y: [-sin(x)], dtypes="floating", flops=20)
+@elementwise("cos(x)", np.cos, lambda x, y: [-sin(x)], dtypes="floating", flops=20)  # pyright: ignore[reportGeneralTypeIssues]
 def cos(x: TensorLike) -> Tensor:
     """cos x, x in radians."""
     ...
@@ -263,7 +263,7 @@ def _stable_sigmoid(x: Any) -> Any:
 
 
 @elementwise(
-    "sigmoid(x)", _stable_sigmoid, lambda x, y: [y * sigmoid(-x)], dtypes="floating", flops=20
+    "sigmoid(x)", _stable_sigmoid, lambda x, y: [y * sigmoid(-x)], dtypes="floating", flops=20  # pyright: ignore[reportGeneralTypeIssues]
 )
 def sigmoid(x: TensorLike) -> Tensor:
     """1 / (1 + e⁻ˣ), accurate on both sides."""

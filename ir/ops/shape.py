@@ -138,9 +138,9 @@ def _infer_permute(x: TensorType, *, axes: tuple[int, ...]) -> TensorType:
     infer=_infer_permute,
     reference=lambda x, axes: np.transpose(x, axes),
     linear=(0,),
-    transpose=lambda node, ct, _: permute(ct, axes=inverse(node.attrs["axes"])),
+    transpose=lambda node, ct, _: permute(ct, axes=inverse(node.attrs["axes"])),  # pyright: ignore[reportGeneralTypeIssues]
     batch=lambda node, operands, _: [
-        permute(operands[0], axes=(0, *(axis + 1 for axis in node.attrs["axes"])))
+        permute(operands[0], axes=(0, *(axis + 1 for axis in node.attrs["axes"])))  # pyright: ignore[reportGeneralTypeIssues]
     ],
     view=lambda node, view: View(
         tuple(view.strides[axis] for axis in node.attrs["axes"]), view.offset
@@ -307,7 +307,7 @@ def _view_slice(node: Node, view: View) -> View:
     infer=_infer_slice,
     reference=lambda x, starts, sizes, steps: x[_slices(starts, sizes, steps)] if x.ndim else x,
     linear=(0,),
-    transpose=lambda node, ct, _: embed(
+    transpose=lambda node, ct, _: embed(  # pyright: ignore[reportGeneralTypeIssues]
         ct,
         starts=node.attrs["starts"],
         steps=node.attrs["steps"],
