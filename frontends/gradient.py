@@ -67,19 +67,14 @@ def _check_paths(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> None:
     from ..compiler.differentiate import no_path
     from ..ir.graph import topological
 
-    reached = set(wrt)
-    depends: dict[Tensor, set[Tensor]] = {tensor: {tensor} for tensor in wrt}
-    for node in topological(outputs):
+    found = set(outputs)  # what the outputs can be differentiated by
+    for node in reversed(topological(outputs)):
         if node.op.no_gradient and node.op.kind != "request":
             continue
-        sources = [depends[o] for o in node.operands if o in depends]
-        if sources:
-            for result in node.results:
-                if result.dtype.is_float:
-                    depends.setdefault(result, set()).update(*sources)
-    del reached
+        if any(result in found and result.dtype.is_float for result in node.results):
+            found.update(node.operands)
     for tensor in wrt:
-        if not any(tensor in depends.get(output, ()) for output in outputs):
+        if tensor not in found:
             request = placeholder_like(tensor.type, "request").node
             if not tensor.dtype.is_float:
                 raise GradientError(

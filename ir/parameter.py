@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
 from .errors import ArgumentError
 from .tensor import Node, Tensor, TensorType
 
+_parameters: WeakSet[Parameter] = WeakSet()
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
@@ -32,6 +35,7 @@ class Parameter(Tensor):
         self.buffer = aligned_empty(value.shape, value.dtype)
         self.buffer[...] = value
         self.lock = threading.Lock()
+        _parameters.add(self)
 
     @property
     def name(self) -> str:
@@ -54,3 +58,27 @@ class Parameter(Tensor):
             )
         with self.lock:
             self.buffer[...] = array
+
+
+class _Fork:
+    """A fork waits for the calls in progress: the child has whole values, and free locks."""
+
+    def __init__(self) -> None:
+        self.held: list[Parameter] = []
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self.acquire, after_in_parent=self.release, after_in_child=self.release
+            )
+
+    def acquire(self) -> None:
+        self.held = sorted(_parameters, key=id)  # the order in which calls take them
+        for parameter in self.held:
+            parameter.lock.acquire()
+
+    def release(self) -> None:
+        for parameter in self.held:
+            parameter.lock.release()
+        self.held = []
+
+
+_fork = _Fork()

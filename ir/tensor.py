@@ -81,6 +81,9 @@ class Node:
             return self
         return Node(self.op, operands, self.attrs, self.groups, self.regions, self.loc)
 
+    def __reduce__(self) -> Any:
+        raise TypeError("a node is what it is by identity: send str(graph), and parse it again")
+
     def __repr__(self) -> str:
         types = ", ".join(str(result.type) for result in self.results)
         return f"<{self.op.name} : {types}>"
@@ -302,6 +305,9 @@ class Tensor:
 
     def __setitem__(self, *_: object) -> None:
         raise self._symbolic("a tensor cannot be assigned to; use where(...)")
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a tensor is what it is by identity: send str(graph), and parse it again")
 
     def __repr__(self) -> str:
         name = self.node.attrs.get("name")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -256,6 +257,10 @@ def program_source(steps: Sequence[Step]) -> str:
 
 
 _lock = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child must not find it held by a thread it has not
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 _programs: dict[str, int] = {}
 
 

@@ -32,6 +32,7 @@ from .team import default_threads
 
 TINY = 40_000  # scalar operations below which a second thread costs more than it does
 SHORT = 1_000_000  # below which a sleeping one is not worth waking
+KEPT = 1 << 29  # bytes of temporaries kept for sizes that were used before
 _ALIGN_FROM = 1 << 14  # bytes from which a result is worth aligning
 
 
@@ -280,7 +281,18 @@ class Executable:
                     )
             with self.lock:
                 found = self.instances.setdefault(key, Instance(self, binding))
+                self.forget()
         return found
+
+    def forget(self) -> None:
+        """Let go of the sizes met first, where the memory kept for all of them is too much."""
+        held = sum(instance.plan.total for instance in self.instances.values())
+        for oldest in list(self.instances)[:-1]:
+            if held <= KEPT:
+                break
+            instance = self.instances.pop(oldest)
+            instance.idle.clear()  # a context knows its instance: a cycle
+            held -= instance.plan.total
 
     def __call__(
         self, arrays: Sequence[np.ndarray], parameters: Sequence[Parameter] = ()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import os
 import re
 import sys
 import threading
@@ -41,6 +42,10 @@ class Statistics:
 
 
 _lock = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a child must not find it held by a thread it has not
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 _statistics = Statistics()
 _addresses: dict[tuple[str, int], int] = {}  # by normal text and lanes
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import threading
 from dataclasses import dataclass
 
@@ -342,6 +343,10 @@ def _own_text() -> bytes:
 
 
 _lock = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child must not find it held by a thread it has not
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 _loaded: dict[tuple[str, int], int] = {}
 
 

@@ -6,6 +6,7 @@ groups of operands and `samples`.
 
 from __future__ import annotations
 
+import ast
 import itertools
 import zlib
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from gradloom.compiler.pipeline import compile_graph
+from gradloom.frontends.function import Function
 from gradloom.ir import dtypes as dt
 from gradloom.ir.array import Array
 from gradloom.ir.errors import GradloomError
@@ -21,9 +24,11 @@ from gradloom.ir.graph import Graph
 from gradloom.ir.interpret import evaluate_graph
 from gradloom.ir.op import TABLE, Op
 from gradloom.ir.ops.control import placeholder_like
+from gradloom.ir.target import Target
 from gradloom.ir.tensor import Node, Tensor, TensorType
 
 NumpyArray = np.ndarray[Any, Any]
+STEP = 1e-5  # of central differences
 
 DTYPES = (dt.float32, dt.float64, dt.int32, dt.int64, dt.uint32, dt.bool_)
 FLOATS = (dt.float32, dt.float64)
@@ -267,7 +272,9 @@ def magnitude(op: Op, arrays: Sequence[NumpyArray], attrs: dict[str, Any]) -> An
     return reference(op, absolute, attrs).astype(np.longdouble)
 
 
-def allowance(op: Op, arrays: Sequence[NumpyArray], attrs: dict[str, Any], result: NumpyArray) -> Any:
+def allowance(
+    op: Op, arrays: Sequence[NumpyArray], attrs: dict[str, Any], result: NumpyArray
+) -> Any:
     """How far a result of other than element-wise ops may be from the reference."""
     if is_exact(op) or result.dtype.kind != "f":
         return 0.0
@@ -276,3 +283,52 @@ def allowance(op: Op, arrays: Sequence[NumpyArray], attrs: dict[str, Any], resul
         return 8 * rounding * magnitude(op, arrays, attrs)
     inputs = [float(np.max(np.abs(array))) for array in arrays if array.size]
     return 32 * rounding * np.maximum(np.abs(result), max([1.0, *inputs]))
+
+
+def run(function: Function, arrays: Sequence[NumpyArray]) -> list[NumpyArray]:
+    """The outputs as a list."""
+    found = function(*arrays)
+    return found if isinstance(found, list) else [found]
+
+
+# Between compiled code and the reference; what is one operation of the processor is exact.
+ULPS = 4
+
+
+def assert_as_reference(case: Case, arrays: Sequence[NumpyArray], got: NumpyArray) -> None:
+    op = case.op
+    wanted = reference(op, arrays, case.attrs)
+    if op.kind != "elementwise":
+        assert_close(got, wanted, allowance(op, arrays, case.attrs, wanted), case)
+    elif wanted.dtype.kind != "f":
+        assert_same(got, wanted, case)
+    else:
+        ulps = 0 if op.flops == 1 else ULPS
+        assert_close(got, wanted, ulps * spacing(wanted), case)
+
+
+def check_cuda_source(graph: Graph) -> None:
+    """Every kernel of the graph has CUDA source that Python reads."""
+    program = compile_graph(graph, Target("cuda")).program
+    assert program is not None
+    for kernel in program.kernels:
+        (function,) = ast.parse(kernel.source).body
+        assert isinstance(function, ast.FunctionDef)
+        assert function.name == kernel.name
+
+
+def close(got: Any, wanted: Any, tolerance: float = 1e-12) -> None:
+    np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
+
+
+def slopes_of(graph: Graph, arrays: Sequence[NumpyArray], position: int) -> NumpyArray:
+    """Central differences of a scalar graph by each entry of an operand."""
+    found = np.zeros(arrays[position].shape)
+    for place in np.ndindex(*found.shape):
+        values: list[Any] = []
+        for sign in (1, -1):
+            moved = [array.copy() for array in arrays]
+            moved[position][place] += sign * STEP
+            values.append(interpret(graph, moved)[0])
+        found[place] = (values[0] - values[1]) / (2 * STEP)
+    return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import mmap
+import pickle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -579,6 +581,14 @@ def test_eval_for_a_quick_look() -> None:
     np.testing.assert_array_equal((W + 1).eval({W: np.zeros((3, 4))}), np.ones((3, 4)))
     assert gl.constant(3).eval() == 3
     np.testing.assert_allclose(gl.grad(gl.sum(X * X), X).eval({"x": x}), 2 * x, rtol=1e-6)
+
+
+def test_tensors_and_functions_are_neither_copied_nor_pickled() -> None:
+    for value in (V, gl.exp(V), W, AFFINE):
+        for work in (copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match=r"send str\(graph\), and parse it again"):
+                work(value)
+    assert {V: 1}[V] == 1
 
 
 def test_repr_says_what_is_called_how() -> None:

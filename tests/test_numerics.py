@@ -96,6 +96,7 @@ def _logits() -> dict[str, tuple[NumpyArray, NumpyArray]]:
         "sure and right": 1e4 * hot,
         "sure and wrong": -1e4 * hot,
         "nearly sure": hot * np.linspace(1, 60, rows)[:, None],
+        "surer and surer": hot * np.linspace(15, 80, rows)[:, None] + ramp.round(),
         "nearly wrong": -hot * np.linspace(1, 60, rows)[:, None],
     }
     return {name: (z.astype(np.float32), t) for name, z in found.items()}
@@ -137,10 +138,18 @@ def assert_rows_close(got: NumpyArray, wanted: NumpyArray) -> None:
     assert not bad.any(), f"{got[bad][:5]} for {wanted[bad][:5]}, rows {np.argwhere(bad)[:5, 0]}"
 
 
-def assert_by_p_close(got: NumpyArray, wanted: NumpyArray) -> None:
-    """Relatively close where float32 holds the value, inf of its sign where it does not."""
+def assert_by_p_close(got: NumpyArray, wanted: NumpyArray, name: str, spelling: Any) -> None:
+    """Relatively close where float32 holds the value, inf of its sign where it does not.
+
+    Who takes the logarithm of all of p asks for 0 · 1/p of the classes that are not the target:
+    nothing is asserted of those where p is 0 in float32.
+    """
     top = float(np.finfo(np.float32).max)
     held = np.abs(wanted) <= top * (1 - 1e-4)
+    if spelling[1] in (log_first, by_one_hot):
+        z = LOGITS[name][0].astype(np.float64)
+        distance = z.max(axis=1, keepdims=True) - z
+        held &= (wanted != 0) | (distance < 87)  # exp(-87) is a normal number
     np.testing.assert_allclose(got[held], wanted[held], rtol=1e-4)
     beyond = np.abs(wanted) > top * (1 + 1e-4)
     assert np.array_equal(got[beyond], np.sign(wanted[beyond]) * np.inf)
@@ -180,7 +189,7 @@ def test_loss_asked_for_an_intermediate(spelling: Any, name: str):
     loss, _, by_p = exact(name)
     found, gradient = made(spelling, "p")(*LOGITS[name])
     assert float(found) == pytest.approx(loss, rel=TOLERANCE, abs=TINY)
-    assert_by_p_close(gradient, by_p)
+    assert_by_p_close(gradient, by_p, name, spelling)
 
 
 @by_spelling
@@ -190,20 +199,23 @@ def test_both_asked_for(spelling: Any, name: str):
     found, gradient, intermediate = made(spelling, "both")(*LOGITS[name])
     assert float(found) == pytest.approx(loss, rel=TOLERANCE, abs=TINY)
     assert_rows_close(gradient, by_z)
-    assert_by_p_close(intermediate, by_p)
+    assert_by_p_close(intermediate, by_p, name, spelling)
 
 
 @pytest.mark.parametrize("fusion", [True, False])
-def test_by_the_interpreter_as_compiled(fusion: bool):
-    """The stages before and after stabilising: the last one's reference values are good too."""
-    function = made((kept, along_axis), "z")
-    z, t = LOGITS["huge"]
-    stages = list(function.stages.values())
-    loss, gradient = gl.evaluate(stages[-1], {"z": z, "t": t})
-    again = gl.compile(function.graph, fusion=fusion)(z, t)
-    assert float(again[0]) == pytest.approx(float(loss), rel=1e-6)
-    np.testing.assert_allclose(again[1], gradient, rtol=1e-5, atol=1e-7)
-    assert not np.isfinite(gl.evaluate(stages[0].replace(stages[0].outputs[:0]), {"z": z, "t": t})).all() if stages[0].outputs[:0] else True
+def test_the_stages_agree(fusion: bool):
+    """Stabilised graphs are good by the interpreter too; the script as written is not."""
+    z = gl.placeholder(("B", CLASSES), name="z")
+    t = gl.placeholder(("B",), "int64", name="t")
+    loss = along_axis(kept(z), t)
+    function = gl.function([z, t], [loss, gl.grad(loss, z)], fusion=fusion)
+    feeds = dict(zip("zt", LOGITS["huge"], strict=True))
+    assert not np.isfinite(loss.eval(feeds))
+    exact_loss, by_z, _ = exact("huge")
+    *_, last = function.stages.values()
+    for value, gradient in (gl.evaluate(last, feeds), function(**feeds)):
+        assert float(value) == pytest.approx(exact_loss, rel=TOLERANCE)
+        assert_rows_close(gradient, by_z)
 
 
 # --- gradients of gradients -----------------------------------------------------------------------
@@ -233,7 +245,9 @@ def reverse_over_forward(loss: Tensor, z: Tensor, v: Tensor) -> Tensor:
 
 
 @by_spelling
-@pytest.mark.parametrize("second", [reverse_over_reverse, forward_over_reverse, reverse_over_forward])
+@pytest.mark.parametrize(
+    "second", [reverse_over_reverse, forward_over_reverse, reverse_over_forward]
+)
 def test_hessian_vector_product(spelling: Any, second: Second):
     z = gl.placeholder(("B", CLASSES), name="z")
     v = gl.placeholder(("B", CLASSES), name="v")

@@ -1,0 +1,200 @@
+"""Formulas for ops whose reference is more than one function of NumPy, made in another way.
+
+Maths in more digits, integers by Python's own, what moves numbers entry by entry.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import mpmath
+import numpy as np
+
+from gradloom.ir import dtypes as dt
+
+NumpyArray = np.ndarray[Any, Any]
+
+
+def _wide(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A formula over NumPy's longdouble."""
+
+    def formula(*arrays: NumpyArray, **attrs: Any) -> Any:
+        return function(*(np.asarray(a, np.longdouble) for a in arrays), **attrs)
+
+    return formula
+
+
+def _exact(function: Callable[[Any], Any]) -> Callable[..., Any]:
+    """A formula over mpmath's numbers with 50 digits."""
+
+    def scalar(x: Any) -> float:
+        with mpmath.workdps(50):
+            return float(function(mpmath.mpf(float(x))))
+
+    return np.vectorize(scalar, otypes=[np.float64])
+
+
+def _softmax(x: NumpyArray, axis: int) -> Any:
+    e = np.exp(x - np.max(x, axis, keepdims=True, initial=-np.inf))
+    return e / np.sum(e, axis, keepdims=True)
+
+
+def _cast(x: NumpyArray, dtype: dt.DType) -> NumpyArray:
+    """By Python's own numbers."""
+    limits = np.iinfo(dtype.numpy) if dtype.is_integer else None
+
+    def one(value: Any) -> Any:
+        if limits is not None and isinstance(value, float):
+            if math.isnan(value):
+                return 0
+            whole = value if math.isinf(value) else int(value)
+            return int(min(max(whole, int(limits.min)), int(limits.max)))
+        if limits is not None:
+            span = int(limits.max) - int(limits.min) + 1
+            return (int(value) - int(limits.min)) % span + int(limits.min)
+        return value
+
+    flat = [one(value) for value in x.reshape(-1).tolist()]
+    return np.array(flat, dtype.numpy).reshape(x.shape)
+
+
+def _by_entry(shape: Sequence[int], entry: Callable[[tuple[int, ...]], Any], like: Any) -> Any:
+    result = np.zeros(shape, like.dtype)
+    for place in np.ndindex(*shape):
+        result[place] = entry(place)
+    return result
+
+
+def _at(array: NumpyArray, place: Sequence[int]) -> Any:
+    """An entry of an array that broadcasts."""
+    return array[tuple(0 if n == 1 else i for i, n in zip(place, array.shape, strict=True))]
+
+
+def _source(x: NumpyArray, place: tuple[int, ...], indices: Any, axes: Any) -> tuple[int, ...]:
+    """Where in x an indexed entry lies."""
+    given = {axis: int(_at(index, place)) for axis, index in zip(axes, indices, strict=True)}
+    return tuple(given.get(i, 0 if x.shape[i] == 1 else place[i]) for i in range(x.ndim))
+
+
+def _gather(x: NumpyArray, *indices: NumpyArray, axes: Any) -> Any:
+    own = [1 if i in axes else n for i, n in enumerate(x.shape)]
+    shape = np.broadcast_shapes(own, *(index.shape for index in indices))
+    return _by_entry(shape, lambda place: x[_source(x, place, indices, axes)], x)
+
+
+def _scatter_add(x: NumpyArray, updates: NumpyArray, *indices: NumpyArray, axes: Any) -> Any:
+    result = x.astype(np.longdouble if x.dtype.kind == "f" else x.dtype)
+    for place in np.ndindex(*updates.shape):
+        target = _source(x, place, indices, axes)
+        result[target] = (
+            result[target] | updates[place]
+            if x.dtype == bool
+            else (result[target] + updates[place])
+        )
+    return result
+
+
+def _pieces(function: Any) -> Callable[..., Any]:
+    def formula(x: NumpyArray, axis: int, chunk: int) -> Any:
+        count = -(-x.shape[axis] // chunk)
+        shape = [count if i == axis else 1 for i in range(x.ndim)]
+
+        def piece(place: tuple[int, ...]) -> Any:
+            start = place[axis] * chunk
+            return function(np.take(x, range(start, min(start + chunk, x.shape[axis])), axis))
+
+        if x.dtype == bool:
+            return _by_entry(shape, piece, x)
+        return _by_entry(shape, piece, x.astype(np.longdouble) if x.dtype.kind == "f" else x)
+
+    return formula
+
+
+def _lowest(x: NumpyArray, largest: bool = False) -> Any:
+    if x.dtype.kind == "f":
+        return np.inf if largest else -np.inf
+    limits = np.iinfo(np.int8 if x.dtype == bool else x.dtype)
+    return limits.max if largest else limits.min
+
+
+def _extreme(largest: bool) -> Callable[..., Any]:
+    def fold(x: NumpyArray, axes: Any = None) -> Any:
+        keep = axes is not None
+        if x.dtype == bool:
+            return (np.any if largest else np.all)(x, axes, keepdims=keep)
+        function: Any = np.max if largest else np.min
+        return function(x, axes, keepdims=keep, initial=_lowest(x, not largest))
+
+    return fold
+
+
+def _embed(x: NumpyArray, starts: Any, steps: Any, shape: Any) -> Any:
+    result = np.zeros(shape, x.dtype)
+    for place in np.ndindex(*x.shape):
+        result[tuple(b + s * i for b, s, i in zip(starts, steps, place, strict=True))] = x[place]
+    return result
+
+
+def _slice(x: NumpyArray, starts: Any, sizes: Any, steps: Any) -> Any:
+    return _by_entry(
+        sizes,
+        lambda place: x[tuple(b + s * i for b, s, i in zip(starts, steps, place, strict=True))],
+        x,
+    )
+
+
+def _floor_divide(x: Any, y: Any) -> Any:
+    """⌊x / y⌋ of Python's integers, 0 by 0; NumPy's own for floats."""
+    if x.dtype.kind == "f":
+        return np.floor_divide(x, y)
+    pairs = zip(x.reshape(-1).tolist(), y.reshape(-1).tolist(), strict=True)
+    whole = np.array([a // b if b else 0 for a, b in pairs], object)
+    return _cast(whole, dt.as_dtype(x.dtype)).reshape(x.shape)
+
+
+def _remainder(x: Any, y: Any) -> Any:
+    if x.dtype.kind == "f":
+        return np.remainder(x, y)
+    pairs = zip(x.reshape(-1).tolist(), y.reshape(-1).tolist(), strict=True)
+    return np.array([a % b if b else 0 for a, b in pairs], x.dtype).reshape(x.shape)
+
+
+def _iota(shape: Any, axis: int) -> Any:
+    return _by_entry(shape, lambda place: place[axis], np.zeros(0, np.int64))
+
+
+# Formulas of their own for entries whose reference is more than one function of NumPy.
+INDEPENDENT: dict[str, Callable[..., Any]] = {
+    "cast": _cast,
+    "fma": _wide(lambda x, y, z: x * y + z),
+    "floor_divide": _floor_divide,
+    "remainder": _remainder,
+    "rsqrt": _wide(lambda x: 1 / np.sqrt(x)),
+    "erf": _exact(lambda x: mpmath.erf(x)),
+    "sigmoid": _exact(lambda x: 1 / (1 + mpmath.exp(-x))),
+    "softplus": _exact(lambda x: mpmath.log(1 + mpmath.exp(x))),
+    "relu": lambda x: np.where(x < 0, 0, x).astype(x.dtype),
+    "wrap_index": lambda index, size: (np.mod(index, size)).astype(index.dtype),
+    "stop_gradient": lambda x: x,
+    "pin": lambda x: x,
+    "sum": lambda x, axes: np.sum(
+        x, axes, dtype=np.longdouble if x.dtype.kind == "f" else x.dtype, keepdims=True
+    ),
+    "max": _extreme(largest=True),
+    "min": _extreme(largest=False),
+    "partial_sum": _pieces(lambda piece: np.sum(piece, dtype=piece.dtype)),
+    "partial_max": _pieces(_extreme(largest=True)),
+    "partial_min": _pieces(_extreme(largest=False)),
+    "matmul": lambda x, y: np.einsum("...ik,...kj->...ij", x, y),
+    "softmax": _wide(_softmax),
+    "log_softmax": _wide(lambda x, axis: np.log(_softmax(x, axis))),
+    "logsumexp": _wide(lambda x, axis: np.log(np.sum(np.exp(x), axis, keepdims=True))),
+    "embed": _embed,
+    "slice": _slice,
+    "gather": _gather,
+    "scatter_add": _scatter_add,
+    "iota": _iota,
+    "solve": lambda a, b: np.linalg.inv(a.astype(np.float64)) @ b,
+}

@@ -1,0 +1,551 @@
+"""Several threads and processes, signals, damaged caches, and graphs of ten thousand nodes."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import gradloom as gl
+import numpy as np
+import pytest
+
+F32 = np.float32
+
+
+def start(code: str, **environment: str | None) -> subprocess.Popen[str]:
+    """A Python process that runs `code`; an environment variable of None is taken away."""
+    values = {**os.environ, **{k: v for k, v in environment.items() if v is not None}}
+    for name, value in environment.items():
+        if value is None:
+            values.pop(name, None)
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=values,
+    )
+
+
+def finish(process: subprocess.Popen[str], timeout: float = 55) -> str:
+    """What a process that ends well printed."""
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        pytest.fail(f"the process hangs\n{out}\n{err}")
+    assert process.returncode == 0, f"exit {process.returncode}\n{out}\n{err}"
+    return out
+
+
+def run(code: str, **environment: str | None) -> str:
+    return finish(start(code, **environment))
+
+
+def together(*works: Callable[[], object]) -> None:
+    """Run all at once, each in a thread; raise what one of them raised."""
+    with ThreadPoolExecutor(len(works)) as pool:
+        for future in [pool.submit(work) for work in works]:
+            future.result(timeout=50)
+
+
+# --- threads ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 1000, 100_000])
+def test_updates_of_shared_parameters_from_many_threads_are_all_there(size: int) -> None:
+    w = gl.parameter(np.zeros(size, F32), name="w")
+    count = gl.parameter(0, name="count")
+    x = gl.placeholder((), name="x")
+    step = gl.function([x], count + 1, updates={w: w + x, count: count + 1})
+    seen: list[int] = []
+
+    def work() -> None:
+        for _ in range(100):
+            seen.append(int(step(2)))
+
+    together(*[work] * 4)
+    assert count.value == 400
+    np.testing.assert_array_equal(w.value, np.full(size, 800))
+    assert sorted(seen) == list(range(1, 401)), "each call saw the state of its own"
+
+
+def test_threads_with_parameters_of_their_own_and_different_sizes() -> None:
+    x = gl.placeholder(("B", 5), name="x")
+
+    def work(seed: int) -> None:
+        w = gl.parameter(np.zeros(5, F32), name="w")
+        step = gl.function([x], gl.sum(x, axis=1), updates={w: w + gl.sum(x, axis=0)})
+        rng, total = np.random.default_rng(seed), np.zeros(5)
+        for _ in range(60):
+            rows = rng.integers(0, 9, (int(rng.integers(0, 70)), 5)).astype(F32)
+            np.testing.assert_array_equal(step(rows), rows.sum(1))
+            total += rows.sum(0)
+        np.testing.assert_array_equal(w.value, total)
+
+    together(*[lambda seed=seed: work(seed) for seed in range(4)])
+
+
+def test_the_first_call_from_several_threads() -> None:
+    x = gl.placeholder(("B",), name="x")
+    f = gl.function([x], gl.cos(x) * gl.sin(x) + gl.sum(x))
+    v = np.arange(50, dtype=F32)
+    results: list[Any] = []
+    together(*[lambda: results.append(f(v))] * 5)
+    for result in results:
+        np.testing.assert_array_equal(result, results[0])
+
+
+def test_inference_while_training_sees_whole_states() -> None:
+    size = 60_000
+    a, b = (gl.parameter(np.zeros(size, F32), name=n) for n in "ab")
+    train = gl.function([], None, updates={a: a + 1, b: b - 1})
+    infer = gl.function([], [gl.min(a), gl.max(a), gl.min(a + b), gl.max(a + b), a])
+    done = threading.Event()
+
+    def training() -> None:
+        for _ in range(200):
+            train()
+        done.set()
+
+    def inference() -> None:
+        last = 0.0
+        while not done.is_set():
+            low, high, left, right, copy = infer()
+            assert low == high >= last and left == right == 0
+            assert (copy == low).all(), "a result is a copy of one state"
+            last = float(low)
+
+    def reading() -> None:
+        while not done.is_set():
+            value = a.value
+            assert (value == value[0]).all()
+
+    together(training, inference, reading)
+
+
+def test_setting_while_calling() -> None:
+    w = gl.parameter(np.zeros(50_000, F32), name="w")
+    read = gl.function([], [gl.min(w), gl.max(w)])
+    done = threading.Event()
+
+    def setting() -> None:
+        for value in range(200):
+            w.value = np.full(50_000, value, F32)
+        done.set()
+
+    def reading() -> None:
+        while not done.is_set():
+            low, high = read()
+            assert low == high
+
+    together(setting, reading)
+
+
+def test_functions_that_take_each_others_parameters_do_not_wait_for_ever() -> None:
+    ps = [gl.parameter(np.zeros(3, F32), name=f"p{i}") for i in range(6)]
+    rng = random.Random(0)
+    steps: list[Any] = []
+    for _ in range(6):
+        rng.shuffle(ps)
+        steps.append(gl.function([], None, updates={p: p + 1 for p in ps[:4]}))
+        steps.append(gl.function([], [p + 1 for p in ps]))
+
+    def work(step: Any) -> None:
+        for _ in range(200):
+            step()
+
+    together(*[lambda step=step: work(step) for step in steps])
+    assert sum(p.value[0] for p in ps) == 6 * 4 * 200
+
+
+# --- processes and signals ------------------------------------------------------------------------
+
+SETUP = """
+import os, signal, sys, threading, time
+import numpy as np, gradloom as gl
+n = 400
+x = gl.placeholder((n, n), name="x")
+w = gl.parameter(np.eye(n, dtype="float32"), name="w")
+step = gl.function([x], gl.sum(x @ w), updates={w: w + 1}, threads=2)
+ones = np.ones((n, n), "float32")
+
+def long_call(rounds):
+    "a function whose native call takes about rounds / 2000 seconds"
+    state = gl.parameter(np.zeros((200, 200), "float32"), name="state")
+    last, _ = gl.scan(lambda c, _: (c @ c * 0.0 + c + 1.0, None), state, length=rounds)
+    return state, gl.function([], None, updates={state: last}, threads=2)
+"""
+
+
+def test_a_forked_child_computes() -> None:
+    out = run(
+        SETUP
+        + """
+before = step(ones)
+child = os.fork()
+if child == 0:
+    good = step(ones) == 2 * n * n * n * 0 + n * n * (n + 1)
+    again = gl.function([x], gl.sum(x * 3), threads=2)(ones) == 3 * n * n
+    os._exit(0 if good and again else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), before == n * n)
+print(step(ones) == n * n * (n + 1))
+import multiprocessing
+def double(seed):
+    return float(gl.function([x], gl.sum(x * 2), threads=2)(ones * seed))
+with multiprocessing.get_context("fork").Pool(3) as pool:
+    print(pool.map(double, range(4)) == [2 * n * n * seed for seed in range(4)] and "mapped")
+"""
+    )
+    assert out.split() == ["0", "True", "True", "mapped"]
+
+
+def test_a_fork_while_other_threads_are_inside_calls() -> None:
+    out = run(
+        SETUP
+        + """
+def work():
+    while not done:
+        step(ones)
+done = False
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads: thread.start()
+codes = []
+for _ in range(12):
+    time.sleep(0.01)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        w.value = np.zeros((n, n))
+        os._exit(0 if step(ones) == 0 else 1)
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+done = True
+for thread in threads: thread.join()
+print(codes == [0] * 12, codes)
+"""
+    )
+    assert out.startswith("True"), out
+
+
+def test_the_number_of_threads_from_outside() -> None:
+    code = """
+        import numpy as np, gradloom as gl
+        x = gl.placeholder(("B", 70), name="x")
+        f = gl.function([x], [gl.sum(x), gl.sum(gl.exp(x), axis=0), x.T @ x])
+        rows = np.random.default_rng(0).random((3000, 70), np.float32)
+        print([np.asarray(r).tobytes().hex()[:4000] for r in f(rows)])
+        """
+    outputs = {run(code, GRADLOOM_THREADS=value) for value in ("1", "2", "1000", "", None)}
+    assert len(outputs) == 1, "the same bits for any number of threads"
+    for bad in ("0", "-1", "many", "1.5"):
+        process = start(code, GRADLOOM_THREADS=bad)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 1
+        assert f"GRADLOOM_THREADS must be a number of threads >= 1, not '{bad}'" in err
+
+
+def test_an_interrupt_during_a_long_call() -> None:
+    out = run(
+        SETUP
+        + """
+state, call = long_call(2000)
+call()
+for delay in (0.0, 0.01, 0.05, 0.2):
+    before = state.value[0, 0]
+    try:
+        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
+        call()
+        time.sleep(1)
+        print("no interrupt")
+    except KeyboardInterrupt:
+        pass
+    moved = state.value - before
+    print(moved.min() == moved.max() and moved[0, 0] in (0, 2000))
+before = state.value[0, 0]
+call()
+print((state.value == before + 2000).all())
+"""
+    )
+    assert out.split() == ["True"] * 5, out
+
+
+def test_the_process_ends_while_threads_are_inside_calls() -> None:
+    for daemon in (True, False):
+        started = time.monotonic()
+        out = run(
+            SETUP
+            + f"""
+state, call = long_call(3000)
+call()
+threads = [threading.Thread(target=call, daemon={daemon}) for _ in range(3)]
+for thread in threads: thread.start()
+time.sleep(0.05)
+print("end")
+"""
+        )
+        assert out.split() == ["end"]
+        assert time.monotonic() - started < 50
+
+
+def test_exceptions_of_host_ops_in_two_threads_at_once() -> None:
+    m = gl.placeholder((2, 2), name="m")
+    state = gl.parameter(np.ones(2, F32), name="state")
+    solved = gl.solve(m, state)
+    f = gl.function([m], solved, updates={state: solved})
+
+    def work(good: bool) -> None:
+        for _ in range(200):
+            try:
+                f(np.eye(2, dtype=F32) if good else np.zeros((2, 2), F32))
+                assert good
+            except gl.GradloomError as error:
+                assert not good and "Singular matrix" in str(error)
+
+    together(lambda: work(True), lambda: work(False), lambda: work(False))
+    np.testing.assert_array_equal(state.value, [1, 1])
+
+
+# --- the disk cache -------------------------------------------------------------------------------
+
+TRAIN = """
+import numpy as np, gradloom as gl
+from gradloom.runtime import loader
+x = gl.placeholder(("B", 4), name="x")
+w = gl.parameter(np.ones((4, 4), "float32"), name="w")
+loss = gl.sum(gl.tanh(x @ w))
+step = gl.function([x], loss, updates={w: w - 0.1 * gl.grad(loss, w)})
+print([float(step(np.ones((3, 4), "float32"))) for _ in range(3)])
+s = loader.statistics()
+print("compiled", s.compiled, "loaded", s.loaded_from_disk)
+"""
+
+
+def trained(directory: Path | str | None, **more: str | None) -> tuple[str, int, int]:
+    """The losses, and how many kernels were compiled and loaded."""
+    path = None if directory is None else str(directory)
+    losses, counts = run(TRAIN, GRADLOOM_CACHE_DIR=path, **more).splitlines()
+    words = counts.split()
+    return losses, int(words[1]), int(words[3])
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, int]:
+    """A cache that one process filled, the losses, and the number of kernels."""
+    directory = tmp_path_factory.mktemp("filled")
+    losses, compiled, loaded = trained(directory)
+    assert compiled > 0 and loaded == 0
+    return directory, losses, compiled
+
+
+def test_a_second_process_compiles_nothing(filled: tuple[Path, str, int]) -> None:
+    directory, losses, kernels = filled
+    assert trained(directory) == (losses, 0, kernels)
+
+
+def test_folders_that_cannot_be_used(filled: tuple[Path, str, int], tmp_path: Path) -> None:
+    _, losses, kernels = filled
+    file = tmp_path / "file"
+    file.write_text("a file where the folder should be")
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    for directory in (file, file / "below", "/proc/gradloom", "/dev/null/x", closed / "x"):
+        found = trained(directory)
+        assert found[0] == losses and found[1] == kernels
+    assert file.read_text() == "a file where the folder should be"
+
+
+def test_without_a_home(filled: tuple[Path, str, int], tmp_path: Path) -> None:
+    _, losses, kernels = filled
+    nowhere = {"HOME": "/nonexistent", "XDG_CACHE_HOME": None}
+    assert trained(None, **nowhere)[:2] == (losses, kernels)
+    home = tmp_path / "home"
+    home.mkdir()
+    assert trained(None, HOME=str(home), XDG_CACHE_HOME=None)[0] == losses
+    assert any(home.rglob("*.entry"))
+
+
+def entries(directory: Path) -> list[Path]:
+    return sorted(directory.rglob("*.entry"))
+
+
+def test_damaged_entries_are_misses(filled: tuple[Path, str, int], tmp_path: Path) -> None:
+    source, losses, kernels = filled
+    rng = random.Random(1)
+
+    def flip(data: bytearray) -> bytes:
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        return bytes(data)
+
+    damages: list[Callable[[bytearray], bytes]] = [
+        lambda data: b"",
+        lambda data: bytes(data[: len(data) // 2]),
+        lambda data: bytes(data[:-1]),
+        lambda data: bytes(data) + b"\0",
+        lambda data: bytes(len(data)),
+        flip,
+    ]
+    for number, damage in enumerate(damages):
+        directory = tmp_path / str(number)
+        (directory / "objects").mkdir(parents=True, mode=0o700)
+        for entry in entries(source):
+            copy = directory / "objects" / entry.name
+            copy.write_bytes(damage(bytearray(entry.read_bytes())))
+        assert trained(directory) == (losses, kernels, 0)
+        assert trained(directory) == (losses, 0, kernels), "the damage is mended"
+
+
+def test_swapped_entries_are_misses(filled: tuple[Path, str, int], tmp_path: Path) -> None:
+    source, losses, kernels = filled
+    (tmp_path / "objects").mkdir(mode=0o700)
+    found = entries(source)
+    for entry, other in zip(found, [*found[1:], found[0]], strict=True):
+        (tmp_path / "objects" / entry.name).write_bytes(other.read_bytes())
+    assert trained(tmp_path) == (losses, kernels, 0)
+
+
+def test_processes_that_fill_one_empty_cache_at_once(
+    filled: tuple[Path, str, int], tmp_path: Path
+) -> None:
+    _, losses, kernels = filled
+    processes = [start(TRAIN, GRADLOOM_CACHE_DIR=str(tmp_path)) for _ in range(4)]
+    for process in processes:
+        assert finish(process).splitlines()[0] == losses
+    assert trained(tmp_path) == (losses, 0, kernels)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_processes_killed_while_they_write(filled: tuple[Path, str, int], tmp_path: Path) -> None:
+    _, losses, kernels = filled
+    rng = random.Random(2)
+    killed = 0
+    for _ in range(12):
+        for entry in entries(tmp_path):
+            if rng.random() < 0.5:
+                entry.unlink()
+        process = start(TRAIN, GRADLOOM_CACHE_DIR=str(tmp_path))
+        time.sleep(rng.uniform(0.1, 0.9))
+        killed += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert killed
+    found = trained(tmp_path)
+    assert found[0] == losses and found[1] + found[2] == kernels
+    assert trained(tmp_path) == (losses, 0, kernels)
+
+
+# --- big graphs -----------------------------------------------------------------------------------
+
+
+def chain(nodes: int) -> tuple[gl.Tensor, gl.Tensor]:
+    x = gl.placeholder(("B",), name="x")
+    y = x
+    for i in range(nodes):
+        y = gl.tanh(y) if i % 2 else y * x
+    return x, gl.sum(y)
+
+
+def wide(nodes: int) -> tuple[gl.Tensor, gl.Tensor]:
+    x = gl.placeholder(("B",), name="x")
+    total = x
+    for i in range(nodes // 3):
+        total = total + gl.exp(x * (i / nodes))
+    return x, gl.sum(total)
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    gc.collect()
+    gc.disable()
+    try:
+        began = time.process_time()
+        result = work()
+        return result, time.process_time() - began
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("shape", [chain, wide])
+def test_passes_take_time_linear_in_the_nodes(shape: Any) -> None:
+    def measure(nodes: int) -> dict[str, float]:
+        seconds: dict[str, float] = {}
+        (x, y), seconds["build"] = timed(lambda: shape(nodes))
+        graph, seconds["graph"] = timed(lambda: gl.Graph("big", [x], [y]))
+        asked, seconds["ask"] = timed(lambda: gl.Graph("big", [x], [gl.grad(y, x)]))
+        text, seconds["print"] = timed(lambda: str(graph))
+        parsed, seconds["parse"] = timed(lambda: gl.parse(text))
+        same, seconds["equal"] = timed(lambda: parsed == graph)
+        _, seconds["verify"] = timed(lambda: gl.verify(graph))
+        feeds = {"x": np.full(3, 0.5, F32)}
+        value, seconds["evaluate"] = timed(lambda: gl.evaluate(graph, feeds))
+        gradient, seconds["differentiate"] = timed(lambda: gl.run_pass(asked, "differentiate"))
+        slope, seconds["evaluate gradient"] = timed(lambda: gl.evaluate(gradient, feeds))
+        for name in ("cse", "isolate", "stabilise", "simplify", "fold", "dead", "expand"):
+            gradient, seconds[name] = timed(lambda g=gradient, n=name: gl.run_pass(g, n))
+        assert same and np.isfinite(value) and np.isfinite(slope).all()
+        return seconds
+
+    measure(100)
+    small, big = measure(1000), measure(10_000)
+    slow = {
+        name: f"{small[name]:.3f} s at 1000 nodes, {seconds:.3f} s at 10 000"
+        for name, seconds in big.items()
+        if seconds > 0.3 and seconds > 30 * small[name]
+    }
+    assert not slow
+
+
+@pytest.mark.parametrize("shape", [chain, wide])
+def test_a_big_graph_compiles_and_runs(shape: Any) -> None:
+    x, y = shape(2500)
+    f = gl.function([x], [y, gl.grad(y, x)])
+    feeds = {"x": np.array([0.5, -0.25, 0.75], F32)}
+    for found, expected in zip(f(**feeds), gl.evaluate(f.graph, feeds), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert gl.parse_program(str(f.program)) == f.program
+
+
+def test_deeply_nested_outputs_and_scans() -> None:
+    x = gl.placeholder((3,), name="x")
+    nested: Any = x * 2
+    for _ in range(100):
+        nested = [nested]
+    found = gl.function([x], nested)([1, 2, 3])
+    for _ in range(100):
+        (found,) = found
+    np.testing.assert_array_equal(found, [2, 4, 6])
+
+    def loop(depth: int, carry: gl.Tensor) -> gl.Tensor:
+        if depth == 0:
+            return carry * 0.5 + x
+        return gl.scan(lambda c, _: (loop(depth - 1, c), None), carry, length=2)[0]
+
+    f = gl.function([x], loop(4, gl.zeros((3,))))
+    expected = np.zeros(3)
+    for _ in range(16):
+        expected = expected * 0.5 + np.array([1, 2, 3])
+    np.testing.assert_allclose(f([1, 2, 3]), expected, rtol=1e-5)
+
+
+def test_many_sizes_do_not_hold_memory_for_ever() -> None:
+    resource = pytest.importorskip("resource")
+    x = gl.placeholder(("B",), name="x")
+    f = gl.function([x], gl.max(gl.exp(x) * gl.sum(x)) + gl.sum(gl.sin(x)[::-1] @ gl.cos(x)))
+    data = np.zeros(1_000_000, F32)
+    for size in range(100):
+        f(data[: 900_000 + size * 1000])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for size in range(400):
+        f(data[: 900_000 + size * 200])
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown < 1200, f"{grown:.0f} MiB for 400 sizes"
