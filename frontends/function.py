@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,7 @@ class Function:
         self.stages: dict[str, Graph] = compiled.stages
         self.program: Program = compiled.program
         self._threads = threads
+        self._loaded: Any = None
         self._names = tuple(graph.names[tensor] for tensor in graph.inputs)
         self._dtypes = tuple(tensor.dtype.numpy for tensor in graph.inputs)
 
@@ -65,15 +66,19 @@ class Function:
     def kernels(self) -> tuple[Kernel, ...]:
         return self.program.kernels
 
-    @cached_property
+    @property
     def _executable(self) -> Any:
-        if self._target.kind == "cuda":
-            from ..runtime.cuda import CudaExecutable
+        """The loaded program; without a lock that a fork could find taken (cached_property's)."""
+        if self._loaded is None:
+            if self._target.kind == "cuda":
+                from ..runtime.cuda import CudaExecutable
 
-            return CudaExecutable(self.program)
-        from ..runtime.executable import Executable
+                self._loaded = CudaExecutable(self.program)
+            else:
+                from ..runtime.executable import Executable
 
-        return Executable(self.program, self._threads)
+                self._loaded = Executable(self.program, self._threads)
+        return self._loaded
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         if named or len(args) != len(self._names):
@@ -85,7 +90,7 @@ class Function:
             else:
                 arrays.append(self._convert(position, value))
         try:
-            results = self._executable(arrays, self._parameters)
+            results = (self._loaded or self._executable)(arrays, self._parameters)
         except ShapeError as error:
             raise ShapeError(self._with_shapes(error, arrays)) from None
         return self._build(results)
@@ -184,15 +189,17 @@ def function(
     """
     here = quote(current_loc())
     if not isinstance(inputs, (list, tuple)):
-        raise ArgumentError(f"function: inputs are a list of placeholders, got {inputs!r}, at {here}")
+        raise ArgumentError(
+            f"function: inputs are a list of placeholders, got {inputs!r}, at {here}"
+        )
     check_name(name)
     tensors = list(inputs)
     for tensor in tensors:
         if not isinstance(tensor, Tensor) or tensor.node.op.name != "input":  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ArgumentError(f"function: inputs must be placeholders, got {tensor!r}, at {here}")
     names = [tensor.node.attrs["name"] for tensor in tensors]
-    for n in names:
-        if names.count(n) > 1:
+    for n, count in Counter(names).items():
+        if count > 1:
             raise ArgumentError(f"function: two inputs are called {n!r}, at {here}")
     try:
         leaves, build = flatten(outputs)
@@ -202,6 +209,7 @@ def function(
     if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):  # pyright: ignore
         raise ArgumentError(f"function: updates are a dict of parameter to new value, at {here}")
     changed: list[tuple[Tensor, Tensor]] = []
+    updated: set[Tensor] = set()
     for target_, value in pairs:
         if not isinstance(target_, Parameter):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ArgumentError(
@@ -210,11 +218,12 @@ def function(
         tensor = as_tensor(value)
         if tensor.type != target_.type:
             raise ArgumentError(
-                f"function: the update of parameter {target_.name}: {target_.type} is {tensor.type}, "
-                f"made at {quote(tensor.node.loc)}"
+                f"function: the update of parameter {target_.name}: {target_.type} is "
+                f"{tensor.type}, made at {quote(tensor.node.loc)}"
             )
-        if any(target_ is known for known, _ in changed):
+        if target_ in updated:
             raise ArgumentError(f"function: parameter {target_.name} is updated twice, at {here}")
+        updated.add(target_)
         changed.append((target_, tensor))
     graph = Graph(name, tensors, leaves, changed)
     if graph.free:
@@ -258,5 +267,3 @@ def compile(
         return values[0] if len(graph.outputs) == 1 else values
 
     return Function(graph, own, build, target, fusion, threads)
-
-

@@ -20,9 +20,7 @@ from ..ir.tensor import Tensor, TensorLike, TensorType
 @overload
 def grad(y: Tensor, wrt: Tensor, cotangent: TensorLike | None = None) -> Tensor: ...
 @overload
-def grad(
-    y: Tensor, wrt: Sequence[Tensor], cotangent: TensorLike | None = None
-) -> list[Tensor]: ...
+def grad(y: Tensor, wrt: Sequence[Tensor], cotangent: TensorLike | None = None) -> list[Tensor]: ...
 def grad(
     y: Tensor, wrt: Tensor | Sequence[Tensor], cotangent: TensorLike | None = None
 ) -> Tensor | list[Tensor]:
@@ -84,7 +82,7 @@ def _check_paths(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> None:
             raise GradientError(no_path(outputs, tensor, request))
 
 
-def vmap(function: Callable[..., Any], in_axes: int | None | Sequence[int | None] = 0) -> Any:
+def vmap(function: Callable[..., Any], in_axes: int | Sequence[int | None] | None = 0) -> Any:
     """`function` over one more axis: its arguments carry it at `in_axes` (None: not at all).
 
     Returns a function of tensors to tensors whose results carry the axis in front.  What the

@@ -51,9 +51,7 @@ def placeholder(
 
 
 @explained
-def parameter(
-    value: Any, name: str | None = None, dtype: DTypeLike | None = None
-) -> Parameter:
+def parameter(value: Any, name: str | None = None, dtype: DTypeLike | None = None) -> Parameter:
     """A tensor with state: ``.value`` reads and sets it, a function's `updates` replace it.
 
     value: the first value; arrays keep their dtype, Python numbers become float32 or int64

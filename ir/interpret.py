@@ -104,13 +104,14 @@ def evaluate_graph(graph: Graph, feeds: Mapping[Any, Any]) -> dict[str, list[Num
         graph = prepare(graph)
     leaves = (*graph.inputs, *graph.parameters)
     names = [graph.names[leaf] for leaf in leaves]
+    by_tensor = {id(key): value for key, value in feeds.items()}
+    by_name = {key: value for key, value in feeds.items() if isinstance(key, str)}
     arrays: list[NumpyArray] = []
     for leaf, name in zip(leaves, names, strict=True):
-        by_tensor = {id(key): value for key, value in feeds.items()}
         if id(leaf) in by_tensor:
             value = by_tensor[id(leaf)]
-        elif any(isinstance(key, str) and key == name for key in feeds):
-            value = feeds[name]
+        elif name in by_name:
+            value = by_name[name]
         elif isinstance(leaf, Parameter):
             value = leaf.value
         else:

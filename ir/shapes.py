@@ -78,7 +78,7 @@ def normalise_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ..
     """Sorted, distinct axes; None means all of them."""
     if axis is None:
         return tuple(range(rank))
-    axes = list(axis) if isinstance(axis, (tuple, list, range)) else [axis]
+    axes = list(axis) if isinstance(axis, Sequence) else [axis]
     result = tuple(sorted({normalise_axis(a, rank) for a in axes}))
     if len(result) != len(axes):
         raise ArgumentError(f"axis {axis} names an axis twice")

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-
 from .dims import DimLike, Shape, product
 from .dtypes import DType, DTypeLike
 from .errors import ArgumentError, DTypeError, GradientError, ShapeError, SymbolicError

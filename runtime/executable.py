@@ -209,7 +209,7 @@ class Context:
 def _array_at(address: int, buffer: Buffer, binding: dict[str, int]) -> np.ndarray:
     shape = tuple(evaluate(dim, binding) for dim in buffer.type.shape)
     memory = (ctypes.c_char * nbytes(buffer, binding)).from_address(address)
-    return np.frombuffer(memory, buffer.type.dtype.numpy).reshape(shape)
+    return np.frombuffer(memory, buffer.type.dtype.numpy).reshape(shape)  # type: ignore[arg-type]
 
 
 def _work(program: Program, binding: dict[str, int]) -> int:

@@ -288,7 +288,7 @@ def allowance(
 def run(function: Function, arrays: Sequence[NumpyArray]) -> list[NumpyArray]:
     """The outputs as a list."""
     found = function(*arrays)
-    return found if isinstance(found, list) else [found]
+    return list(found) if len(function.graph.outputs) > 1 else [found]
 
 
 # Between compiled code and the reference; what is one operation of the processor is exact.

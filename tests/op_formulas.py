@@ -1,3 +1,4 @@
+# pyright: standard
 """Formulas for ops whose reference is more than one function of NumPy, made in another way.
 
 Maths in more digits, integers by Python's own, what moves numbers entry by entry.

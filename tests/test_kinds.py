@@ -1,3 +1,4 @@
+# pyright: standard
 """One op of every kind through everything: rows are ops, columns are what an entry must give.
 
 A cell asserts; no cell is empty.  Where a kind has no derivative, the cell asserts that it says so.

@@ -1,3 +1,4 @@
+# pyright: standard
 """The naive cross-entropy script, however it is spelled, against 50 digits.
 
 Nobody who writes ``exp(z) / sum(exp(z))`` thinks of overflow: the compiler must.  Logits here go up

@@ -89,7 +89,7 @@ class Derivatives:
 
     def feeds(self, along: float = 0.0) -> list[NumpyArray]:
         """The graph's inputs, the operands moved so far along the direction."""
-        moved = list(self.arrays)
+        moved: list[NumpyArray] = list(self.arrays)
         for i, direction in zip(self.moving, self.direction, strict=True):
             moved[i] = moved[i] + along * direction
         return [*moved, self.weight, *self.direction]
@@ -103,10 +103,9 @@ def away_from_kinks(case: Case) -> list[NumpyArray]:
     floats = [i for i, dtype in enumerate(case.dtypes) if dtype.is_float]
     count = sum(arrays[i].size for i in floats)
     rng = generator("operands", str(case))
-    grid = np.linspace(low, high, 2 * count + 6)[1:-1]
-    grid += rng.uniform(-0.2, 0.2, grid.shape) * (grid[1] - grid[0])
-    grid = grid[np.abs(grid - np.round(grid)) > 1e-3]
-    drawn = rng.permutation(grid)[:count]
+    count, gap = 2 * count + 4, (high - low) / (2 * count + 5)
+    grid = low + gap * (np.arange(1, count + 1) + rng.uniform(-0.2, 0.2, count))
+    drawn = rng.permutation(grid[np.abs(grid - np.round(grid)) > 1e-3])
     start = 0
     for i in floats:
         arrays[i] = drawn[start : start + arrays[i].size].reshape(arrays[i].shape)
@@ -265,7 +264,8 @@ def test_named_leading_size(op: Op):
     """Compiled once over a batch of B entries, called with 0, 1 and more."""
     found = [case for case in batch_cases(op) if all(0 not in shape for shape in case.shapes)]
     rng = generator("named", op.name)
-    chosen = [found[i] for i in sorted(rng.permutation(len(found))[:3].tolist())]
+    places: list[int] = rng.permutation(len(found))[:3].tolist()
+    chosen = [found[i] for i in sorted(places)]
     flags = [(True,) * len(case.dtypes) for case in chosen]
     graphs = [batched_graph(c, f, symbol("B")) for c, f in zip(chosen, flags, strict=True)]
     functions = [gl.compile(graph) for graph in graphs]

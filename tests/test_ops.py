@@ -49,8 +49,9 @@ from .op_formulas import INDEPENDENT
 NumpyArray = np.ndarray[Any, Any]
 
 # Without samples because their operands are graphs or names; test_kinds and test_text have them.
-UNSAMPLED = {"input", "parameter", "constant", "dimension", "fused", "scan"}
-UNSAMPLED |= {"gradient", "pushforward"}
+UNSAMPLED = {
+    *("input", "parameter", "constant", "dimension", "fused", "scan", "gradient", "pushforward")
+}
 
 by_name = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 

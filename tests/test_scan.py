@@ -28,7 +28,8 @@ def unrolled(
     backwards: bool = False,
 ) -> tuple[Any, list[Tensor | None]]:
     """What scan means, as graph without a loop."""
-    carry, ys = init, [None] * length
+    carry = init
+    ys: list[Tensor | None] = [None] * length
     for step in range(length)[::-1] if backwards else range(length):
         carry, ys[step] = body(carry, xs[step])
     return carry, ys
@@ -197,7 +198,11 @@ def test_vmap_of_a_scan_and_scan_of_a_vmap():
             close(slopes[n], slope, 1e-11)
 
     rows = gl.placeholder((5, 2), "float64", "rows")
-    dot = vmap(lambda a: gl.sum(a * a))
+
+    def square(a: Tensor) -> Tensor:
+        return gl.sum(a * a)
+
+    dot = vmap(square)
     total, each = gl.scan(
         lambda c, r: (c + r, dot(gl.reshape(r, (2, 1)))), gl.zeros((2,), "float64"), rows
     )

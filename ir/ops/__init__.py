@@ -91,7 +91,6 @@ from .shape import (
 )
 
 __all__ = [
-    "_explained",
     "abs",
     "absolute",
     "add",
@@ -194,3 +193,7 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+for _name in __all__:  # an error names the function that the user called, and where
+    if callable(globals()[_name]):
+        globals()[_name] = _explained(globals()[_name])

@@ -154,7 +154,7 @@ def _transpose_scatter(node: Node, cotangent: Tensor, position: int) -> Tensor:
 
 
 def _jvp_scatter(node: Node, tangents: Sequence[Tensor | None]) -> list[Tensor | None]:
-    x, updates, *indices = node.operands
+    x, _, *indices = node.operands
     tx, tu = tangents[:2]
     if tx is None and tu is None:
         return [None]

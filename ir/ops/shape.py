@@ -107,7 +107,7 @@ def reshape(x: TensorLike, shape: Any) -> Tensor:
 def expand_dims(x: TensorLike, axis: int | Sequence[int]) -> Tensor:
     """A new axis of size 1 at `axis` of the result."""
     tensor = as_tensor(x)
-    axes = axis if isinstance(axis, (tuple, list)) else [axis]
+    axes = list(axis) if isinstance(axis, Sequence) else [axis]
     rank = tensor.ndim + len(axes)
     places = normalise_axes(axes, rank)
     sizes = iter(tensor.shape)
