@@ -5,9 +5,14 @@ it and plan its memory; a backend writes Numba source; a runtime schedules it.
 """
 
 from gradloom.compiler.pipeline import run_pass as run_pass
-from gradloom.frontends.function import Function as Function, compile as compile, function as function
-from gradloom.frontends.gradient import grad as grad, jvp as jvp, vmap as vmap
-from gradloom.frontends.parameter import parameter as parameter, placeholder as placeholder
+from gradloom.frontends.function import Function as Function
+from gradloom.frontends.function import compile as compile
+from gradloom.frontends.function import function as function
+from gradloom.frontends.gradient import grad as grad
+from gradloom.frontends.gradient import jvp as jvp
+from gradloom.frontends.gradient import vmap as vmap
+from gradloom.frontends.parameter import parameter as parameter
+from gradloom.frontends.parameter import placeholder as placeholder
 from gradloom.ir.errors import GradloomError as GradloomError
 from gradloom.ir.graph import Graph as Graph
 from gradloom.ir.interpret import evaluate as evaluate

@@ -120,9 +120,7 @@ def pull(
         if all(value is None for value in arriving):
             continue
         with located(node.loc):
-            for operand, value in zip(
-                node.operands, _vjp(node, arriving, depends), strict=True
-            ):
+            for operand, value in zip(node.operands, _vjp(node, arriving, depends), strict=True):
                 if value is not None and operand in depends:
                     add(operand, value)
         for result in node.results:  # its users are behind us: let go
@@ -227,5 +225,3 @@ def no_path(outputs: Sequence[Tensor], wrt: Tensor, request: Node) -> str:
         f"gradient: no path leads from {name} to the output; it ends at\n{lines}\n"
         f"  asked at {quote(request.loc)}"
     )
-
-

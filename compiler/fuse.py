@@ -219,6 +219,7 @@ def _sink(graph: Graph, group_of: dict[Node, Group]) -> None:
         for node in group.nodes:
             group_of[node] = target
 
+
 def _merge(group_of: dict[Node, Group]) -> None:
     """Join small element-wise groups of one level and space: nothing leads from one to another."""
     open_groups: dict[tuple[int, Space], Group] = {}
@@ -290,7 +291,9 @@ def _scalar(tensor: Tensor) -> Tensor | None:
         number = value.uniform()
         if number is None:
             return None
-        return tensor if tensor.ndim == 0 else apply(CONSTANT, (), value=Array(value.values.flat[0]))
+        return (
+            tensor if tensor.ndim == 0 else apply(CONSTANT, (), value=Array(value.values.flat[0]))
+        )
     return tensor if tensor.node.op.name == "dimension" else None
 
 

@@ -45,7 +45,9 @@ def _wanted(graph: Graph) -> dict[Node, Shape]:
     at_memory: set[Node] = set()  # made of arrays alone: nothing is parted from what feeds it
     for node in graph.nodes:
         if node.op.kind == "elementwise" and all(
-            operand.shape == () or operand.node.op.kind in ("leaf", "view") or operand.node in at_memory
+            operand.shape == ()
+            or operand.node.op.kind in ("leaf", "view")
+            or operand.node in at_memory
             for operand in node.operands
         ):
             at_memory.add(node)

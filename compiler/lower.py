@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from ..ir.array import Array
 from ..ir.dims import DimLike
 from ..ir.graph import Graph
-from ..ir.kernel import Access, Argument, Constant, Contract, Kernel, Load, Store, Term
+from ..ir.kernel import Argument, Contract, Kernel
 from ..ir.loc import quote
 from ..ir.op import View
 from ..ir.ops.control import FUSED
@@ -31,8 +31,9 @@ from ..ir.program import (
 from ..ir.shapes import contiguous_strides
 from ..ir.target import Target
 from ..ir.tensor import Node, Tensor, TensorType
+from .draft import Draft, finish
 from .emit_cpu import emit_cpu
-from .kernels import Draft, build_kernel, finish
+from .kernels import build_kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +246,7 @@ def _leaf(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
     stored[result] = state.temporary(result.type)
     draft = Draft((), [], 0, state.check)
     name = draft.argument(result.dtype, True)
-    made: object = Constant("v0", node.attrs["size"], result.dtype)
-    draft.body += [made, Store(Access(name, ()), "v0")]
+    draft.store(draft.constant(node.attrs["size"], result.dtype), name, (), View((), 0))
     _launch(state, *finish(draft, "fill"), [stored[result].buffer])
 
 
@@ -278,10 +278,8 @@ def contiguous(state: _Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -
     draft = Draft(tensor.shape, ["parallel"] * tensor.ndim, 0, state.check)
     source = draft.argument(tensor.dtype, False)
     result = draft.argument(tensor.dtype, True)
-    access = Access(source, draft.align(tensor.shape, place.view.strides), place.view.offset)  # type: ignore[arg-type]
-    draft.add(Load("v0", access, tensor.dtype), tensor.dtype)
-    strides = draft.align(tensor.shape, contiguous_strides(tensor.shape))
-    draft.body.append(Store(Access(result, strides), "v0"))  # type: ignore[arg-type]
+    value = draft.load(tensor, source, place.view)
+    draft.store(value, result, tensor.shape, target.view)
     _launch(state, *finish(draft, "copy"), [place.buffer, target.buffer])
     stored[tensor] = target
     return target.buffer
@@ -347,14 +345,12 @@ def _scatter(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None
     """A copy of the array, then a kernel that walks the indexed axes in order."""
     x, updates, *indices = node.operands
     (result,) = node.results
-    axes = node.attrs["axes"]
+    axes: tuple[int, ...] = node.attrs["axes"]
     target = state.temporary(result.type)
     stored[result] = target
     draft = Draft(x.shape, ["parallel"] * x.ndim, 0, state.check)
     source, out = draft.argument(x.dtype, False), draft.argument(x.dtype, True)
-    view = stored[x].view
-    draft.add(Load("v0", Access(source, draft.align(x.shape, view.strides), view.offset), x.dtype), x.dtype)  # type: ignore[arg-type]
-    draft.body.append(Store(Access(out, draft.align(x.shape, target.view.strides)), "v0"))  # type: ignore[arg-type]
+    draft.store(draft.load(x, source, stored[x].view), out, x.shape, target.view)
     _launch(state, *finish(draft, "copy"), [stored[x].buffer, target.buffer])
 
     shape = updates.shape
@@ -367,24 +363,21 @@ def _scatter(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None
         argument = draft.argument(tensor.dtype, False)
         place = stored[tensor]
         buffers.append(place.buffer)
-        access = Access(argument, draft.align(tensor.shape, place.view.strides), place.view.offset)  # type: ignore[arg-type]
-        names.append(draft.add(Load(draft.fresh(), access, tensor.dtype), tensor.dtype))
+        names.append(draft.load(tensor, argument, place.view))
     out = draft.argument(x.dtype, True)
-    strides = tuple(0 if i in axes else s for i, s in enumerate(target.view.strides))
-    terms = tuple(
-        Term(name, target.view.strides[axis], x.shape[axis])  # type: ignore[arg-type]
-        for name, axis in zip(names[1:], axes, strict=True)
-    )
-    draft.body.append(Store(Access(out, strides, 0, terms), names[0], accumulate=True))  # type: ignore[arg-type]
+    strides = target.view.strides
+    fixed = tuple(1 if i in axes else size for i, size in enumerate(x.shape))
+    terms = [
+        (name, strides[axis], x.shape[axis]) for name, axis in zip(names[1:], axes, strict=True)
+    ]
+    draft.store(names[0], out, fixed, target.view, terms, accumulate=True)
     _launch(state, *finish(draft, "scatter_add"), [*buffers, target.buffer])
 
 
 # --- scan ---------------------------------------------------------------------------------------
 
 
-def _scan(
-    state: _Lowering, graph: Graph, stored: dict[Tensor, Stored], node: Node
-) -> None:
+def _scan(state: _Lowering, graph: Graph, stored: dict[Tensor, Stored], node: Node) -> None:
     """A native loop: carries in buffers of their own, sequences and outputs through windows."""
     body, length = node.regions[0], node.attrs["length"]
     reverse = node.attrs["reverse"]
@@ -450,4 +443,3 @@ def _scan(
     state.steps.append(Loop(length, tuple(windows), tuple(steps)))
     for i in range(n):
         stored[node.results[i]] = Stored(carries[i], dense(node.results[i].type))
-

@@ -27,7 +27,7 @@ def literal(value: bool | int | float | str, dtype: DType) -> str:
     """A number, or a parameter of the kernel, as a scalar of `dtype`."""
     if isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
-            return f'{type_name(dtype)}({"nan" if value != value else str(value)})'
+            return f"{type_name(dtype)}({'nan' if value != value else str(value)})"
         return f"{type_name(dtype)}({value!r})"
     return f"{type_name(dtype)}({value})"
 
@@ -67,7 +67,7 @@ def _fill(code: str, op: Op, instruction: Compute, dtypes: Mapping[str, DType]) 
     attrs = dict(instruction.attrs)
 
     class Filler(ast.NodeTransformer):
-        def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802
+        def visit_Name(self, node: ast.Name) -> ast.expr:
             if node.id in values:
                 return ast.Name(values[node.id])
             if node.id in attrs:
@@ -77,7 +77,7 @@ def _fill(code: str, op: Op, instruction: Compute, dtypes: Mapping[str, DType]) 
                 return _parsed(literal(value, own))
             return node
 
-        def visit_Constant(self, node: ast.Constant) -> ast.expr:  # noqa: N802
+        def visit_Constant(self, node: ast.Constant) -> ast.expr:
             value = node.value
             assert isinstance(value, (int, float))
             return _parsed(literal(float(value) if own.is_float else value, own))

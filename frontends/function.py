@@ -11,6 +11,7 @@ import numpy as np
 from ..compiler.pipeline import compile_graph
 from ..ir.errors import ArgumentError, DTypeError, ShapeError
 from ..ir.graph import Graph
+from ..ir.interpret import check_dimensions
 from ..ir.kernel import Kernel
 from ..ir.loc import current_loc, quote
 from ..ir.ops import as_tensor
@@ -52,6 +53,7 @@ class Function:
             raise ArgumentError(f"target must be 'cpu' or 'cuda', got {target!r}")
         if threads is not None and (not isinstance(threads, int) or threads < 1):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ArgumentError(f"threads must be a number >= 1, got {threads!r}")
+        check_dimensions(graph)
         self._target = cpu_target() if target == "cpu" else Target("cuda")
         compiled = compile_graph(graph, self._target, fusion)
         assert compiled.program is not None

@@ -75,5 +75,7 @@ def _number(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, np.floating):
         short = str(value)
-        return short if np.isnan(value) or type(value)(float(short)) == value else repr(float(value))
+        return (
+            short if np.isnan(value) or type(value)(float(short)) == value else repr(float(value))
+        )
     return str(value)

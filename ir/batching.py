@@ -15,9 +15,7 @@ from .ops.shape import broadcast_to
 from .tensor import Node, Tensor, TensorType
 
 
-def batch_node(
-    node: Node, operands: Sequence[Tensor], batched: Sequence[bool]
-) -> Sequence[Tensor]:
+def batch_node(node: Node, operands: Sequence[Tensor], batched: Sequence[bool]) -> Sequence[Tensor]:
     """The node's results over operands of which some carry a leading batch axis."""
     if node.op.batch is not None:
         return node.op.batch(node, operands, batched)
@@ -33,9 +31,7 @@ def batch_results(
     """The graph's results, each with a leading axis of `size`, over arguments with or without."""
     mapping = dict(zip((*graph.inputs, *graph.parameters), arguments, strict=True))
     carrying = {
-        leaf
-        for leaf, flag in zip((*graph.inputs, *graph.parameters), batched, strict=True)
-        if flag
+        leaf for leaf, flag in zip((*graph.inputs, *graph.parameters), batched, strict=True) if flag
     }
     for node in graph.nodes:
         flags = [operand in carrying for operand in node.operands]

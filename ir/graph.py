@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-
 from .dims import DimLike
 from .loc import Loc
 from .shapes import collect_equalities
@@ -84,9 +83,7 @@ class Graph:
     ) -> Graph:
         """The graph with other results over the same inputs, parameters and constraints."""
         changed = self.updates if updates is None else updates
-        return Graph(
-            self.name, self.inputs, outputs, changed, self.parameters, self.constraints
-        )
+        return Graph(self.name, self.inputs, outputs, changed, self.parameters, self.constraints)
 
     def map(self, mapping: Mapping[Tensor, Tensor]) -> Graph:
         """The graph with results looked up in `mapping` where they stand there."""
@@ -192,17 +189,13 @@ def topological(outputs: Sequence[Tensor], stop: Iterable[Node] = ()) -> list[No
     return order
 
 
-def rebuild(
-    order: Iterable[Node], mapping: dict[Tensor, Tensor]
-) -> dict[Tensor, Tensor]:
+def rebuild(order: Iterable[Node], mapping: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
     """Remake the nodes of `order` over `mapping`, extending it; the heart of most passes."""
     for node in order:
         made = node.remake([mapping.get(operand, operand) for operand in node.operands])
         if made is not node:
             mapping.update(zip(node.results, made.results, strict=True))
     return mapping
-
-
 
 
 def inline(graph: Graph, arguments: Sequence[Tensor]) -> list[Tensor]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .array import Array
-from .dims import Dim, DimLike, solve
+from .dims import Dim, DimLike, solve, symbols
 from .dims import evaluate as evaluate_dim
 from .errors import ArgumentError, DTypeError, GradloomError, ShapeError
 from .graph import Graph
@@ -41,9 +41,32 @@ def bind_dims(
     for size, actual, name in later:
         known = ""
         if isinstance(size, Dim):
-            known = f" ({size} = {evaluate_dim(size, binding)})" if binding else ""
+            unknown = sorted(symbols(size) - binding.keys())
+            known = f" ({size} = {evaluate_dim(size, binding)})" if not unknown else ""
+            if len(unknown) > 1:
+                known = f", from which {' and '.join(unknown)} cannot be told"
         raise ShapeError(f"{name} has size {actual} where {size} is needed{known}")
     return binding
+
+
+def check_dimensions(graph: Graph) -> None:
+    """ArgumentError where a dimension occurs that no input's shape tells."""
+    known: set[Any] = {0}
+    for leaf in (*graph.inputs, *graph.parameters):
+        known.update(name for size in leaf.shape for name in symbols(size))
+    for node in graph.walk():
+        sizes: list[Any] = [size for result in node.results for size in result.shape]
+        for value in node.attrs.values():
+            sizes += value if isinstance(value, tuple) else (value,)
+        for size in sizes:
+            if isinstance(size, Dim) and size not in known:
+                unknown = sorted(symbols(size) - known)
+                if unknown:
+                    raise ArgumentError(
+                        f"the dimension {unknown[0]} is in no input's shape, so that nothing tells "
+                        f"its size; used by {node.op.name} at {quote(node.loc)}"
+                    )
+                known.add(size)
 
 
 def evaluate_attribute(value: Any, binding: Mapping[str, int]) -> Any:
@@ -128,6 +151,7 @@ def evaluate_graph(graph: Graph, feeds: Mapping[Any, Any]) -> dict[str, list[Num
             raise ShapeError(
                 f"{constraint} does not hold: {left} against {right}, at {quote(constraint.loc)}"
             )
+    check_dimensions(graph)
     results = run_graph(graph, arrays, binding)
     count = len(graph.outputs)
     return {"outputs": results[:count], "updates": results[count:]}

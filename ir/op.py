@@ -37,7 +37,7 @@ Partials = Callable[..., Sequence[Any]]  # tensors, plain numbers, None for zero
 
 @dataclass(frozen=True, eq=False, slots=True)
 class View:
-    """How a view walks its operand's memory: a stride (in elements) per result axis, and a start."""
+    """How a view walks its operand's memory: elements to step by on each axis, and a start."""
 
     strides: tuple[DimLike, ...]
     offset: DimLike

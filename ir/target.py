@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """kind: ``cpu`` or ``cuda``.  lanes: elements of every vector (16 with AVX-512, 8 with AVX2)."""
+    """kind: ``cpu`` or ``cuda``.  lanes: elements of each vector (16 with AVX-512, 8 with AVX2)."""
 
     kind: str = "cpu"
     lanes: int = 8

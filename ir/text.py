@@ -187,9 +187,7 @@ class _Parser:
             else:
                 outputs.append(self.value(values))
             self.accept(",")
-        return Graph(
-            name, leaves["input"], outputs, updates, leaves["parameter"], constraints
-        )
+        return Graph(name, leaves["input"], outputs, updates, leaves["parameter"], constraints)
 
     def value(self, values: dict[str, Tensor]) -> Tensor:
         key = self.take(kind="value")[1:]

@@ -113,6 +113,9 @@ class Instance:
             for value in layout.numbers
         ]
         self.numbers = (ctypes.c_int64 * max(len(numbers), 1))(*numbers)
+        for dim in {dim for buffer in program.buffers for dim in buffer.type.shape}:
+            if (size := evaluate(dim, binding)) < 0:
+                raise ShapeError(f"the size {dim} would be {size} in this call")
         self.plan = plan(program, binding)
         self.outputs = [
             (

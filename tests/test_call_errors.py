@@ -146,6 +146,32 @@ def test_a_size_that_no_number_of_rows_gives() -> None:
     assert "x has size 5 where 2*B is needed" in failure(ValueError, lambda: halves(ones(5, 3)))
 
 
+def test_a_dimension_that_no_input_tells() -> None:
+    for make in (
+        lambda: gl.function([ROW], gl.reshape(ROW, ("Q", 2))),
+        lambda: gl.function([], gl.dimension("Q") + 1),
+        lambda: gl.zeros(("Q",)).eval(),
+    ):
+        message = failure(ValueError, make)
+        assert "the dimension Q is in no input's shape" in message
+        assert f"test_call_errors.py:{make.__code__.co_firstlineno}: `" in message
+    x = gl.placeholder(("P*Q", "R"), name="x")
+    count = gl.function([x], gl.sum(x))
+    message = failure(ValueError, lambda: count(ones(6, 2)))
+    assert "x has size 6 where P*Q is needed, from which P and Q cannot be told" in message
+    y, z = gl.placeholder(("P",), name="y"), gl.placeholder(("Q",), name="z")
+    assert gl.function([x, y, z], gl.sum(x))(ones(6, 2), ones(3), ones(2)) == 12
+
+
+def test_a_size_that_would_be_negative() -> None:
+    x = gl.placeholder(("B",), name="x")
+    fewer = gl.function([x], gl.zeros((x.shape[0] - 3,)))
+    assert fewer(ones(5)).shape == (2,) and fewer(ones(3)).shape == (0,)
+    message = failure(ValueError, lambda: fewer(ones(2)))
+    assert "the size B-3 would be -1 in this call" in message
+    assert f"x: f32[B] got shape [2], made at {line_of(x)}" in message
+
+
 # --- indices at run time ------------------------------------------------------------------------
 
 INDEX = gl.placeholder(("B",), "int64", name="index")

@@ -95,8 +95,8 @@ def test_simulated_program_equals_cpu(build: Callable[[], Built], order: Order) 
         after_device = [parameter.value for parameter in parameters]
         for parameter, value in zip(parameters, before, strict=True):
             parameter.value = value
-        expected = step(**feeds)
-        expected = expected if isinstance(expected, list) else [expected]
+        result: Any = step(**feeds)
+        expected: list[Any] = result if isinstance(result, list) else [result]
         for a, b in zip(found, expected, strict=True):
             np.testing.assert_allclose(a, b, 2e-5, 1e-5)
         for parameter, value in zip(parameters, after_device, strict=True):

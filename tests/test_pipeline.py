@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -29,12 +31,16 @@ def test_select_comes_after_the_last_simplify() -> None:
     assert AFTER.index("select") > max(i for i, name in enumerate(AFTER) if name == "simplify")
 
 
+def as_list(results: Any) -> list[Any]:
+    """Several results as they are, one as a list."""
+    return results if isinstance(results, list) else [results]  # pyright: ignore[reportUnknownVariableType]
+
+
 def check_compiled(graph: Graph, batch: int) -> None:
     feeds = feeds_of(graph, 0, batch)
     values = list(feeds.values())
     fused = gl.compile(graph)
-    results = fused(*values)
-    results = results if isinstance(results, list) else [results]
+    results = as_list(fused(*values))
     expected = evaluate_precisely(graph, feeds)
     for found, value, tensor in zip(results, expected, graph.outputs, strict=True):
         assert found.dtype == tensor.dtype.numpy
@@ -43,8 +49,7 @@ def check_compiled(graph: Graph, batch: int) -> None:
         scale = 1 + np.max(np.abs(wide), where=good, initial=0)
         tolerance = (3e-4 if tensor.dtype.bits == 32 else 1e-9) * float(scale)
         np.testing.assert_allclose(found[good], wide[good].astype("f8"), 1e-3, tolerance)
-    plain = gl.compile(graph, fusion=False)(*values)
-    plain = plain if isinstance(plain, list) else [plain]
+    plain = as_list(gl.compile(graph, fusion=False)(*values))
     for a, b in zip(results, plain, strict=True):
         np.testing.assert_array_equal(a, b)
     for stage in fused.stages.values():

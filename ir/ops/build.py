@@ -134,7 +134,9 @@ def as_tensors(values: Sequence[TensorLike]) -> list[Tensor]:
             result.append(next(remaining))
             continue
         if common is not None and not _fits(value, common):
-            raise DTypeError(f"the Python scalar {value!r} does not fit {common}; cast with .astype")
+            raise DTypeError(
+                f"the Python scalar {value!r} does not fit {common}; cast with .astype"
+            )
         dtype = dt.bool_ if isinstance(value, bool) and common is None else common
         if isinstance(value, Dim):
             result.append(dimension(value, dtype or "int64"))
@@ -304,6 +306,7 @@ def primitive(
 
     def decorate(stub: Callable[P, Tensor]) -> Callable[P, Tensor]:
         operands, attributes = _signature(stub)
+
         def infer_node(node: Node) -> tuple[TensorType, ...]:
             result = infer(*[operand.type for operand in node.operands], **node.attrs)
             return (result,) if isinstance(result, TensorType) else tuple(result)

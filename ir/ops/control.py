@@ -137,9 +137,7 @@ def _vjp_scan(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
     given = _zeros_where_none(cotangents, node.results)
 
     floats = [i for i in range(n) if is_float[i]]
-    emitted = [
-        i for i in range(n, len(body.outputs)) if body.outputs[i].dtype.is_float
-    ]
+    emitted = [i for i in range(n, len(body.outputs)) if body.outputs[i].dtype.is_float]
     sequences = [i for i in range(n, n + m) if is_float[i]]
     constants = [i for i in range(n + m, len(operands)) if is_float[i]]
 
@@ -202,8 +200,9 @@ def _jvp_scan(node: Node, tangents: MaybeTensors) -> MaybeTensors:
     pushed = {i: placeholder_like(body.inputs[i].type, f"tangent{i}") for i in moving}
     outputs = inline(body, arguments)
     floats = [i for i, output in enumerate(outputs) if output.dtype.is_float]
-    found = pushforward([outputs[i] for i in floats], [arguments[i] for i in moving],
-                        [pushed[i] for i in moving])
+    found = pushforward(
+        [outputs[i] for i in floats], [arguments[i] for i in moving], [pushed[i] for i in moving]
+    )
     out = dict(zip(floats, found, strict=True))
 
     def parts(low: int, high: int) -> list[int]:
@@ -258,8 +257,12 @@ def _batch_scan(node: Node, operands: Sequence[Tensor], batched: Sequence[bool])
             actual[i] = moveaxis(actual[i], 0, 1)
     body = batch_graph(node.regions[0], flags, size)
     final, stacked, history = make_scan(
-        body, actual[:n], actual[n : n + m], actual[n + m :],
-        node.attrs["length"], node.attrs["reverse"],
+        body,
+        actual[:n],
+        actual[n : n + m],
+        actual[n + m :],
+        node.attrs["length"],
+        node.attrs["reverse"],
     )
     return [*final, *(moveaxis(y, 1, 0) for y in (*stacked, *history))]
 
@@ -333,8 +336,12 @@ def close(
     for node in graph.nodes:
         if any(operand in inner for operand in node.operands):
             inner.update(node.results)
-    reads = [operand for node in graph.nodes for operand in node.operands
-             if not inner.isdisjoint(node.results)]
+    reads = [
+        operand
+        for node in graph.nodes
+        for operand in node.operands
+        if not inner.isdisjoint(node.results)
+    ]
     outer = dict.fromkeys(t for t in [*reads, *outputs] if t not in inner)
     small = {t for t in outer if t.node.op.name in ("constant", "dimension") and t.ndim == 0}
     captured = [t for t in outer if t not in small]
@@ -369,5 +376,3 @@ def flatten(tree: Any) -> tuple[list[Tensor], Callable[[Sequence[Any]], Any]]:
         leaves, build = flatten([tree[key] for key in keys])
         return leaves, lambda values: dict(zip(keys, build(values), strict=True))
     return [as_tensor(tree)], lambda values: values[0]
-
-

@@ -25,7 +25,12 @@ _STEP = "it is a step function: the derivative is zero or undefined"
 _INTEGER = "its result is no float"
 
 
-@elementwise("dtype(x)", lambda x, dtype: _cast(x, dtype), lambda x, y: [1.0 if x.dtype.is_float else None], dtypes="cast")
+@elementwise(
+    "dtype(x)",
+    lambda x, dtype: _cast(x, dtype),
+    lambda x, y: [1.0 if x.dtype.is_float else None],
+    dtypes="cast",
+)
 def cast(x: TensorLike, *, dtype: DType) -> Tensor:
     """Convert to `dtype`.  Floats become integers towards zero, saturating, nan giving 0."""
     ...
@@ -263,7 +268,11 @@ def _stable_sigmoid(x: Any) -> Any:
 
 
 @elementwise(
-    "sigmoid(x)", _stable_sigmoid, lambda x, y: [y * sigmoid(-x)], dtypes="floating", flops=20  # pyright: ignore[reportGeneralTypeIssues]
+    "sigmoid(x)",
+    _stable_sigmoid,
+    lambda x, y: [y * sigmoid(-x)],  # pyright: ignore[reportGeneralTypeIssues]
+    dtypes="floating",
+    flops=20,  # pyright: ignore[reportGeneralTypeIssues]
 )
 def sigmoid(x: TensorLike) -> Tensor:
     """1 / (1 + e⁻ˣ), accurate on both sides."""

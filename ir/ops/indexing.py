@@ -84,9 +84,7 @@ def _lead(x: Tensor, batched: bool) -> Tensor:
     return x if batched else reshape(x, (1, *x.shape))
 
 
-def _batch_gather(
-    node: Node, operands: Sequence[Tensor], batched: Sequence[bool]
-) -> list[Tensor]:
+def _batch_gather(node: Node, operands: Sequence[Tensor], batched: Sequence[bool]) -> list[Tensor]:
     x, *indices = [_lead(t, flag) for t, flag in zip(operands, batched, strict=True)]
     return [gather(x, *indices, axes=tuple(axis + 1 for axis in node.attrs["axes"]))]
 
@@ -162,9 +160,7 @@ def _jvp_scatter(node: Node, tangents: Sequence[Tensor | None]) -> list[Tensor |
     return [tx if tu is None else scatter_add(tx, tu, *indices, axes=node.attrs["axes"])]
 
 
-def _batch_scatter(
-    node: Node, operands: Sequence[Tensor], batched: Sequence[bool]
-) -> list[Tensor]:
+def _batch_scatter(node: Node, operands: Sequence[Tensor], batched: Sequence[bool]) -> list[Tensor]:
     count = next(t.shape[0] for t, flag in zip(operands, batched, strict=True) if flag)
     led = [_lead(t, flag) for t, flag in zip(operands, batched, strict=True)]
     x, updates = (broadcast_to(t, (count, *t.shape[1:])) for t in led[:2])
@@ -189,9 +185,7 @@ def _batch_scatter(
         ((_I, (0, 4), (0, 1)), {"axes": (0,)}),
     ),
 )
-def scatter_add(
-    x: Tensor, updates: Tensor, *indices: Tensor, axes: tuple[int, ...]
-) -> Tensor:
+def scatter_add(x: Tensor, updates: Tensor, *indices: Tensor, axes: tuple[int, ...]) -> Tensor:
     """x with updates added at computed places, in order of the updates where places coincide.
 
     The transpose of gather; as there, indices are trusted.
@@ -305,7 +299,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     sizes: list[DimLike] = []
     steps: list[DimLike] = []
     arrays: dict[int, Tensor] = {}  # by axis of x
-    layout: list[int | None | str] = []  # axis of x, a new axis, or a dropped one
+    layout: list[int | str | None] = []  # axis of x, a new axis, or a dropped one
     for item in items:
         if item is None:
             layout.append(None)
@@ -319,7 +313,9 @@ def getitem(x: Tensor, index: Any) -> Tensor:
             size = x.shape[axis]
             if isinstance(size, int):
                 if not -size <= item < size:
-                    raise IndexRangeError(f"index {item} is out of range for axis {axis} of {x.type}")
+                    raise IndexRangeError(
+                        f"index {item} is out of range for axis {axis} of {x.type}"
+                    )
                 start, count = int(item) % size, 1
                 layout.append("dropped")
             else:
@@ -368,5 +364,3 @@ def one_hot(x: TensorLike, classes: DimLike, dtype: dt.DTypeLike = "float32") ->
     labels = _as_index(x, classes)
     shape: Shape = (*[1] * labels.ndim, classes)
     return astype(equal(expand_dims(labels, -1), iota(shape=shape, axis=labels.ndim)), dtype)
-
-

@@ -22,7 +22,6 @@ from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import constant, primitive
 from .elementwise import astype, less
 
-
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint32(0x9E3779B9), np.uint32(0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -114,5 +113,3 @@ def uniform(key: Tensor, shape: Any) -> Tensor:
 def bernoulli(key: Tensor, probability: TensorLike, shape: Any) -> Tensor:
     """bool, true with `probability`."""
     return less(uniform(key, shape), probability)
-
-

@@ -14,7 +14,7 @@ from ..tensor import Node, Tensor, TensorType
 
 
 def _expanded_first(*_: Any, **__: Any) -> Any:
-    raise ArgumentError("a derivative request has no value of its own; differentiate the graph first")
+    raise ArgumentError("a request has no value of its own; differentiate the graph first")
 
 
 def _infer_gradient(node: Node) -> tuple[TensorType, ...]:

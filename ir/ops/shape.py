@@ -282,9 +282,7 @@ def _infer_slice(x: TensorType, *, starts: Sizes, sizes: Sizes, steps: Sizes) ->
 
 
 def _slices(starts: Any, sizes: Any, steps: Any) -> tuple[Any, ...]:
-    return np.ix_(
-        *[b + s * np.arange(n) for b, n, s in zip(starts, sizes, steps, strict=True)]
-    )
+    return np.ix_(*[b + s * np.arange(n) for b, n, s in zip(starts, sizes, steps, strict=True)])
 
 
 def _batch_slice(node: Node, operands: Sequence[Tensor], _: Sequence[bool]) -> list[Tensor]:
@@ -451,5 +449,3 @@ def ones_like(x: TensorLike) -> Tensor:
     """1 in the shape and dtype of `x`."""
     tensor = as_tensor(x)
     return ones(tensor.shape, tensor.dtype)
-
-

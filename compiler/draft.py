@@ -1,0 +1,236 @@
+"""A kernel in the making: instructions over the full index space, with dimensions for sizes.
+
+`finish` makes the Kernel of it: it merges axes that every access walks as one, and turns what is
+symbolic into parameters of the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..ir.dims import Dim, DimLike, Shape
+from ..ir.dtypes import DType, int64
+from ..ir.kernel import (
+    Access,
+    Argument,
+    Axis,
+    Compute,
+    Constant,
+    Contract,
+    Index,
+    Instruction,
+    Kernel,
+    Load,
+    Role,
+    Size,
+    Store,
+    Term,
+)
+from ..ir.op import View
+from ..ir.tensor import Node, Tensor
+
+Strides = tuple[DimLike, ...]
+
+
+@dataclass(slots=True)
+class Draft:
+    """shape, roles: the index space.  check: gives a failing condition its number."""
+
+    shape: Shape
+    roles: list[Role]
+    chunk: int
+    check: Callable[[Node], int]
+    arguments: list[Argument] = field(default_factory=list[Argument])
+    body: list[Any] = field(default_factory=list[Any])
+    names: dict[Tensor, str] = field(default_factory=dict[Tensor, str])
+    dtypes: dict[str, DType] = field(default_factory=dict[str, DType])
+
+    def fresh(self) -> str:
+        return f"v{len(self.dtypes)}"
+
+    def add(self, instruction: Any, dtype: DType) -> str:
+        self.body.append(instruction)
+        self.dtypes[instruction.result] = dtype
+        return instruction.result
+
+    def argument(self, dtype: DType, is_output: bool) -> str:
+        name = f"a{len(self.arguments)}"
+        self.arguments.append(Argument(name, dtype, is_output))
+        return name
+
+    def access(
+        self,
+        argument: str,
+        shape: Shape,
+        view: View,
+        terms: Sequence[tuple[str, DimLike, DimLike]] = (),
+    ) -> Access:
+        """An access whose sizes are dimensions still; `finish` gives them names.
+
+        terms: value, stride and extent of each computed part.
+        """
+        strides: Any = self.align(shape, view.strides)
+        offset: Any = view.offset
+        made: list[Term] = []
+        for value, stride, extent in terms:
+            walked: Any = (stride, extent)
+            made.append(Term(value, *walked))
+        return Access(argument, strides, offset, tuple(made))
+
+    def load(
+        self,
+        tensor: Tensor,
+        argument: str,
+        view: View,
+        terms: Sequence[tuple[str, DimLike, DimLike]] = (),
+        shape: Shape | None = None,
+    ) -> str:
+        """Load a tensor's element; its name.  shape: of the part that `view` walks, if not all."""
+        access = self.access(argument, tensor.shape if shape is None else shape, view, terms)
+        return self.add(Load(self.fresh(), access, tensor.dtype), tensor.dtype)
+
+    def align(self, shape: Shape, strides: Strides) -> Strides:
+        """Strides over the whole space of something that is right-aligned in it."""
+        own = tuple(0 if n == 1 else stride for n, stride in zip(shape, strides, strict=True))
+        return (*[0] * (len(self.shape) - len(own)), *own)
+
+    def index(self, strides: Strides) -> str:
+        """The position that `strides` count; its name."""
+        walked: Any = strides
+        return self.add(Index(self.fresh(), walked), int64)
+
+    def store(
+        self,
+        operand: str,
+        argument: str,
+        shape: Shape,
+        view: View,
+        terms: Sequence[tuple[str, DimLike, DimLike]] = (),
+        accumulate: bool = False,
+    ) -> None:
+        """Store a value, or add it."""
+        access = self.access(argument, shape, view, terms)
+        self.body.append(Store(access, operand, accumulate))
+
+    def constant(self, value: Any, dtype: DType) -> str:
+        """A number, or a dimension; its name."""
+        return self.add(Constant(self.fresh(), value, dtype), dtype)
+
+
+# --- collapsing axes, and naming sizes ----------------------------------------------------------
+
+
+def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
+    """Collapse axes that every access walks as one, and give symbolic sizes parameter names."""
+    keep = 2 if any(isinstance(item, Contract) for item in draft.body) else 0
+    extents, roles, chunk, groups = _collapse(draft, keep)
+    sizes: dict[DimLike, str] = {}
+
+    def size(value: Any) -> Size:
+        if isinstance(value, Dim):
+            return sizes.setdefault(value, f"d{len(sizes)}")
+        return value
+
+    def number(check: Any) -> Size:
+        """A check's number as a parameter too, so that equal work is an equal kernel."""
+        return sizes.setdefault(check, f"d{len(sizes)}")
+
+    def pick(strides: Any) -> tuple[Size, ...]:
+        return tuple(size(strides[group[-1]] if group else 0) for group in groups)
+
+    def access(item: Access) -> Access:
+        terms = tuple(Term(t.value, size(t.stride), size(t.extent)) for t in item.terms)
+        return Access(item.argument, pick(item.strides), size(item.offset), terms)
+
+    axes = tuple(
+        Axis("ijklmnpq"[n] if n < 8 else f"i{n}", size(extent), role)
+        for n, (extent, role) in enumerate(zip(extents, roles, strict=True))
+    )
+    body: list[Instruction] = []
+    for item in draft.body:
+        match item:
+            case Load():
+                body.append(Load(item.result, access(item.access), item.dtype))
+            case Index():
+                body.append(Index(item.result, pick(item.strides), size(item.offset)))
+            case Constant():
+                body.append(Constant(item.result, size(item.value), item.dtype))
+            case Compute():
+                attrs = tuple((key, size(value)) for key, value in item.attrs)
+                body.append(
+                    Compute(
+                        item.result,
+                        item.op,
+                        item.operands,
+                        item.dtype,
+                        attrs,
+                        number(item.check) if item.check else 0,
+                        item.loc,
+                    )
+                )
+            case Contract():
+                lhs, rhs = access(item.lhs), access(item.rhs)
+                body.append(
+                    Contract(
+                        item.result, lhs, rhs, size(item.depth), item.scratch, item.dtype, item.loc
+                    )
+                )
+            case Store():
+                body.append(Store(access(item.access), item.operand, item.accumulate))
+            case _:
+                body.append(item)
+    kernel = Kernel(name, tuple(draft.arguments), tuple(sizes.values()), axes, tuple(body), chunk)
+    return kernel, tuple(sizes)
+
+
+def _walked(item: Any) -> list[Any]:
+    """The strides of everything in an instruction that moves with the axes."""
+    match item:
+        case Load(access=access) | Store(access=access):
+            return [access.strides]
+        case Index(strides=strides):
+            return [strides]
+        case Contract(lhs=lhs, rhs=rhs):
+            return [lhs.strides, rhs.strides]
+        case _:
+            return []
+
+
+def _collapse(draft: Draft, keep: int) -> tuple[list[DimLike], list[Role], int, list[list[int]]]:
+    """Drop axes of size 1 and merge neighbours that all accesses walk as one.
+
+    The last `keep` axes stay as they are.  Returns extents, roles, the chunk in the merged first
+    axis, and the original axes of each.
+    """
+    walked = [strides for item in draft.body for strides in _walked(item)]
+    rank = len(draft.shape)
+    groups: list[list[int]] = []
+    extents: list[DimLike] = []
+    chunk = draft.chunk
+    for axis in range(rank):
+        extent = draft.shape[axis]
+        fixed = axis >= rank - keep
+        if extent == 1 and not fixed:
+            continue
+        if groups and not fixed:
+            before = groups[-1][-1]
+            same = draft.roles[before] == draft.roles[axis]
+            joint = all(s[before] == s[axis] * extent for s in walked)
+            splits = chunk and len(groups) == 1
+            if same and joint and not (splits and not isinstance(extent, int)):
+                if splits:
+                    assert isinstance(extent, int)
+                    chunk *= extent
+                groups[-1].append(axis)
+                extents[-1] = extents[-1] * extent
+                continue
+        groups.append([axis])
+        extents.append(extent)
+    roles: list[Role] = [draft.roles[group[-1]] for group in groups]
+    if "reduce" in draft.roles and "reduce" not in roles:  # something is folded, once
+        groups, extents, roles = [[], *groups], [1, *extents], ["reduce", *roles]
+    if not groups:
+        groups, extents, roles = [[]], [1], ["parallel"]
+    return extents, roles, chunk, groups
