@@ -148,7 +148,7 @@ def test_a_size_that_no_number_of_rows_gives() -> None:
 
 def test_a_dimension_that_no_input_tells() -> None:
     for make in (
-        lambda: gl.function([ROW], gl.reshape(ROW, ("Q", 2))),
+        lambda: gl.function([LABELS], gl.reshape(LABELS, ("Q", 2))),
         lambda: gl.function([], gl.dimension("Q") + 1),
         lambda: gl.zeros(("Q",)).eval(),
     ):

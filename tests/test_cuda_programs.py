@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -96,7 +96,7 @@ def test_simulated_program_equals_cpu(build: Callable[[], Built], order: Order) 
         for parameter, value in zip(parameters, before, strict=True):
             parameter.value = value
         result: Any = step(**feeds)
-        expected: list[Any] = result if isinstance(result, list) else [result]
+        expected = cast("list[Any]", result if isinstance(result, list) else [result])
         for a, b in zip(found, expected, strict=True):
             np.testing.assert_allclose(a, b, 2e-5, 1e-5)
         for parameter, value in zip(parameters, after_device, strict=True):
