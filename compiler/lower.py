@@ -33,7 +33,7 @@ from ..ir.target import Target
 from ..ir.tensor import Node, Tensor, TensorType
 from .draft import Draft, finish
 from .emit_cpu import emit_cpu
-from .kernels import build_kernel
+from .kernels import build_kernel, space_of_region
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ def _direct_updates(graph: Graph) -> dict[Tensor, Tensor]:
         )
         can_fail = any(inner.op.check for inner in region.nodes)
         others = [r for r in readers if r is not node and (r in makers or _aliases(graph, r))]
-        if needed_early or can_fail or others:
+        if needed_early or can_fail or others or not _stores_last(region, parameter.type):
             continue
         if parameter in graph.outputs_set or parameter in new_values:
             continue
@@ -193,6 +193,22 @@ def _direct_updates(graph: Graph) -> dict[Tensor, Tensor]:
             found[value] = parameter
     # a kernel is late as a whole: all that it makes must be such updates
     return {v: p for v, p in found.items() if all(r in found for r in v.node.results)}
+
+
+def _stores_last(region: Graph, type_: TensorType) -> bool:
+    """Whether the kernel has loaded a value of that type for good before it stores one.
+
+    A kernel that reduces walks its space again and again, and loads anew each time; what has one
+    value a row is loaded before the first walk.
+    """
+    depth: dict[Tensor, int] = {}
+    for node in region.nodes:
+        below = max((depth.get(operand, 0) for operand in node.operands), default=0)
+        for result in node.results:
+            depth[result] = below + (node.op.kind == "reduction")
+    deepest = max(depth.values(), default=0)
+    space = space_of_region(region)
+    return deepest == 0 or (deepest == 1 and type_.shape != space.shape)
 
 
 def _aliases(graph: Graph, node: Node) -> bool:

@@ -231,3 +231,17 @@ def test_a_host_op_on_a_reshaped_operand() -> None:
     m, v = gl.placeholder((2, 2), name="m"), gl.placeholder((2,), name="v")
     solve = gl.function([m, v], gl.solve(m, v))
     np.testing.assert_array_equal(solve(2 * np.eye(2, dtype=F32), [1, 3]), [0.5, 1.5])
+
+
+def test_an_update_is_not_stored_before_the_kernel_reads_the_old_value_again() -> None:
+    """Both values come from one kernel that walks its rows twice."""
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 5, 7)).astype("float32")
+    first, second = gl.parameter(a, name="first"), gl.parameter(b, name="second")
+    moved = first - 1.0
+    total = gl.sum(moved * second, axis=1, keepdims=True)
+    step = gl.function([], updates={first: moved, second: second - first * total})
+    step()
+    np.testing.assert_allclose(first.value, a - 1, 1e-6)
+    expected = b - a * np.sum((a - 1) * b, axis=1, keepdims=True)
+    np.testing.assert_allclose(second.value, expected, 1e-5, 1e-5)

@@ -27,9 +27,9 @@ from .shape import broadcast_to, moveaxis, reshape, slice_, zeros
 def _check_indices(x: TensorType, indices: Sequence[TensorType], axes: tuple[int, ...]) -> None:
     if len(indices) != len(axes) or len(set(axes)) != len(axes):
         raise ShapeError(f"needs one index for each of the axes {axes}")
-    for index in indices:
-        if index.dtype != dt.int64 or index.ndim != x.ndim:
-            raise DTypeError(f"an index must be int64 with {x.ndim} axes, got {index}")
+    for type_ in indices:
+        if type_.dtype != dt.int64 or type_.ndim != x.ndim:
+            raise DTypeError(f"an index must be int64 with {x.ndim} axes, got {type_}")
 
 
 def _infer_gather(x: TensorType, *indices: TensorType, axes: tuple[int, ...]) -> TensorType:
