@@ -23,3 +23,5 @@ from gradloom.ir.program_text import parse_program as parse_program
 from gradloom.ir.tensor import Tensor as Tensor
 from gradloom.ir.text import parse as parse
 from gradloom.ir.verify import verify as verify
+from gradloom.ir.views import to_dot as to_dot
+from gradloom.ir.views import to_networkx as to_networkx

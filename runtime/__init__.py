@@ -1,1 +1,1 @@
-"""To be written."""
+"""Loads a Program and runs it: kernel compiler, vector maths, native driver, threads, disk cache."""
