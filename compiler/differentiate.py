@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..ir.errors import GradientError
 from ..ir.graph import Graph, topological
 from ..ir.interpret import before_evaluation
 from ..ir.loc import located, quote
@@ -70,16 +69,20 @@ def has_requests(graph: Graph) -> bool:
 
 
 def expand_request(node: Node) -> list[Tensor]:
-    """The derivatives that `node` asks for."""
+    """The derivatives that `node` asks for; zeros where none leads from one to the other.
+
+    That is no error here: what users ask is checked when they ask, and a second derivative of
+    something linear, or a rule's request inside a loop, may well find no way.
+    """
     outputs, wrt, given = node.group(0), node.group(1), node.group(2)
     if node.op.name == "pushforward":
         return push(outputs, dict(zip(wrt, given, strict=True)))
     seeds = given or [ones(output.shape, output.dtype) for output in outputs]
     found = pull(outputs, seeds, wrt)
-    for tensor, value in zip(wrt, found, strict=True):
-        if value is None:
-            raise GradientError(no_path(outputs, tensor, node))
-    return [value for value in found if value is not None]
+    return [
+        zeros(tensor.shape, tensor.dtype) if value is None else value
+        for tensor, value in zip(wrt, found, strict=True)
+    ]
 
 
 # --- reverse ----------------------------------------------------------------------------------
@@ -88,15 +91,11 @@ def expand_request(node: Node) -> list[Tensor]:
 def _between(outputs: Sequence[Tensor], wrt: Iterable[Tensor]) -> tuple[list[Node], set[Tensor]]:
     """The nodes on paths from `wrt` to `outputs`, in order, and the tensors that depend on wrt."""
     depends = set(wrt)
-    starts = {tensor.node for tensor in depends}
     path: list[Node] = []
     for node in topological(outputs):
         if any(operand in depends for operand in node.operands):
             path.append(node)
-            if node not in starts:
-                depends.update(node.results)
-            else:
-                depends.update(set(node.results) - {t for t in node.results if t in depends})
+            depends.update(node.results)
     return path, depends
 
 
@@ -222,6 +221,6 @@ def no_path(outputs: Sequence[Tensor], wrt: Tensor, request: Node) -> str:
         ends = [f"  the output does not depend on {name} at all"]
     lines = "\n".join(dict.fromkeys(ends))
     return (
-        f"gradient: no path leads from {name} to the output; it ends at\n{lines}\n"
+        f"gradient: no path leads from {name} to the output; it stops where\n{lines}\n"
         f"  asked at {quote(request.loc)}"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..ir.errors import ArgumentError
 from ..ir.graph import Graph
 from ..ir.program import Program
 from ..ir.target import Target
@@ -107,7 +108,7 @@ def compile_graph(
 def run_pass(graph: Graph, name: str) -> Graph:
     """One pass by its name, verified: what a pass's unit test calls."""
     if name not in PASSES:
-        raise KeyError(f"no pass {name!r}; have {', '.join(PASSES)}")
+        raise ArgumentError(f"no pass {name!r}; have {', '.join(PASSES)}")
     result = PASSES[name](graph)
     verify(result, name)
     return result

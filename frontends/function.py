@@ -139,7 +139,8 @@ class Function:
             weak = not isinstance(value, (np.ndarray, np.generic))
             if not (weak and _fits(array, wanted)):
                 raise DTypeError(
-                    f"@{self.graph.name} got {array.dtype}{list(array.shape)} for {where}"
+                    f"@{self.graph.name} got {array.dtype}{list(array.shape)} for {where}; "
+                    f'cast it with .astype("{tensor.dtype!r}")'
                 )
         array = array.astype(wanted, copy=False)
         if array.ndim != tensor.ndim:

@@ -155,7 +155,7 @@ class Store:
 Instruction = Load | Index | Constant | Compute | Reduce | Contract | Store
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Kernel:
     """See the module.  chunk: the first axis, reduced, is split into pieces of that length, and
     each gives one result; 0 where it is not split.  source: the text a backend made of it."""
@@ -211,6 +211,9 @@ class Kernel:
                 case Store():
                     pass
         return full
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.name}: {len(self.body)} instructions>"
 
     def __str__(self) -> str:
         from .kernel_text import print_kernel

@@ -43,7 +43,10 @@ class Parameter(Tensor):
 
     @property
     def value(self) -> np.ndarray[Any, Any]:
-        """The current value, as a copy; setting it needs the same shape, and a dtype that fits."""
+        """The current value, as a copy: changing that changes nothing here.
+
+        Setting it needs the same shape, and a dtype that fits; ArgumentError otherwise.
+        """
         with self.lock:
             return self.buffer.copy()
 

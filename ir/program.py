@@ -79,7 +79,7 @@ class Loop:
 Step = Launch | Copy | Host | Check | Loop
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Program:
     """checks[i] is the message of check number i + 1."""
 
@@ -97,6 +97,9 @@ class Program:
 
     def of_kind(self, kind: BufferKind) -> tuple[Buffer, ...]:
         return tuple(buffer for buffer in self.buffers if buffer.kind == kind)
+
+    def __repr__(self) -> str:
+        return f"<program {self.name}: {len(self.kernels)} kernels, {len(self.steps)} steps>"
 
     def __str__(self) -> str:
         from .program_text import print_program

@@ -1,1 +1,1 @@
-"""Loads a Program and runs it: kernel compiler, vector maths, native driver, threads, disk cache."""
+"""Loads a Program and runs it: kernel compiler, vector maths, driver, threads, disk cache."""

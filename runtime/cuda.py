@@ -96,7 +96,7 @@ def require_gpu() -> None:
     if found:
         raise CudaUnavailableError(
             'target="cuda" needs an NVIDIA GPU with its driver, and the packages that '
-            f"`pip install 'gradloom[cuda]'` installs; here, {', and '.join(found)}. "
+            f"gradloom's extra `cuda` installs; here, {', and '.join(found)}. "
             'target="cpu" runs everywhere.'
         )
 

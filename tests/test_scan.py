@@ -227,3 +227,35 @@ def test_a_carry_that_changes_its_type_names_the_line():
         gl.scan(lambda c, _: (gl.expand_dims(c, 0), c), x, length=2)
     assert "carry 0" in str(caught.value)
     assert "test_scan.py:" in str(caught.value)
+
+
+@pytest.mark.parametrize("order", [2, 3])
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda h, a: (h + a * a * a, None),  # affine in the carry: some paths vanish
+        lambda h, a: (h, a * a * a),  # nothing but outputs
+        lambda h, a: (gl.sin(h + a), None),
+        lambda h, a: (h * a + gl.exp(h), a * h),
+    ],
+)
+def test_reverse_over_reverse_equals_the_unrolled_graph(body: Any, order: int) -> None:
+    x = gl.placeholder((3,), "float64", name="x")
+    h, ys = gl.scan(body, gl.zeros((), "float64") + 0.1, x)
+    looped: Any = h if ys is None else h + gl.sum(ys)
+    plain: Any = gl.zeros((), "float64") + 0.1
+    total: Any = 0.0
+    for i in range(3):
+        plain, y = body(plain, x[i])
+        total = total if y is None else total + y
+    plain = plain + total
+    for _ in range(order):
+        looped, plain = (gl.sum(gl.grad(y, x)) for y in (looped, plain))
+    found, expected = gl.function([x], [looped, plain])(np.array([0.3, -0.7, 0.4]))
+    np.testing.assert_allclose(found, expected, 1e-10, 1e-10)
+
+
+def test_the_second_derivative_of_a_linear_function_is_zero() -> None:
+    x = gl.placeholder((3,), "float64", name="x")
+    slope = gl.grad(gl.sum(3.0 * x), x)
+    assert (gl.function([x], gl.grad(gl.sum(slope), x))(np.ones(3)) == 0).all()

@@ -182,12 +182,18 @@ def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The largest entry over `axis` (None: all); nan if one is."""
+    """The largest entry over `axis` (None: all); nan if one is.
+
+    The derivative goes to the first of equal winners.
+    """
     return _public(max_, as_tensor(x), axis, keepdims)
 
 
 def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The smallest entry over `axis` (None: all); nan if one is."""
+    """The smallest entry over `axis` (None: all); nan if one is.
+
+    The derivative goes to the first of equal winners.
+    """
     return _public(min_, as_tensor(x), axis, keepdims)
 
 
