@@ -229,16 +229,16 @@ def test_a_carry_that_changes_its_type_names_the_line():
     assert "test_scan.py:" in str(caught.value)
 
 
+BODIES: list[Callable[[Any, Any], Any]] = [
+    lambda h, a: (h + a * a * a, None),  # affine in the carry: some paths vanish
+    lambda h, a: (h, a * a * a),  # nothing but outputs
+    lambda h, a: (gl.sin(h + a), None),
+    lambda h, a: (h * a + gl.exp(h), a * h),
+]
+
+
 @pytest.mark.parametrize("order", [2, 3])
-@pytest.mark.parametrize(
-    "body",
-    [
-        lambda h, a: (h + a * a * a, None),  # affine in the carry: some paths vanish
-        lambda h, a: (h, a * a * a),  # nothing but outputs
-        lambda h, a: (gl.sin(h + a), None),
-        lambda h, a: (h * a + gl.exp(h), a * h),
-    ],
-)
+@pytest.mark.parametrize("body", BODIES)
 def test_reverse_over_reverse_equals_the_unrolled_graph(body: Any, order: int) -> None:
     x = gl.placeholder((3,), "float64", name="x")
     h, ys = gl.scan(body, gl.zeros((), "float64") + 0.1, x)
