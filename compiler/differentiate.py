@@ -15,9 +15,11 @@ from ..ir.graph import Graph, topological
 from ..ir.interpret import before_evaluation
 from ..ir.loc import located, quote
 from ..ir.op import MaybeTensors
-from ..ir.ops.elementwise import astype, negative
+from ..ir.ops.elementwise import astype, negative, where
 from ..ir.ops.shape import broadcast_to, ones, sum_to, zeros
 from ..ir.tensor import Node, Tensor
+from .requests import has_requests
+from .walk import remake
 
 
 def differentiate(graph: Graph) -> Graph:
@@ -25,13 +27,9 @@ def differentiate(graph: Graph) -> Graph:
     mapping: dict[Tensor, Tensor] = {}
     tainted: set[Tensor] = set()  # depends on a request that stood in this graph
     for node in graph.nodes:
-        operands = [mapping.get(operand, operand) for operand in node.operands]
-        made = node.remake(operands)
-        if node.regions:
-            regions = tuple(differentiate(region) for region in node.regions)
-            if any(a is not b for a, b in zip(regions, node.regions, strict=True)):
-                made = Node(node.op, operands, node.attrs, node.groups, regions, node.loc)
-                tainted.update(node.results)
+        made = remake(node, mapping, differentiate)
+        if any(a is not b for a, b in zip(made.regions, node.regions, strict=True)):
+            tainted.update(node.results)
         results: Sequence[Tensor] = made.results
         outer = any(operand in tainted for operand in node.operands)
         if node.op.kind == "request":
@@ -61,11 +59,6 @@ def _holds_request(operands: Sequence[Tensor]) -> bool:
         node.op.kind == "request" or any(has_requests(region) for region in node.regions)
         for node in topological(operands)
     )
-
-
-def has_requests(graph: Graph) -> bool:
-    """Whether a request is left, in regions too."""
-    return any(node.op.kind == "request" for node in graph.walk())
 
 
 def expand_request(node: Node) -> list[Tensor]:
@@ -153,9 +146,11 @@ def _partials(node: Node) -> Sequence[Any]:
 
 
 def _scaled(value: Tensor, partial: Any) -> Tensor:
-    """value · partial, the plain factors 1 and −1 costing nothing or little."""
+    """value · partial; a bool partial lets the value through or stops it, be it infinite."""
     if isinstance(partial, float):
         return value if partial == 1.0 else negative(value) if partial == -1.0 else value * partial
+    if partial.dtype.kind == "b":
+        return where(partial, value, 0.0)
     return value * partial
 
 

@@ -125,7 +125,7 @@ class Draft:
 def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
     """Collapse axes that every access walks as one, and give symbolic sizes parameter names."""
     keep = 2 if any(isinstance(item, Contract) for item in draft.body) else 0
-    extents, roles, chunk, groups = _collapse(draft, keep)
+    extents, roles, groups = _collapse(draft, keep)
     sizes: dict[DimLike, str] = {}
 
     def size(value: Any) -> Size:
@@ -181,7 +181,9 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
                 body.append(Store(access(item.access), item.operand, item.accumulate))
             case _:
                 body.append(item)
-    kernel = Kernel(name, tuple(draft.arguments), tuple(sizes.values()), axes, tuple(body), chunk)
+    kernel = Kernel(
+        name, tuple(draft.arguments), tuple(sizes.values()), axes, tuple(body), draft.chunk
+    )
     return kernel, tuple(sizes)
 
 
@@ -198,17 +200,17 @@ def _walked(item: Any) -> list[Any]:
             return []
 
 
-def _collapse(draft: Draft, keep: int) -> tuple[list[DimLike], list[Role], int, list[list[int]]]:
-    """Drop axes of size 1 and merge neighbours that all accesses walk as one.
+def _collapse(draft: Draft, keep: int) -> tuple[list[DimLike], list[Role], list[list[int]]]:
+    """Drop axes of size 1 and merge parallel neighbours that all accesses walk as one.
 
-    The last `keep` axes stay as they are.  Returns extents, roles, the chunk in the merged first
-    axis, and the original axes of each.
+    The last `keep` axes stay as they are.  Reduced axes never merge: which lane adds which number
+    would depend on what else the kernel holds.  Returns extents, roles, and the original axes
+    of each.
     """
     walked = [strides for item in draft.body for strides in _walked(item)]
     rank = len(draft.shape)
     groups: list[list[int]] = []
     extents: list[DimLike] = []
-    chunk = draft.chunk
     for axis in range(rank):
         extent = draft.shape[axis]
         fixed = axis >= rank - keep
@@ -216,13 +218,8 @@ def _collapse(draft: Draft, keep: int) -> tuple[list[DimLike], list[Role], int, 
             continue
         if groups and not fixed:
             before = groups[-1][-1]
-            same = draft.roles[before] == draft.roles[axis]
-            joint = all(s[before] == s[axis] * extent for s in walked)
-            splits = chunk and len(groups) == 1
-            if same and joint and not (splits and not isinstance(extent, int)):
-                if splits:
-                    assert isinstance(extent, int)
-                    chunk *= extent
+            both = {draft.roles[before], draft.roles[axis]}
+            if both == {"parallel"} and all(w[before] == w[axis] * extent for w in walked):
                 groups[-1].append(axis)
                 extents[-1] = extents[-1] * extent
                 continue
@@ -233,4 +230,4 @@ def _collapse(draft: Draft, keep: int) -> tuple[list[DimLike], list[Role], int, 
         groups, extents, roles = [[], *groups], [1, *extents], ["reduce", *roles]
     if not groups:
         groups, extents, roles = [[]], [1], ["parallel"]
-    return extents, roles, chunk, groups
+    return extents, roles, groups

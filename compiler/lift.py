@@ -11,6 +11,7 @@ from ..ir.loc import located
 from ..ir.ops.build import apply
 from ..ir.ops.shape import only_ones_differ, reshape
 from ..ir.tensor import Node, Tensor
+from .walk import remake
 
 
 def lift(graph: Graph) -> Graph:
@@ -27,17 +28,10 @@ def lift(graph: Graph) -> Graph:
         elif node.op.name == "reshape" and operands[0].shape == node.results[0].shape:
             mapping[node.results[0]] = operands[0]
         else:
-            made = _remake(node, operands)
+            made = remake(node, mapping, lift)
             if made is not node:
                 mapping.update(zip(node.results, made.results, strict=True))
     return graph.map(mapping) if mapping else graph
-
-
-def _remake(node: Node, operands: list[Tensor]) -> Node:
-    regions = tuple(lift(region) for region in node.regions)
-    if any(a is not b for a, b in zip(regions, node.regions, strict=True)):
-        return Node(node.op, operands, node.attrs, node.groups, regions, node.loc)
-    return node.remake(operands)
 
 
 def _wanted(graph: Graph) -> dict[Node, Shape]:

@@ -33,7 +33,7 @@ from ..ir.target import Target
 from ..ir.tensor import Node, Tensor, TensorType
 from .draft import Draft, finish
 from .emit_cpu import emit_cpu
-from .kernels import build_kernel, space_of_region
+from .kernels import build_kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ class _Lowering:
     names: set[str] = field(default_factory=set[str])
     checks: list[str] = field(default_factory=list[str])
     steps: list[Step] = field(default_factory=list[Step])
+    overwritten: dict[Tensor, str] = field(default_factory=dict[Tensor, str])
     count: int = 0
 
     def buffer(self, kind: BufferKind, type_: TensorType, name: str = "", **more: object) -> str:
@@ -112,7 +113,6 @@ def lower(graph: Graph, target: Target) -> Program:
             if made not in direct:
                 outputs[output] = state.buffer("output", output.type, f"out{position}")
                 wanted[made] = Stored(outputs[output], dense(made.type))
-    wanted |= {value: stored[target_] for value, target_ in direct.items()}
     late = {value.node for value in direct}
     lower_nodes(state, graph, stored, wanted, [n for n in graph.nodes if n not in late])
 
@@ -136,7 +136,11 @@ def lower(graph: Graph, target: Target) -> Program:
                 copies.append(Copy(stored[parameter].buffer, source))
     if state.checks:
         state.steps.append(Check())
+    state.overwritten = {value: stored[parameter].buffer for value, parameter in direct.items()}
     lower_nodes(state, graph, stored, wanted, [n for n in graph.nodes if n in late])
+    for value, parameter in direct.items():  # where the kernel could not write it in place
+        if stored[value].buffer != stored[parameter].buffer:
+            copies.append(Copy(stored[parameter].buffer, stored[value].buffer))
     state.steps += copies
     return Program(
         graph.name,
@@ -163,10 +167,10 @@ def generate(program: Program) -> Program:
 
 
 def _direct_updates(graph: Graph) -> dict[Tensor, Tensor]:
-    """New values that may be written over their parameter, by the kernel that makes them.
+    """New values whose kernels may run last, when nothing can fail any more, by parameter.
 
-    Safe where the kernel cannot fail, makes nothing else that is needed before the end, and is
-    the last reader of the old value, at its own index only.
+    Such a kernel cannot fail, makes nothing that is needed before the end, and no other late
+    kernel, view or result has use for the old value.
     """
     found: dict[Tensor, Tensor] = {}
     makers = {value.node for _, value in graph.updates}
@@ -174,54 +178,23 @@ def _direct_updates(graph: Graph) -> dict[Tensor, Tensor]:
     count = Counter(value for _, value in graph.updates)
     for parameter, value in graph.updates:
         node = value.node
-        readers = graph.users.get(parameter, [])
         if node.op is not FUSED or count[value] > 1:
             continue
-        region = node.regions[0]
         needed_early = any(
             result not in new_values or result in graph.outputs_set or graph.users.get(result)
             for result in node.results
         )
-        can_fail = any(inner.op.check for inner in region.nodes)
-        others = [r for r in readers if r is not node and (r in makers or _aliases(graph, r))]
-        if needed_early or can_fail or others or not _stores_last(region, parameter.type):
-            continue
-        if parameter in graph.outputs_set or parameter in new_values:
-            continue
-        own = [region.inputs[i] for i, operand in enumerate(node.operands) if operand is parameter]
-        if all(_reads_in_place(region, tensor, parameter.type) for tensor in own):
+        can_fail = any(inner.op.check for inner in node.regions[0].nodes)
+        others = [
+            reader
+            for reader in graph.users.get(parameter, [])
+            if reader is not node and (reader in makers or reader.op.kind == "view")
+        ]
+        is_read = parameter in graph.outputs_set or parameter in new_values
+        if not (needed_early or can_fail or others or is_read):
             found[value] = parameter
     # a kernel is late as a whole: all that it makes must be such updates
     return {v: p for v, p in found.items() if all(r in found for r in v.node.results)}
-
-
-def _stores_last(region: Graph, type_: TensorType) -> bool:
-    """Whether the kernel has loaded a value of that type for good before it stores one.
-
-    A kernel that reduces walks its space again and again, and loads anew each time; what has one
-    value a row is loaded before the first walk.
-    """
-    depth: dict[Tensor, int] = {}
-    for node in region.nodes:
-        below = max((depth.get(operand, 0) for operand in node.operands), default=0)
-        for result in node.results:
-            depth[result] = below + (node.op.kind == "reduction")
-    deepest = max(depth.values(), default=0)
-    space = space_of_region(region)
-    return deepest == 0 or (deepest == 1 and type_.shape != space.shape)
-
-
-def _aliases(graph: Graph, node: Node) -> bool:
-    """Whether a reader only makes a view, which somebody may walk later."""
-    return node.op.kind == "view"
-
-
-def _reads_in_place(region: Graph, tensor: Tensor, type_: TensorType) -> bool:
-    """Whether the region reads an input only element by element, at the index it writes."""
-    for user in region.users.get(tensor, ()):
-        if user.op.kind != "elementwise" or user.results[0].shape != type_.shape:
-            return False
-    return True
 
 
 # --- nodes --------------------------------------------------------------------------------------
@@ -321,23 +294,29 @@ def _fused(
                 contiguous(state, stored, right)
     sources = [stored[operand].view for operand in node.operands]
     kernel, sizes, scratch = build_kernel(region, sources, state.check)
-    places: list[str] = []
-    for result in node.results:
-        stored[result] = wanted.get(result) or state.temporary(result.type)
-        places.append(stored[result].buffer)
-    if scratch is not None:
-        (made,) = (n.results[0] for n in region.nodes if n.op.kind == "contraction")
-        in_place = scratch < len(places) and state.buffers[places[scratch]].kind == "parameter"
-        if in_place:  # the raw product must not overwrite what the rest still reads
-            kernel = _own_scratch(kernel, len(node.operands) + scratch, made)
-            scratch = len(places)
-        if scratch == len(places):
-            places.append(state.temporary(made.type).buffer)
     arguments = [stored[operand].buffer for operand in node.operands]
+    places: list[str] = []
+    for position, result in enumerate(node.results):
+        target = state.overwritten.get(result)
+        if target is not None:
+            names = [argument.name for argument in kernel.arguments]
+            old = {names[i] for i, buffer in enumerate(arguments) if buffer == target}
+            own = len(arguments) + position
+            if scratch == position and old and kernel.stores(names[own]):
+                kernel = _own_scratch(kernel, result)  # the raw product must not cover it early
+                scratch = len(node.results)
+            if kernel.may_overwrite(names[own], old):
+                stored[result] = Stored(target, dense(result.type))
+        if result not in stored:
+            stored[result] = wanted.get(result) or state.temporary(result.type)
+        places.append(stored[result].buffer)
+    if scratch == len(node.results):
+        (made,) = (n.results[0] for n in region.nodes if n.op.kind == "contraction")
+        places.append(state.temporary(made.type).buffer)
     _launch(state, kernel, sizes, [*arguments, *places])
 
 
-def _own_scratch(kernel: Kernel, position: int, made: Tensor) -> Kernel:
+def _own_scratch(kernel: Kernel, made: Tensor) -> Kernel:
     """The kernel with a scratch buffer apart from its outputs, as a last argument."""
     name = f"a{len(kernel.arguments)}"
     body = tuple(

@@ -14,6 +14,7 @@ from ..ir.ops.elementwise import equal, where
 from ..ir.ops.reduction import sum_
 from ..ir.ops.shape import iota
 from ..ir.tensor import Node, Tensor
+from .walk import remake
 
 LONGEST = 256  # entries of a row up to which a walk is cheaper than a trip through memory
 _COMPUTED = ("elementwise", "reduction")
@@ -23,12 +24,7 @@ def select(graph: Graph) -> Graph:
     """gather(x) at one index a row -> sum(where(iota == index, x, 0))."""
     mapping: dict[Tensor, Tensor] = {}
     for node in graph.nodes:
-        operands = [mapping.get(operand, operand) for operand in node.operands]
-        regions = tuple(select(region) for region in node.regions)
-        if any(a is not b for a, b in zip(regions, node.regions, strict=True)):
-            made = Node(node.op, operands, node.attrs, node.groups, regions, node.loc)
-        else:
-            made = node.remake(operands)
+        made = remake(node, mapping, select)
         if made.op.kind == "gather" and _reads_one(made):
             with located(made.loc):
                 made = _sum(made)

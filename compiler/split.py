@@ -12,6 +12,7 @@ from ..ir.loc import located
 from ..ir.op import TABLE
 from ..ir.ops.build import apply
 from ..ir.tensor import Node, Tensor
+from .walk import remake
 
 PIECE = 16384  # elements: long enough to hide a launch, short enough to share out
 
@@ -20,7 +21,7 @@ def split(graph: Graph) -> Graph:
     """Reduce in two steps wherever all axes are reduced and the size is large or unknown."""
     mapping: dict[Tensor, Tensor] = {}
     for node in graph.nodes:
-        made = node.remake([mapping.get(operand, operand) for operand in node.operands])
+        made = remake(node, mapping, split)
         if made.op.kind == "reduction" and "chunk" not in made.attrs:
             with located(node.loc):
                 made = _split(made)

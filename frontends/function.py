@@ -263,6 +263,8 @@ def compile(
         if made.type != leaf.type:
             raise ArgumentError(f"compile: parameter {name} is {leaf.type}, got {made.type}")
         own.append(made)
+    if len({id(made) for made in own}) < len(own):
+        raise ArgumentError("compile: one Parameter is given for two of the graph's parameters")
     if given:
         raise ArgumentError(f"compile: @{graph.name} has no parameter {next(iter(given))!r}")
 

@@ -28,8 +28,6 @@ class Call:
     right: DimLike
 
     def __str__(self) -> str:
-        if self.function == "floordiv":
-            return f"floordiv({self.left},{self.right})"
         return f"{self.function}({self.left},{self.right})"
 
 
@@ -145,6 +143,8 @@ def as_dim(value: DimLike | str) -> DimLike:
 
 def floordiv(left: DimLike, right: DimLike) -> DimLike:
     """``left // right``, divided out where that is exact for every binding."""
+    if right == 0:
+        raise ArgumentError(f"the size {left} // 0 does not exist")
     if isinstance(left, int) and isinstance(right, int):
         return left // right
     if right == 1 or left == 0:
@@ -259,6 +259,9 @@ def solve(value: DimLike, size: int, binding: dict[str, int]) -> bool:
     if len(unknown) > 1:
         return False
     (name,) = unknown
+    atoms = {atom for monomial in _terms(value) for atom in monomial}
+    if any(isinstance(atom, Call) and name in symbols(Dim({(atom,): 1})) for atom in atoms):
+        return False  # a minimum, say, tells little about what is inside
     at_zero, at_one, at_two = (evaluate(value, {**binding, name: n}) for n in (0, 1, 2))
     slope = at_one - at_zero
     if slope == 0 or at_two - at_one != slope:
@@ -268,6 +271,19 @@ def solve(value: DimLike, size: int, binding: dict[str, int]) -> bool:
         return False
     binding[name] = found
     return True
+
+
+def parse_dims(text: str) -> Shape:
+    """Dimensions between commas; those inside parentheses belong to a dimension."""
+    parts: list[str] = [""]
+    depth = 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return tuple(parse_dim(part) for part in parts) if text.strip() else ()
 
 
 @lru_cache(maxsize=4096)
@@ -281,7 +297,7 @@ def parse_dim(text: str) -> DimLike:
 
 def _from_ast(node: ast.expr) -> DimLike:
     match node:
-        case ast.Constant(value=int(value)):
+        case ast.Constant(value=int(value)) if not isinstance(value, bool):
             return value
         case ast.Name(id=name):
             return symbol(name)

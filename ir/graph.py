@@ -68,7 +68,7 @@ class Graph:
         if self._constraints is not None:
             return self._constraints
         found: dict[str, Constraint] = {}
-        for node in self.nodes:
+        for node in self.walk():
             with collect_equalities() as equalities:
                 node.op.infer(node)
             for left, right in equalities:

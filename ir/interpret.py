@@ -36,16 +36,18 @@ def bind_dims(
         if len(shape) != tensor.ndim:
             raise ShapeError(f"{name} must be {tensor.type}, got shape {list(shape)}")
         later += [(size, actual, name) for size, actual in zip(tensor.shape, shape, strict=True)]
-    for _ in range(2):  # a size such as 2*B may stand before the B that fixes it
+    known = -1
+    while len(binding) != known:  # a size such as 2*B may stand before the B that fixes it
+        known = len(binding)
         later = [(size, n, name) for size, n, name in later if not solve(size, n, binding)]
     for size, actual, name in later:
-        known = ""
+        told = ""
         if isinstance(size, Dim):
             unknown = sorted(symbols(size) - binding.keys())
-            known = f" ({size} = {evaluate_dim(size, binding)})" if not unknown else ""
+            told = f" ({size} = {evaluate_dim(size, binding)})" if not unknown else ""
             if len(unknown) > 1:
-                known = f", from which {' and '.join(unknown)} cannot be told"
-        raise ShapeError(f"{name} has size {actual} where {size} is needed{known}")
+                told = f", from which {' and '.join(unknown)} cannot be told"
+        raise ShapeError(f"{name} has size {actual} where {size} is needed{told}")
     return binding
 
 

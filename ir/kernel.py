@@ -23,6 +23,7 @@ CPU and CUDA source are both made from this form.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -211,6 +212,48 @@ class Kernel:
                 case Store():
                     pass
         return full
+
+    def stores(self, argument: str) -> list[Store]:
+        """The stores to one argument."""
+        return [
+            item
+            for item in self.body
+            if isinstance(item, Store) and item.access.argument == argument
+        ]
+
+    def may_overwrite(self, output: str, inputs: Collection[str]) -> bool:
+        """Whether `output` may be the same memory as `inputs`.
+
+        So where each element is stored once, by whoever read the old one, and not before the
+        last walk over the reduced axes, which would read it again.
+        """
+        stores = self.stores(output)
+        for item in self.body:
+            if isinstance(item, Contract):
+                if {item.lhs.argument, item.rhs.argument} & {output, *inputs}:
+                    return False
+                if item.scratch == output and (inputs or stores):
+                    return not inputs
+        if len(stores) != 1:
+            return not stores and not inputs
+        (store,) = stores
+        walked = [(axis, s) for axis, s in zip(self.axes, store.access.strides, strict=True)]
+        moving = {axis.role: set[bool]() for axis in self.axes}
+        for axis, stride in walked:
+            if axis.extent != 1:
+                moving[axis.role].add(stride != 0)
+        once = moving.get("parallel", set()) <= {True} and len(moving.get("reduce", set())) <= 1
+        if store.accumulate or store.access.terms or not once:
+            return False
+        stage, full = self.stages(), self.full()
+        last = max([0, *stage.values()])
+        for item in self.body:
+            if isinstance(item, Load) and item.access.argument in inputs:
+                same = item.access.strides == store.access.strides and not item.access.terms
+                early = full[item.result] and stage[store.operand] < last
+                if not same or item.access.offset != store.access.offset or early:
+                    return False
+        return True
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}: {len(self.body)} instructions>"

@@ -24,7 +24,7 @@ from .kernel import (
     Store,
     Term,
 )
-from .loc import Line, Loc
+from .loc import Loc, parse_loc
 from .text import print_attribute
 
 
@@ -131,8 +131,7 @@ def parse_instruction(text: str, axes: tuple[Axis, ...]) -> Instruction:
     loc: Loc = ()
     if "    @ " in text:
         text, tail = text.rsplit("    @ ", 1)
-        pairs = [part.rsplit(":", 1) for part in tail.split(", ")]
-        loc = tuple(Line(file, int(number)) for file, number in pairs)
+        loc = parse_loc(tail)
     for kind, pattern in _LINES.items():
         match = pattern.match(text)
         if match is None:

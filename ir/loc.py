@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import re
 import sys
 import threading
 from collections.abc import Generator, Iterable
@@ -36,6 +37,12 @@ class Line(NamedTuple):
 
 
 Loc = tuple[Line, ...]  # a set, kept sorted
+_LINE = re.compile(r"(.+?):(\d+)(?:, |$)")
+
+
+def parse_loc(text: str) -> Loc:
+    """The lines that ``file.py:3, other.py:4`` names."""
+    return tuple(Line(file, int(number)) for file, number in _LINE.findall(text))
 
 
 class _Here(threading.local):

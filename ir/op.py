@@ -53,7 +53,8 @@ class Op:
     infer: from a node whose operands and attributes are set to its result types; raises
         ShapeError or DTypeError with the reason alone.
     reference: NumPy arrays and evaluated attributes to an array (or a tuple of arrays).
-    partials: ∂result/∂operand for element-wise ops, from operands and result; None for zero.
+    partials: ∂result/∂operand for element-wise ops, from operands and result: a tensor, a plain
+        number, None for zero, or a bool tensor where it is 1 or 0.
     linear: positions of the operands in which the op is linear (each separately);
         `transpose(node, cotangent, position)` gives the cotangent of such an operand.
     vjp, jvp: both modes for what is neither element-wise nor linear.

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from .array import Array, large
-from .dims import DimLike, parse_dim
+from .dims import parse_dim, parse_dims
 from .dtypes import BY_SHORT
 from .errors import ParseError
 from .graph import Constraint
 from .kernel import Kernel
 from .kernel_text import parse_kernel, print_kernel
-from .loc import Line
+from .loc import parse_loc
 from .program import Buffer, Check, Copy, Host, Launch, Loop, Program, Step
 from .target import Target
 from .tensor import TensorType
@@ -85,11 +85,6 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(text.split(", ")) if text else ()
 
 
-def _dims(text: str) -> tuple[DimLike, ...]:
-    """Dimensions between commas, those inside parentheses not counting."""
-    return tuple(parse_dim(part) for part in re.split(r",(?![^()]*\))", text)) if text else ()
-
-
 class _Lines:
     def __init__(self, text: str) -> None:
         self.lines = [line for line in text.strip().splitlines()]
@@ -110,7 +105,7 @@ def _parse_buffer(line: str, blobs: Mapping[str, Any]) -> Buffer:
     if match is None:
         raise ParseError(f"{line!r} is no buffer")
     kind, name, short, inner, value, of, reverse = match.groups(default="")
-    type_ = TensorType(BY_SHORT[short], _dims(inner))
+    type_ = TensorType(BY_SHORT[short], parse_dims(inner))
     array: Array | None = None
     if value:
         blob = re.match(r'blob\("(\w+)"\)$', value)
@@ -151,7 +146,7 @@ def _parse_steps(lines: _Lines, blobs: Mapping[str, Any]) -> tuple[Step, ...]:
             steps.append(Check())
         elif match := _LAUNCH.match(line):
             kernel, arguments, sizes = match.groups(default="")
-            steps.append(Launch(kernel, _split(arguments), _dims(sizes)))
+            steps.append(Launch(kernel, _split(arguments), parse_dims(sizes)))
         elif line.startswith("copy "):
             destination, source = line.removeprefix("copy ").split(" = ")
             steps.append(Copy(destination, source))
@@ -183,8 +178,7 @@ def parse_program(text: str, constants: Mapping[str, Any] | None = None) -> Prog
         if line.startswith("where "):
             sizes, _, tail = line.removeprefix("where ").partition("    @ ")
             left, right = sizes.split(" == ")
-            pairs = [part.rsplit(":", 1) for part in tail.split(", ")] if tail else []
-            loc = tuple(Line(file, int(number)) for file, number in pairs)
+            loc = parse_loc(tail)
             constraints.append(Constraint(parse_dim(left), parse_dim(right), loc))
         elif line.startswith("check "):
             checks.append(json.loads(line.removeprefix("check ")))

@@ -48,7 +48,7 @@ def unify(left: DimLike, right: DimLike, what: str = "sizes") -> DimLike:
     if not both or isinstance(left - right, int):
         raise ShapeError(f"{what} differ: {left} against {right}")
     if _collector.found is not None:
-        _collector.found.append(Equality(left, right))
+        _collector.found.append(Equality(*sorted((left, right), key=str)))
     return min(left, right, key=str)
 
 

@@ -17,17 +17,17 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
 from .array import Array, large
-from .dims import Dim, parse_dim
+from .dims import Dim, parse_dim, parse_dims
 from .dtypes import BY_SHORT, DType
 from .errors import GradloomError, ParseError
 from .graph import Constraint, Graph
-from .loc import Line, Loc
+from .loc import Loc, parse_loc
 from .op import TABLE
 from .tensor import Node, Tensor, TensorType
 
@@ -142,15 +142,12 @@ class _Parser:
     def type(self) -> TensorType:
         token = self.take(kind="type")
         short, inner = token[:-1].split("[", 1)
-        sizes = re.split(r",(?![^()]*\))", inner) if inner else []
-        return TensorType(BY_SHORT[short], tuple(parse_dim(size) for size in sizes))
+        return TensorType(BY_SHORT[short], parse_dims(inner))
 
     def loc(self) -> Loc:
         if not self.peek().startswith("@ "):
             return ()
-        parts = self.take(kind="loc")[2:].split(", ")
-        pairs = [part.rsplit(":", 1) for part in parts]
-        return tuple(Line(file, int(number)) for file, number in pairs)
+        return parse_loc(self.take(kind="loc")[2:])
 
     def graph(self) -> Graph:
         self.take("graph")
@@ -187,7 +184,8 @@ class _Parser:
             else:
                 outputs.append(self.value(values))
             self.accept(",")
-        return Graph(name, leaves["input"], outputs, updates, leaves["parameter"], constraints)
+        parts = (name, leaves["input"], outputs, updates, leaves["parameter"])
+        return Graph(*parts, _complete(constraints, Graph(*parts).constraints))
 
     def value(self, values: dict[str, Tensor]) -> Tensor:
         key = self.take(kind="value")[1:]
@@ -284,6 +282,25 @@ def _attribute(node: ast.expr, blobs: Mapping[str, Any]) -> Any:
             return found
         case _:
             return parse_dim(ast.unparse(node))
+
+
+def _complete(written: list[Constraint], needed: Sequence[Constraint]) -> list[Constraint]:
+    """The constraints of the text, with those that the nodes need and it does not imply."""
+    group: dict[str, str] = {}
+
+    def find(size: str) -> str:
+        while size in group:
+            size = group[size]
+        return size
+
+    result = list(written)
+    for position, constraint in enumerate([*written, *needed]):
+        left, right = find(str(constraint.left)), find(str(constraint.right))
+        if left != right:
+            group[left] = right
+            if position >= len(written):
+                result.append(constraint)
+    return result
 
 
 def parse(text: str, constants: Mapping[str, Any] | None = None) -> Graph:

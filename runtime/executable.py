@@ -20,11 +20,12 @@ import numpy as np
 from ..ir.dims import evaluate
 from ..ir.errors import GradloomError, IndexRangeError, ShapeError
 from ..ir.interpret import bind_dims, evaluate_attribute
+from ..ir.kernel import Contract
 from ..ir.loc import quote
 from ..ir.op import TABLE
 from ..ir.parameter import ALIGNMENT, Parameter, aligned_empty
 from ..ir.plan import nbytes, plan
-from ..ir.program import Buffer, Check, Copy, Host, Launch, Loop, Program, Step, walk
+from ..ir.program import Buffer, Check, Copy, Host, Launch, Loop, Program, Step
 from ..ir.tensor import Tensor
 from . import driver
 from .loader import load_kernels
@@ -232,6 +233,10 @@ def _work(program: Program, binding: dict[str, int]) -> int:
                 points = 1
                 for axis in kernel.axes:
                     points *= axis.extent if isinstance(axis.extent, int) else sizes[axis.extent]
+                for item in kernel.body:
+                    if isinstance(item, Contract):
+                        depth = item.depth if isinstance(item.depth, int) else sizes[item.depth]
+                        total += points * depth
                 total += points * max(len(kernel.body), 1)
         return total
 
@@ -264,7 +269,6 @@ class Executable:
         self.names = [buffer.name for buffer in (*self.inputs, *self.parameters)]
         self.instances: dict[Any, Instance] = {}
         self.lock = threading.Lock()
-        self.writes = _written(program)
 
     def instance(self, arrays: Sequence[np.ndarray], parameters: Sequence[Parameter]) -> Instance:
         """The instance for the shapes of these inputs; made and checked at their first use."""
@@ -350,20 +354,3 @@ def _typed(buffers: Sequence[Buffer]) -> list[Tensor]:
     from ..ir.ops.control import placeholder_like
 
     return [placeholder_like(buffer.type, buffer.name) for buffer in buffers]
-
-
-def _written(program: Program) -> set[str]:
-    """Parameters that the program writes."""
-    names = {buffer.name for buffer in program.of_kind("parameter")}
-    kernels = {kernel.name: kernel for kernel in program.kernels}
-    found: set[str] = set()
-    for step in walk(program.steps):
-        if isinstance(step, Copy) and step.destination in names:
-            found.add(step.destination)
-        if isinstance(step, Launch):
-            for argument, formal in zip(
-                step.arguments, kernels[step.kernel].arguments, strict=True
-            ):
-                if formal.is_output and argument in names:
-                    found.add(argument)
-    return found

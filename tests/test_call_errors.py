@@ -325,3 +325,41 @@ def test_evaluating() -> None:
     )
     shape = {"row": np.zeros(3, F32)}
     assert "row has size 3 where 64 is needed" in failure(ValueError, lambda: ROW.eval(shape))
+
+
+def test_sizes_that_must_be_equal_inside_a_loop() -> None:
+    x = gl.placeholder(("B",), name="x")
+    y = gl.placeholder(("C",), name="y")
+    s = gl.placeholder(("T",), name="s")
+    carry, _ = gl.scan(lambda c, t: (c + y * t, None), x, s)
+    step = gl.function([x, y, s], carry)
+    for function in (step, gl.compile(gl.parse(str(step.graph)))):
+        with pytest.raises(ValueError, match="B == C does not hold"):
+            function(np.ones(6, "float32"), np.ones(3, "float32"), np.ones(4, "float32"))
+
+
+def test_text_without_its_constraints_still_checks_them() -> None:
+    x = gl.placeholder(("B",), name="x")
+    y = gl.placeholder(("C",), name="y")
+    text = str(gl.function([x, y], x + y).graph)
+    bare = "\n".join(line for line in text.splitlines() if "where" not in line)
+    assert bare != text and gl.parse(bare) == gl.parse(text)
+
+
+def test_one_parameter_cannot_stand_for_two() -> None:
+    p = gl.parameter(np.ones(4, "float32"), "p")
+    q = gl.parameter(np.ones(4, "float32"), "q")
+    graph = gl.parse(str(gl.function([], [], {p: q * 2.0, q: p * 3.0}).graph))
+    with pytest.raises(ValueError, match="one Parameter is given for two"):
+        gl.compile(graph, {"p": p, "q": p})
+
+
+def test_sizes_told_in_any_order() -> None:
+    shapes = ("A+B+C",), ("A+B",), ("A",)
+    inputs = [gl.placeholder(shape, name=f"x{i}") for i, shape in enumerate(shapes)]
+    step = gl.function(inputs, [gl.sum(x) for x in inputs])
+    assert step(*(np.ones(n, "float32") for n in (6, 3, 1))) == [6, 3, 1]
+    part = gl.placeholder(("min(B,5)",), name="part")
+    whole = gl.placeholder(("B",), name="whole")
+    both = gl.function([part, whole], gl.sum(part) + gl.sum(whole))
+    assert both(np.ones(5, "float32"), np.ones(8, "float32")) == 13

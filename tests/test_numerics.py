@@ -261,3 +261,16 @@ def test_hessian_vector_product(spelling: Any, second: Second):
     wanted = hessian_times(logits, direction)
     largest = np.abs(wanted).max(axis=1, keepdims=True)
     assert (np.abs(got - wanted) <= 3e-6 * largest).all()
+
+
+def test_a_mask_stops_an_infinite_slope() -> None:
+    x = gl.placeholder((3,), "float64", name="x")
+    cases: list[tuple[Any, list[float]]] = [
+        (1 / gl.where(x > 0.0, x, 0.0), [0, 0, -1]),
+        (gl.sqrt(gl.relu(x)), [0, 0, 0.5]),
+        (gl.sqrt(gl.where(x > 0.0, x * x, 0.0)), [0, 0, 1]),
+        (gl.pow(x, 0.0), [0, 0, 0]),
+    ]
+    step = gl.function([x], [gl.grad(gl.sum(y), x) for y, _ in cases])
+    for found, (_, expected) in zip(step(np.array([-1.0, 0.0, 1.0])), cases, strict=True):
+        np.testing.assert_allclose(found, expected, 1e-12)

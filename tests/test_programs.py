@@ -246,3 +246,15 @@ def test_two_threads_are_used_at_that_size(program: Program):
 @by_program
 def test_same_bits_again(program: Program):
     assert_same_bits(train(program, 128), train(program, 128))
+
+
+@pytest.mark.parametrize("shape", [(37, 19), (100, 50), (64, 100), (3, 1000, 7)])
+def test_a_sum_beside_other_operands_has_the_same_bits(shape: tuple[int, ...]) -> None:
+    """Which lane adds which number must not depend on what the kernel holds besides."""
+    rng = np.random.default_rng(0)
+    x = gl.placeholder(shape, name="x")
+    b = gl.placeholder((1, *shape[1:]), name="b")
+    total = gl.sum(gl.exp(x) * b)
+    values = [rng.normal(size=s).astype("float32") for s in (shape, (1, *shape[1:]))]
+    fused, plain = (gl.function([x, b], total, fusion=f)(*values) for f in (True, False))
+    assert fused == plain

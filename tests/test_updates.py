@@ -245,3 +245,33 @@ def test_an_update_is_not_stored_before_the_kernel_reads_the_old_value_again() -
     np.testing.assert_allclose(first.value, a - 1, 1e-6)
     expected = b - a * np.sum((a - 1) * b, axis=1, keepdims=True)
     np.testing.assert_allclose(second.value, expected, 1e-5, 1e-5)
+
+
+def test_a_parameter_becomes_a_product() -> None:
+    p = gl.parameter(np.zeros((2, 2), "float32"), name="p")
+    q = gl.parameter(np.zeros((2, 2), "float32"), name="q")
+    x = gl.placeholder((2, 2), name="x")
+    gl.function([x], [], {p: x @ x})(np.ones((2, 2), "float32"))
+    assert (p.value == 2).all()
+    gl.function([x], [], {p: x @ x, q: q + gl.tanh(x @ x)})(np.full((2, 2), 2, "float32"))
+    assert (p.value == 8).all()
+    np.testing.assert_allclose(q.value, np.tanh(8), 1e-6)
+    gl.function([x], [], {p: gl.tanh(x @ x) * p})(np.ones((2, 2), "float32"))
+    np.testing.assert_allclose(p.value, 8 * np.tanh(2), 1e-6)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (1, 16), (32, 1), (1, 32, 1)])
+def test_a_small_parameter_beside_a_large_one_moves_once(shape: tuple[int, ...]) -> None:
+    small = gl.parameter(np.zeros(shape, "float32"), name="small")
+    large = gl.parameter(np.zeros((32, 16), "float32"), name="large")
+    bias = gl.parameter(np.zeros((32, 1), "float32"), name="bias")
+    g = gl.placeholder((32, 16), name="g")
+    moved = small + 1.0
+    slope = gl.sum(g, axis=1, keepdims=True)
+    part = moved if len(shape) < 3 else gl.reshape(moved, (32, 1))
+    updates: dict[gl.Parameter, gl.Tensor] = {small: moved, large: large - g * part}
+    if shape in ((), (1,), (1, 1), (32, 1), (1, 32, 1)):
+        updates[bias] = bias - slope * part
+    gl.function([g], [], updates)(np.ones((32, 16), "float32"))
+    assert (small.value == 1).all() and (large.value == -1).all()
+    assert len(updates) == 2 or (bias.value == -16).all()

@@ -158,7 +158,6 @@ _KINDS = {
     "floating": "f",
     "signed": "i",
     "bitwise": "biu",
-    "logical": "b",
     "compare": "iuf",
     "equal": "biuf",
     "test": "f",
@@ -169,7 +168,6 @@ _KINDS = {
 _WANTED = {
     "floating": "a float",
     "test": "a float",
-    "logical": "bool",
     "signed": "a signed integer",
 }
 

@@ -123,7 +123,10 @@ def remainder(x: TensorLike, y: TensorLike) -> Tensor:
 @elementwise(
     "power(x, y)",
     np.power,
-    lambda x, y, z: [y * pow(x, y - 1.0), where(x > 0.0, z * log(where(x > 0.0, x, 1.0)), 0.0)],  # pyright: ignore[reportGeneralTypeIssues]
+    lambda x, y, z: [  # pyright: ignore[reportGeneralTypeIssues]
+        where(equal(y, 0.0), 0.0, y * pow(x, y - 1.0)),
+        where(x > 0.0, z * log(where(x > 0.0, x, 1.0)), 0.0),
+    ],
     dtypes="floating",
     flops=30,
     derivatives_at=(0.2, 2.0),
@@ -291,9 +294,7 @@ def softplus(x: TensorLike) -> Tensor:
     ...
 
 
-@elementwise(
-    "maximum(x, 0)", lambda x: np.maximum(x, x.dtype.type(0)), lambda x, y: [where(x > 0, 1.0, 0.0)]
-)
+@elementwise("maximum(x, 0)", lambda x: np.maximum(x, x.dtype.type(0)), lambda x, y: [x > 0])
 def relu(x: TensorLike) -> Tensor:
     """max(x, 0); the derivative at 0 is 0."""
     ...
@@ -302,7 +303,7 @@ def relu(x: TensorLike) -> Tensor:
 @elementwise(
     "maximum(x, y)",
     np.maximum,
-    lambda x, y, z: [where(x >= y, 1.0, 0.0), where(x >= y, 0.0, 1.0)],
+    lambda x, y, z: [x >= y, ~(x >= y)],
     commutative=True,
 )
 def maximum(x: TensorLike, y: TensorLike) -> Tensor:
@@ -313,7 +314,7 @@ def maximum(x: TensorLike, y: TensorLike) -> Tensor:
 @elementwise(
     "minimum(x, y)",
     np.minimum,
-    lambda x, y, z: [where(x <= y, 1.0, 0.0), where(x <= y, 0.0, 1.0)],
+    lambda x, y, z: [x <= y, ~(x <= y)],
     commutative=True,
 )
 def minimum(x: TensorLike, y: TensorLike) -> Tensor:
@@ -426,7 +427,7 @@ def bitwise_invert(x: TensorLike) -> Tensor:
 @elementwise(
     "where(condition, x, y)",
     np.where,
-    lambda c, x, y, z: [None, astype(c, x.dtype), astype(~c, x.dtype)],
+    lambda c, x, y, z: [None, c, ~c],
     dtypes="where",
 )
 def where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from typing import Any
 
@@ -245,16 +246,14 @@ def _partial(function: Any) -> Any:
     def reference(x: Any, axis: int, chunk: int) -> Any:
         axes = tuple(range(x.ndim))
         starts = range(0, x.shape[axis], chunk)
-        pieces = [np.take(x, range(i, min_int(i + chunk, x.shape[axis])), axis) for i in starts]
+        pieces = [
+            np.take(x, range(i, builtins.min(i + chunk, x.shape[axis])), axis) for i in starts
+        ]
         if not pieces:
             return np.zeros([0 if i == axis else 1 for i in axes], x.dtype)
         return np.concatenate([function(piece, axes) for piece in pieces], axis)
 
     return reference
-
-
-def min_int(left: int, right: int) -> int:
-    return left if left < right else right
 
 
 for _whole in (TABLE["sum"], TABLE["max"], TABLE["min"]):
