@@ -235,7 +235,7 @@ def evaluate_precisely(graph: Graph, feeds: Mapping[str, Any]) -> list[Any]:
             if node.op.name == "fma":
                 result = operands[0] * operands[1] + operands[2]
             elif node.op.name == "cast" and node.attrs["dtype"].is_float:
-                result = operands[0]
+                result = operands[0].astype(np.longdouble)
             else:
                 result = node.op.reference(*operands, **attrs)
         values[node.results[0]] = wide(result)
