@@ -123,8 +123,8 @@ def remainder(x: TensorLike, y: TensorLike) -> Tensor:
 @elementwise(
     "power(x, y)",
     np.power,
-    lambda x, y, z: [  # pyright: ignore[reportGeneralTypeIssues]
-        where(equal(y, 0.0), 0.0, y * pow(x, y - 1.0)),
+    lambda x, y, z: [
+        where(equal(y, 0.0), 0.0, y * pow(x, y - 1.0)),  # pyright: ignore[reportGeneralTypeIssues]
         where(x > 0.0, z * log(where(x > 0.0, x, 1.0)), 0.0),
     ],
     dtypes="floating",
