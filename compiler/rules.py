@@ -131,6 +131,7 @@ _POWERS = (
     Rule("x ** 3 -> x * square(x)", "two multiplications instead of exp and log"),
     Rule("x ** 0.5 -> sqrt(x)", "as exact as can be; they differ at -inf alone"),
     Rule("x ** -0.5 -> rsqrt(x)", "cheaper than exp and log; they differ at -inf alone"),
+    Rule("x * (1 / y) -> x / y", "rounded once, and 1 / y may overflow where x / y does not"),
     Rule("x ** -1 -> 1 / x", "one division, and rounded once"),
     Rule("x ** -2 -> 1 / square(x)", "a multiplication and a division"),
     Rule("x ** 0 -> 1", "exact: by IEEE 754 this holds for nan too", forgets=True),

@@ -274,3 +274,26 @@ def test_a_mask_stops_an_infinite_slope() -> None:
     step = gl.function([x], [gl.grad(gl.sum(y), x) for y, _ in cases])
     for found, (_, expected) in zip(step(np.array([-1.0, 0.0, 1.0])), cases, strict=True):
         np.testing.assert_allclose(found, expected, 1e-12)
+
+
+@pytest.mark.parametrize("scale", [10.0, 60.0, 100.0])
+def test_rows_that_are_nearly_sure_keep_the_digits_of_what_is_left(scale: float) -> None:
+    """Their gradient is all tail: exp(x − max) with x − max rounded would lose digits of it."""
+    rng = np.random.default_rng(3)
+    logits = rng.uniform(-scale, scale, (32, 10)).astype("float32")
+    labels = logits.argmax(axis=1)
+    z = gl.placeholder(("B", 10), name="z")
+    t = gl.placeholder(("B",), "int64", name="t")
+    p = gl.exp(z) / gl.sum(gl.exp(z), axis=1, keepdims=True)
+    loss = -gl.mean(gl.log(gl.take_along_axis(p, t[:, None], axis=1)))
+    found = gl.function([z, t], gl.grad(loss, z))(logits, labels)
+    wide = logits.astype(np.longdouble)
+    tail = np.exp(wide - wide.max(axis=1, keepdims=True))
+    rows = np.arange(len(labels))
+    tail[rows, labels] = 0
+    total = 1 + tail.sum(axis=1, keepdims=True)
+    expected = tail / total / len(labels)
+    expected[rows, labels] = -(tail.sum(axis=1) / total[:, 0]) / len(labels)
+    largest = np.abs(expected).max(axis=1, keepdims=True)
+    kept = largest[:, 0] > 1e-37
+    assert (np.abs(found - expected) <= 5e-7 * largest)[kept].all() and kept.any()

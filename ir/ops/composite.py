@@ -37,58 +37,79 @@ def _centre(x: Tensor, axis: int) -> Tensor:
     return where(isfinite(top), top, 0.0)
 
 
-def _numpy_centre(x: Any, axis: int) -> Any:
-    top = np.max(x, axis, keepdims=True, initial=-np.inf)
-    return np.where(np.isfinite(top), top, 0).astype(x.dtype)
+def _shifted(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """x − centre, rounded, and what the rounding lost (Knuth's two-sum, TAOCP 4.2.2).
+
+    The difference of two floats near 100 is off by 4e-6, and exp makes that a relative error.
+    """
+    centre = _centre(x, axis)
+    z = x - centre
+    back = z - x
+    lost = (x - (z - back)) - (centre + back)
+    return z, where(isfinite(z), lost, 0.0)
 
 
-def _log_total(z: Tensor, axis: int) -> Tensor:
+def _exp(z: Tensor, lost: Tensor) -> Tensor:
+    """exp(z + lost) for a tiny second part."""
+    e = exp(z)
+    return e + e * lost
+
+
+def _log_total(z: Tensor, lost: Tensor, axis: int) -> Tensor:
     """ln Σ exp(z), where the largest z is 0: exact to the last bits also where the others vanish.
 
     Σ exp(z) − 1 is summed without the ones, which would swallow it.
     """
     is_top = equal(z, 0.0)
-    rest = sum_(where(is_top, 0.0, exp(z)), axes=(axis,))
+    rest = sum_(where(is_top, 0.0, _exp(z, lost)), axes=(axis,))
     return log1p(rest + (sum_(astype(is_top, z.dtype), axes=(axis,)) - 1.0))
+
+
+def _numpy_shifted(x: Any, axis: int) -> tuple[Any, Any]:
+    """x − centre and the centre, with more digits than x has."""
+    top = np.max(x, axis, keepdims=True, initial=-np.inf)
+    centre = np.where(np.isfinite(top), top, 0)
+    wide = np.float64 if x.dtype == np.float32 else np.longdouble
+    return x.astype(wide) - centre, centre
 
 
 def _numpy_log_total(z: Any, axis: int) -> Any:
     is_top = z == 0
-    rest = np.sum(np.where(is_top, z.dtype.type(0), np.exp(z)), axis, keepdims=True)
-    return np.log1p(rest + (np.sum(is_top, axis, dtype=z.dtype, keepdims=True) - 1))
+    rest = np.sum(np.where(is_top, 0, np.exp(z)), axis, keepdims=True)
+    return np.log1p(rest + (np.sum(is_top, axis, keepdims=True) - 1))
 
 
 def _numpy_logsumexp(x: Any, axis: int) -> Any:
-    centre = _numpy_centre(x, axis)
-    return centre + _numpy_log_total(x - centre, axis)
+    z, centre = _numpy_shifted(x, axis)
+    return (centre + _numpy_log_total(z, axis)).astype(x.dtype)
 
 
 def _numpy_log_softmax(x: Any, axis: int) -> Any:
-    z = x - _numpy_centre(x, axis)
-    return z - _numpy_log_total(z, axis)
+    z, _ = _numpy_shifted(x, axis)
+    return (z - _numpy_log_total(z, axis)).astype(x.dtype)
 
 
 def _numpy_softmax(x: Any, axis: int) -> Any:
-    e = np.exp(x - _numpy_centre(x, axis))
-    return e / np.sum(e, axis, keepdims=True)
+    e = np.exp(_numpy_shifted(x, axis)[0])
+    return (e / np.sum(e, axis, keepdims=True)).astype(x.dtype)
 
 
 def _expand_softmax(node: Node) -> list[Tensor]:
-    x, axis = node.operands[0], node.attrs["axis"]
-    e = exp(x - _centre(x, axis))
+    axis = node.attrs["axis"]
+    e = _exp(*_shifted(node.operands[0], axis))
     return [e / sum_(e, axes=(axis,))]
 
 
 def _expand_log_softmax(node: Node) -> list[Tensor]:
-    x, axis = node.operands[0], node.attrs["axis"]
-    z = x - _centre(x, axis)
-    return [z - _log_total(z, axis)]
+    axis = node.attrs["axis"]
+    z, lost = _shifted(node.operands[0], axis)
+    return [z - _log_total(z, lost, axis)]
 
 
 def _expand_logsumexp(node: Node) -> list[Tensor]:
     x, axis = node.operands[0], node.attrs["axis"]
-    centre = _centre(x, axis)
-    return [centre + _log_total(x - centre, axis)]
+    z, lost = _shifted(x, axis)
+    return [_centre(x, axis) + _log_total(z, lost, axis)]
 
 
 def _vjp_softmax(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
