@@ -14,10 +14,10 @@ from .array import Array
 from .dims import Dim, DimLike, solve, symbols
 from .dims import evaluate as evaluate_dim
 from .errors import ArgumentError, DTypeError, GradloomError, ShapeError
-from .graph import Graph
+from .graph import Constraint, Graph
 from .loc import quote
 from .parameter import Parameter
-from .tensor import Node, Tensor
+from .tensor import Node, Tensor, TensorType
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -27,15 +27,21 @@ before_evaluation: list[Callable[[Graph], Graph]] = []
 
 
 def bind_dims(
-    tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]], names: Sequence[str]
+    types: Sequence[TensorType],
+    shapes: Sequence[tuple[int, ...]],
+    names: Sequence[str],
+    constraints: Sequence[Constraint] = (),
 ) -> dict[str, int]:
-    """Solve the symbolic sizes of `tensors` from actual shapes; ShapeError where they disagree."""
+    """Solve the symbolic sizes of `types` from actual shapes, and check `constraints`.
+
+    ShapeError where they disagree, with the name, or with the line that needs two sizes equal.
+    """
     binding: dict[str, int] = {}
     later: list[tuple[DimLike, int, str]] = []
-    for tensor, shape, name in zip(tensors, shapes, names, strict=True):
-        if len(shape) != tensor.ndim:
-            raise ShapeError(f"{name} must be {tensor.type}, got shape {list(shape)}")
-        later += [(size, actual, name) for size, actual in zip(tensor.shape, shape, strict=True)]
+    for type_, shape, name in zip(types, shapes, names, strict=True):
+        if len(shape) != type_.ndim:
+            raise ShapeError(f"{name} must be {type_}, got shape {list(shape)}")
+        later += [(size, actual, name) for size, actual in zip(type_.shape, shape, strict=True)]
     known = -1
     while len(binding) != known:  # a size such as 2*B may stand before the B that fixes it
         known = len(binding)
@@ -48,6 +54,14 @@ def bind_dims(
             if len(unknown) > 1:
                 told = f", from which {' and '.join(unknown)} cannot be told"
         raise ShapeError(f"{name} has size {actual} where {size} is needed{told}")
+    for constraint in constraints:
+        left = evaluate_dim(constraint.left, binding)
+        right = evaluate_dim(constraint.right, binding)
+        if left != right:
+            raise ShapeError(
+                f"{constraint} does not hold in this call: {left} against {right}; "
+                f"needed at {quote(constraint.loc)}"
+            )
     return binding
 
 
@@ -145,15 +159,9 @@ def evaluate_graph(graph: Graph, feeds: Mapping[Any, Any]) -> dict[str, list[Num
         if not np.can_cast(array.dtype, leaf.dtype.numpy, "same_kind"):
             raise DTypeError(f"{name} must be {leaf.type}, got {array.dtype}{list(array.shape)}")
         arrays.append(array.astype(leaf.dtype.numpy, copy=False))
-    binding = bind_dims(leaves, [array.shape for array in arrays], names)
-    for constraint in graph.constraints:
-        left = evaluate_dim(constraint.left, binding)
-        right = evaluate_dim(constraint.right, binding)
-        if left != right:
-            raise ShapeError(
-                f"{constraint} does not hold: {left} against {right}, at {quote(constraint.loc)}"
-            )
     check_dimensions(graph)
+    types, shapes = [leaf.type for leaf in leaves], [array.shape for array in arrays]
+    binding = bind_dims(types, shapes, names, graph.constraints)
     results = run_graph(graph, arrays, binding)
     count = len(graph.outputs)
     return {"outputs": results[:count], "updates": results[count:]}

@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from ..ir.dims import evaluate
-from ..ir.errors import GradloomError, IndexRangeError, ShapeError
+from ..ir.errors import GradloomError, IndexRangeError
 from ..ir.interpret import bind_dims, evaluate_attribute
 from ..ir.kernel import Kernel
 from ..ir.launch import Dimensions, is_narrow, launch_configuration
-from ..ir.loc import quote
 from ..ir.op import TABLE
 from ..ir.parameter import Parameter
 from ..ir.plan import nbytes, plan
@@ -207,15 +206,8 @@ class CudaExecutable:
         if key not in self.instances:
             buffers = (*self.inputs, *self.parameters)
             names = [buffer.name for buffer in buffers]
-            binding = bind_dims(_typed(buffers), shapes, names)
-            for constraint in self.program.constraints:
-                left = evaluate(constraint.left, binding)
-                right = evaluate(constraint.right, binding)
-                if left != right:
-                    raise ShapeError(
-                        f"{constraint} does not hold in this call: {left} against {right}; "
-                        f"needed at {quote(constraint.loc)}"
-                    )
+            types = [buffer.type for buffer in buffers]
+            binding = bind_dims(types, shapes, names, self.program.constraints)
             self.instances[key] = _Instance(self, binding)
         return self.instances[key]
 
@@ -252,13 +244,6 @@ class CudaExecutable:
                 if buffer.name in self.written:
                     device.read(instance.bases[buffer.name], parameter.buffer)
             return results
-
-
-def _typed(buffers: Sequence[Buffer]) -> list[Any]:
-    """Stand-ins with the buffers' types, for binding sizes."""
-    from ..ir.ops.control import placeholder_like
-
-    return [placeholder_like(buffer.type, buffer.name) for buffer in buffers]
 
 
 def _written(program: Program) -> set[str]:

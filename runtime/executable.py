@@ -21,12 +21,10 @@ from ..ir.dims import evaluate
 from ..ir.errors import GradloomError, IndexRangeError, ShapeError
 from ..ir.interpret import bind_dims, evaluate_attribute
 from ..ir.kernel import Contract
-from ..ir.loc import quote
 from ..ir.op import TABLE
 from ..ir.parameter import ALIGNMENT, Parameter, aligned_empty
 from ..ir.plan import nbytes, plan
 from ..ir.program import Buffer, Check, Copy, Host, Launch, Loop, Program, Step
-from ..ir.tensor import Tensor
 from . import driver
 from .loader import load_kernels
 from .team import default_threads
@@ -276,16 +274,8 @@ class Executable:
         found = self.instances.get(key)
         if found is None:
             shapes = [*key, *(parameter.buffer.shape for parameter in parameters)]
-            buffers = (*self.inputs, *self.parameters)
-            binding = bind_dims(_typed(buffers), shapes, self.names)
-            for constraint in self.program.constraints:
-                left = evaluate(constraint.left, binding)
-                right = evaluate(constraint.right, binding)
-                if left != right:
-                    raise ShapeError(
-                        f"{constraint} does not hold in this call: {left} against {right}; "
-                        f"needed at {quote(constraint.loc)}"
-                    )
+            types = [buffer.type for buffer in (*self.inputs, *self.parameters)]
+            binding = bind_dims(types, shapes, self.names, self.program.constraints)
             with self.lock:
                 found = self.instances.setdefault(key, Instance(self, binding))
                 self.forget()
@@ -347,10 +337,3 @@ class Executable:
         if error is not None:
             raise error
         raise IndexRangeError(self.program.checks[status - 1].replace("{value}", str(value)))
-
-
-def _typed(buffers: Sequence[Buffer]) -> list[Tensor]:
-    """Stand-ins with the buffers' types, for binding sizes."""
-    from ..ir.ops.control import placeholder_like
-
-    return [placeholder_like(buffer.type, buffer.name) for buffer in buffers]

@@ -221,7 +221,8 @@ def evaluate_precisely(graph: Graph, feeds: Mapping[str, Any]) -> list[Any]:
     arrays = [
         np.asarray(feeds[name], leaf.dtype.numpy) for name, leaf in zip(names, leaves, strict=True)
     ]
-    binding = bind_dims(leaves, [array.shape for array in arrays], names)
+    types = [leaf.type for leaf in leaves]
+    binding = bind_dims(types, [array.shape for array in arrays], names)
 
     def wide(array: Any) -> Any:
         array = np.asarray(array)
