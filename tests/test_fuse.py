@@ -70,6 +70,14 @@ CASES = {
         }""",
         [["exp"], ["wrap_index", "gather", "log"]],
     ),
+    "not even where the gather has the shape of what it reads": (
+        """graph @f(%x: f32[B,10], %i: i64[B,10]) {
+          %0 = exp %x : f32[B,10]
+          %1 = gather %0 at %i {axes=(1,)} : f32[B,10]
+          return %1
+        }""",
+        [["exp"], ["gather"]],
+    ),
     "a way out of a group and back closes no cycle": (
         """graph @f(%x: f32[4,4]) {
           %0 = exp %x : f32[4,4]

@@ -276,11 +276,11 @@ def test_a_mask_stops_an_infinite_slope() -> None:
         np.testing.assert_allclose(found, expected, 1e-12)
 
 
-@pytest.mark.parametrize("scale", [10.0, 60.0, 100.0])
+@pytest.mark.parametrize("scale", [60.0, 100.0])
 def test_rows_that_are_nearly_sure_keep_the_digits_of_what_is_left(scale: float) -> None:
     """Their gradient is all tail: exp(x − max) with x − max rounded would lose digits of it."""
     rng = np.random.default_rng(3)
-    logits = rng.uniform(-scale, scale, (32, 10)).astype("float32")
+    logits = rng.uniform(-scale, scale, (1000, 10)).astype("float32")
     labels = logits.argmax(axis=1)
     z = gl.placeholder(("B", 10), name="z")
     t = gl.placeholder(("B",), "int64", name="t")
@@ -296,4 +296,4 @@ def test_rows_that_are_nearly_sure_keep_the_digits_of_what_is_left(scale: float)
     expected[rows, labels] = -(tail.sum(axis=1) / total[:, 0]) / len(labels)
     largest = np.abs(expected).max(axis=1, keepdims=True)
     kept = largest[:, 0] > 1e-37
-    assert (np.abs(found - expected) <= 5e-7 * largest)[kept].all() and kept.any()
+    assert (np.abs(found - expected) <= 3e-7 * largest)[kept].all() and kept.any()
