@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..ir.graph import Graph
 from ..ir.loc import located, merge
-from ..ir.ops.elementwise import fma
+from ..ir.ops.arithmetic import fma
 from ..ir.tensor import Node, Tensor
 from .report import Report
 from .walk import remake

@@ -15,7 +15,9 @@ from ..ir.graph import Graph, topological
 from ..ir.interpret import before_evaluation
 from ..ir.loc import located, quote
 from ..ir.op import MaybeTensors
-from ..ir.ops.elementwise import astype, negative, where
+from ..ir.ops.arithmetic import negative
+from ..ir.ops.conversion import astype
+from ..ir.ops.logic import where
 from ..ir.ops.shape import broadcast_to, ones, sum_to, zeros
 from ..ir.tensor import Node, Tensor
 from .requests import has_requests

@@ -13,8 +13,8 @@ from ..ir.array import Array
 from ..ir.dims import DimLike
 from ..ir.op import TABLE
 from ..ir.ops.build import constant
-from ..ir.ops.elementwise import equal, where
 from ..ir.ops.indexing import gather
+from ..ir.ops.logic import equal, where
 from ..ir.ops.shape import iota, only_ones_differ, reshape
 from ..ir.tensor import Node, Tensor
 from .pattern import uniform

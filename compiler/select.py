@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ..ir.graph import Graph
 from ..ir.loc import located
-from ..ir.ops.elementwise import equal, where
+from ..ir.ops.logic import equal, where
 from ..ir.ops.reduction import sum_
 from ..ir.ops.shape import iota
 from ..ir.tensor import Node, Tensor

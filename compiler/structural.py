@@ -13,8 +13,8 @@ import numpy as np
 
 from ..ir.errors import ShapeError
 from ..ir.op import TABLE
+from ..ir.ops.arithmetic import multiply
 from ..ir.ops.build import constant
-from ..ir.ops.elementwise import multiply
 from ..ir.ops.shape import broadcast_to, inverse, only_ones_differ, permute, reshape, slice_
 from ..ir.shapes import broadcast
 from ..ir.tensor import Node, Tensor

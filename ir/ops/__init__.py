@@ -1,199 +1,56 @@
-"""The op table: one entry an op, and the public functions that build graph with them."""
+"""The op table: one entry an op, and the public functions that build graph with them.
+
+Each module lists in its ``__all__`` what users call; all of that stands in ``gradloom`` itself, but
+for the namespaces (``gradloom.random``).
+"""
 
 from ..explain import explained as _explained
+from . import activation as _activation
+from . import arithmetic as _arithmetic
+from . import build as _build
+from . import composite as _composite
+from . import contraction as _contraction
+from . import control as _control
+from . import conversion as _conversion
+from . import indexing as _indexing
+from . import linalg as _linalg
+from . import logic as _logic
 from . import random
-from .build import as_tensor, constant, dimension
-from .composite import log_softmax, logsumexp, softmax
-from .contraction import dot, matmul
-from .control import scan
-from .elementwise import (
-    abs,
-    absolute,
-    add,
-    astype,
-    bitwise_and,
-    bitwise_invert,
-    bitwise_or,
-    bitwise_xor,
-    ceil,
-    clip,
-    cos,
-    divide,
-    equal,
-    erf,
-    exp,
-    expm1,
-    floor,
-    floor_divide,
-    fma,
-    greater,
-    greater_equal,
-    identity,
-    invert,
-    isfinite,
-    isinf,
-    isnan,
-    less,
-    less_equal,
-    log,
-    log1p,
-    log2,
-    logical_and,
-    logical_not,
-    logical_or,
-    logical_xor,
-    maximum,
-    minimum,
-    mod,
-    multiply,
-    negative,
-    not_equal,
-    pow,
-    power,
-    reciprocal,
-    relu,
-    remainder,
-    rint,
-    round,
-    rsqrt,
-    sigmoid,
-    sign,
-    silu,
-    sin,
-    softplus,
-    sqrt,
-    square,
-    stop_gradient,
-    subtract,
-    tanh,
-    true_divide,
-    trunc,
-    where,
-)
-from .indexing import getitem, one_hot, take, take_along_axis
-from .linalg import solve
-from .reduction import all, amax, amin, any, argmax, argmin, max, mean, min, sum
-from .shape import (
-    arange,
-    broadcast_to,
-    expand_dims,
-    full,
-    matrix_transpose,
-    moveaxis,
-    ones,
-    ones_like,
-    permute_dims,
-    reshape,
-    squeeze,
-    transpose,
-    zeros,
-    zeros_like,
-)
+from . import reduction as _reduction
+from . import shape as _shape
+from . import transcendental as _transcendental
+from .activation import *  # noqa: F403
+from .arithmetic import *  # noqa: F403
+from .build import *  # noqa: F403
+from .composite import *  # noqa: F403
+from .contraction import *  # noqa: F403
+from .control import *  # noqa: F403
+from .conversion import *  # noqa: F403
+from .indexing import *  # noqa: F403
+from .linalg import *  # noqa: F403
+from .logic import *  # noqa: F403
+from .reduction import *  # noqa: F403
+from .shape import *  # noqa: F403
+from .transcendental import *  # noqa: F403
 
-__all__ = [
-    "abs",
-    "absolute",
-    "add",
-    "all",
-    "amax",
-    "amin",
-    "any",
-    "arange",
-    "argmax",
-    "argmin",
-    "as_tensor",
-    "astype",
-    "bitwise_and",
-    "bitwise_invert",
-    "bitwise_or",
-    "bitwise_xor",
-    "broadcast_to",
-    "ceil",
-    "clip",
-    "constant",
-    "cos",
-    "dimension",
-    "divide",
-    "dot",
-    "equal",
-    "erf",
-    "exp",
-    "expand_dims",
-    "expm1",
-    "floor",
-    "floor_divide",
-    "fma",
-    "full",
-    "getitem",
-    "greater",
-    "greater_equal",
-    "identity",
-    "invert",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "less",
-    "less_equal",
-    "log",
-    "log1p",
-    "log2",
-    "log_softmax",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
-    "logsumexp",
-    "matmul",
-    "matrix_transpose",
-    "max",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
-    "mod",
-    "moveaxis",
-    "multiply",
-    "negative",
-    "not_equal",
-    "one_hot",
-    "ones",
-    "ones_like",
-    "permute_dims",
-    "pow",
-    "power",
-    "random",
-    "reciprocal",
-    "relu",
-    "remainder",
-    "reshape",
-    "rint",
-    "round",
-    "rsqrt",
-    "scan",
-    "sigmoid",
-    "sign",
-    "silu",
-    "sin",
-    "softmax",
-    "softplus",
-    "solve",
-    "sqrt",
-    "square",
-    "squeeze",
-    "stop_gradient",
-    "subtract",
-    "sum",
-    "take",
-    "take_along_axis",
-    "tanh",
-    "transpose",
-    "true_divide",
-    "trunc",
-    "where",
-    "zeros",
-    "zeros_like",
-]
+__all__ = ["random"]
+__all__ += _activation.__all__
+__all__ += _arithmetic.__all__
+__all__ += _build.__all__
+__all__ += _composite.__all__
+__all__ += _contraction.__all__
+__all__ += _control.__all__
+__all__ += _conversion.__all__
+__all__ += _indexing.__all__
+__all__ += _linalg.__all__
+__all__ += _logic.__all__
+__all__ += _reduction.__all__
+__all__ += _shape.__all__
+__all__ += _transcendental.__all__
 
-for _name in __all__:  # an error names the function that the user called, and where
+# An error names the function that the user called, and where.
+for _name in __all__:
     if callable(globals()[_name]):
         globals()[_name] = _explained(globals()[_name])
+for _name in random.__all__:
+    setattr(random, _name, _explained(getattr(random, _name)))

@@ -25,6 +25,8 @@ from ..op import TABLE, Kind, MaybeTensors, Op, Partials, View, register
 from ..shapes import broadcast
 from ..tensor import Node, Tensor, TensorLike, TensorType
 
+__all__ = ["as_tensor", "constant", "dimension"]
+
 P = ParamSpec("P")
 
 

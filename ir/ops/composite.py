@@ -15,8 +15,12 @@ from ..op import MaybeTensors
 from ..shapes import keep_axes, normalise_axis
 from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import as_tensor, primitive
-from .elementwise import astype, equal, exp, expm1, isfinite, log1p, where
+from .conversion import astype
+from .logic import equal, isfinite, where
 from .reduction import max_, squeeze_axes, sum_
+from .transcendental import exp, expm1, log1p
+
+__all__ = ["log_softmax", "logsumexp", "softmax"]
 
 
 def _same(x: TensorType, *, axis: int) -> TensorType:

@@ -14,8 +14,10 @@ from ..errors import DTypeError, ShapeError
 from ..shapes import broadcast, unify
 from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import as_tensors, primitive
-from .elementwise import astype
+from .conversion import astype
 from .shape import matrix_transpose, reshape, sum_to
+
+__all__ = ["dot", "matmul"]
 
 _DTYPES = (dt.float32, dt.float64, dt.int32, dt.int64)  # those that there are tiles for
 

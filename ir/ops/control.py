@@ -24,6 +24,8 @@ from .build import INPUT, apply, as_tensor
 from .request import gradient, pushforward
 from .shape import broadcast_to, moveaxis, zeros
 
+__all__ = ["scan"]
+
 # --- fused groups -----------------------------------------------------------------------------
 
 FUSED = register(

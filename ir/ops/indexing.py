@@ -17,9 +17,12 @@ from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from ..shapes import broadcast as broadcast_shapes
 from ..shapes import normalise_axis, unify
 from ..tensor import Node, Tensor, TensorLike, TensorType
-from .build import as_tensor, constant, primitive
-from .elementwise import astype, wrap_index
-from .shape import broadcast_to, moveaxis, reshape, slice_, zeros
+from .build import as_tensor, constant, elementwise, primitive
+from .conversion import astype
+from .logic import equal
+from .shape import broadcast_to, expand_dims, iota, moveaxis, reshape, slice_, zeros
+
+__all__ = ["getitem", "one_hot", "take", "take_along_axis"]
 
 # --- the primitives ---------------------------------------------------------------------------
 
@@ -193,6 +196,28 @@ def scatter_add(x: Tensor, updates: Tensor, *indices: Tensor, axes: tuple[int, .
     ...
 
 
+# --- indices from users ---
+
+
+def _wrap_index(index: Any, size: int) -> Any:
+    bad = (index < -size) | (index >= size)
+    if np.any(bad):
+        raise IndexRangeError(f"index {index[bad].flat[0]} is out of range for size {size}")
+    return np.where(index < 0, index + size, index)
+
+
+@elementwise(
+    "where(index < 0, index + size, index)",
+    _wrap_index,
+    dtypes="signed",
+    check="(index >= -size) & (index < size)",
+    no_gradient="its result is no float",
+)
+def wrap_index(index: TensorLike, *, size: DimLike) -> Tensor:
+    """A valid index from 0 up; negative ones count from the end, others make the call fail."""
+    ...
+
+
 # --- what users write -------------------------------------------------------------------------
 
 
@@ -358,9 +383,6 @@ def getitem(x: Tensor, index: Any) -> Tensor:
 
 def one_hot(x: TensorLike, classes: DimLike, dtype: dt.DTypeLike = "float32") -> Tensor:
     """1 at the class of each integer label, else 0: a new last axis of size `classes`."""
-    from .elementwise import equal
-    from .shape import expand_dims, iota
-
     labels = _as_index(x, classes)
     shape: Shape = (*[1] * labels.ndim, classes)
     return astype(equal(expand_dims(labels, -1), iota(shape=shape, axis=labels.ndim)), dtype)

@@ -19,6 +19,8 @@ from .build import as_tensors, primitive
 from .contraction import align_batch, matmul_
 from .shape import broadcast_to, matrix_transpose, reshape
 
+__all__ = ["solve"]
+
 
 def _infer(a: TensorType, b: TensorType) -> TensorType:
     if a.ndim < 2 or b.ndim != a.ndim or a.shape[:-2] != b.shape[:-2]:

@@ -20,7 +20,10 @@ from ..dims import DimLike, Shape, as_dim
 from ..errors import DTypeError
 from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import constant, primitive
-from .elementwise import astype, less
+from .conversion import astype
+from .logic import less
+
+__all__ = ["bernoulli", "bits", "key", "split", "uniform"]
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint32(0x9E3779B9), np.uint32(0xBB67AE85)

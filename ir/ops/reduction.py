@@ -21,8 +21,11 @@ from ..op import TABLE, MaybeTensors, Op, register
 from ..shapes import contiguous_strides, keep_axes, normalise_axes
 from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import as_tensor, dimension, primitive
-from .elementwise import astype, equal, isnan, where
+from .conversion import astype
+from .logic import equal, isnan, where
 from .shape import broadcast_to, iota, reshape
+
+__all__ = ["all", "amax", "amin", "any", "argmax", "argmin", "max", "mean", "min", "sum"]
 
 Axis = int | Sequence[int] | None
 

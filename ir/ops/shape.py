@@ -21,6 +21,24 @@ from ..op import TABLE, View
 from ..shapes import contiguous_strides, normalise_axes, normalise_axis, unify
 from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import apply, as_tensor, constant, primitive
+from .conversion import astype
+
+__all__ = [
+    "arange",
+    "broadcast_to",
+    "expand_dims",
+    "full",
+    "matrix_transpose",
+    "moveaxis",
+    "ones",
+    "ones_like",
+    "permute_dims",
+    "reshape",
+    "squeeze",
+    "transpose",
+    "zeros",
+    "zeros_like",
+]
 
 # --- reshape ----------------------------------------------------------------------------------
 
@@ -338,8 +356,9 @@ def _embed_reference(x: Any, starts: Any, steps: Any, shape: Any) -> Any:
 
 
 def _expand_embed(node: Node) -> list[Tensor]:
-    from .elementwise import clip, where
+    from .arithmetic import clip
     from .indexing import gather
+    from .logic import where
 
     x, shape = node.operands[0], node.attrs["shape"]
     value = x
@@ -415,16 +434,12 @@ def iota(*, shape: Shape, axis: int) -> Tensor:
 
 def arange(stop: DimLike | str, dtype: dt.DTypeLike = "int64") -> Tensor:
     """0, 1, … below `stop`, a size."""
-    from .elementwise import astype
-
     return astype(iota(shape=(as_dim(stop),), axis=0), dtype)
 
 
 def full(shape: Any, value: TensorLike, dtype: dt.DTypeLike | None = None) -> Tensor:
     """`value` everywhere."""
     sizes = shape if isinstance(shape, Sequence) and not isinstance(shape, str) else (shape,)
-    from .elementwise import astype
-
     scalar = as_tensor(value)
     return broadcast_to(scalar if dtype is None else astype(scalar, dtype), sizes)
 

@@ -1,0 +1,207 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (the NumPy column: arrays of any dtype)
+"""Element-wise arithmetic and rounding.
+
+`partials` get the operands and the result and give ∂result/∂operand for each operand.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor, TensorLike
+from .build import as_tensor, elementwise
+
+__all__ = [
+    "abs",
+    "absolute",
+    "add",
+    "ceil",
+    "clip",
+    "divide",
+    "floor",
+    "floor_divide",
+    "fma",
+    "maximum",
+    "minimum",
+    "mod",
+    "multiply",
+    "negative",
+    "reciprocal",
+    "remainder",
+    "rint",
+    "round",
+    "sign",
+    "square",
+    "subtract",
+    "true_divide",
+    "trunc",
+]
+
+_STEP = "it is a step function: the derivative is zero or undefined"
+
+
+@elementwise("x + y", np.add, lambda x, y, z: [1.0, 1.0], commutative=True)
+def add(x: TensorLike, y: TensorLike) -> Tensor:
+    """x + y; integers wrap around."""
+    ...
+
+
+@elementwise("x - y", np.subtract, lambda x, y, z: [1.0, -1.0])
+def subtract(x: TensorLike, y: TensorLike) -> Tensor:
+    """x − y; integers wrap around."""
+    ...
+
+
+@elementwise("x * y", np.multiply, lambda x, y, z: [y, x], commutative=True)
+def multiply(x: TensorLike, y: TensorLike) -> Tensor:
+    """x · y; integers wrap around."""
+    ...
+
+
+@elementwise("x / y", np.divide, lambda x, y, z: [1 / y, -z / y], dtypes="floating", flops=4)
+def divide(x: TensorLike, y: TensorLike) -> Tensor:
+    """x / y for floats, by IEEE 754: 1/0 is inf, 0/0 nan."""
+    ...
+
+
+def _fma(x: Any, y: Any, z: Any) -> Any:
+    # The product of floats is exact in twice as many bits; longdouble has no more than some.
+    wide = np.float64 if x.dtype == np.float32 else np.longdouble
+    return (x.astype(wide) * y + z).astype(x.dtype)
+
+
+@elementwise(
+    "fma(x, y, z)",
+    _fma,
+    lambda x, y, z, r: [y, x, 1.0],
+    dtypes="floating",
+    flops=2,
+)
+def fma(x: TensorLike, y: TensorLike, z: TensorLike) -> Tensor:
+    """x · y + z, rounded once."""
+    ...
+
+
+def _by_zero(function: Any) -> Any:
+    def reference(x: Any, y: Any) -> Any:
+        if x.dtype.kind == "f":
+            return function(x, y)
+        return np.where(y == 0, np.zeros((), x.dtype), function(x, np.where(y == 0, 1, y)))
+
+    return reference
+
+
+@elementwise("x // y", _by_zero(np.floor_divide), no_gradient=_STEP, flops=6)
+def floor_divide(x: TensorLike, y: TensorLike) -> Tensor:
+    """⌊x / y⌋; integer division by zero gives 0."""
+    ...
+
+
+@elementwise(
+    "x % y",
+    _by_zero(np.remainder),
+    lambda x, y, z: [1.0, -floor_divide(x, y)],
+    flops=6,
+)
+def remainder(x: TensorLike, y: TensorLike) -> Tensor:
+    """x − y·⌊x / y⌋, with the sign of y; integer remainder by zero gives 0."""
+    ...
+
+
+@elementwise("-x", np.negative, lambda x, y: [-1.0])
+def negative(x: TensorLike) -> Tensor:
+    """−x."""
+    ...
+
+
+@elementwise("absolute(x)", np.abs, lambda x, y: [sign(x)])
+def abs(x: TensorLike) -> Tensor:
+    """|x|; the derivative at 0 is 0."""
+    ...
+
+
+@elementwise("sign(x)", np.sign, no_gradient=_STEP)
+def sign(x: TensorLike) -> Tensor:
+    """−1, 0 or 1; nan for nan."""
+    ...
+
+
+@elementwise("x * x", np.square, lambda x, y: [2.0 * x])
+def square(x: TensorLike) -> Tensor:
+    """x²."""
+    ...
+
+
+@elementwise(
+    "maximum(x, y)",
+    np.maximum,
+    lambda x, y, z: [x >= y, ~(x >= y)],
+    commutative=True,
+)
+def maximum(x: TensorLike, y: TensorLike) -> Tensor:
+    """The larger of x and y; nan if one is.  At a tie the derivative goes to x."""
+    ...
+
+
+@elementwise(
+    "minimum(x, y)",
+    np.minimum,
+    lambda x, y, z: [x <= y, ~(x <= y)],
+    commutative=True,
+)
+def minimum(x: TensorLike, y: TensorLike) -> Tensor:
+    """The smaller of x and y; nan if one is.  At a tie the derivative goes to x."""
+    ...
+
+
+@elementwise("floor(x)", np.floor, dtypes="floating", no_gradient=_STEP)
+def floor(x: TensorLike) -> Tensor:
+    """⌊x⌋."""
+    ...
+
+
+@elementwise("ceil(x)", np.ceil, dtypes="floating", no_gradient=_STEP)
+def ceil(x: TensorLike) -> Tensor:
+    """⌈x⌉."""
+    ...
+
+
+@elementwise("rint(x)", np.rint, dtypes="floating", no_gradient=_STEP)
+def round(x: TensorLike) -> Tensor:
+    """The nearest whole number, halves to even."""
+    ...
+
+
+@elementwise("trunc(x)", np.trunc, dtypes="floating", no_gradient=_STEP)
+def trunc(x: TensorLike) -> Tensor:
+    """x without its fraction."""
+    ...
+
+
+def reciprocal(x: TensorLike) -> Tensor:
+    """1 / x."""
+    return divide(1.0, x)
+
+
+def clip(x: TensorLike, min: TensorLike = None, max: TensorLike = None) -> Tensor:
+    """x kept between `min` and `max`, either of which may be None; derivative 1 at the bounds."""
+    result = as_tensor(x)
+    if min is not None:
+        result = maximum(result, min)
+    return result if max is None else minimum(result, max)
+
+
+true_divide = divide
+
+
+mod = remainder
+
+
+rint = round
+
+
+absolute = abs

@@ -1,0 +1,68 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (the NumPy column: arrays of any dtype)
+"""Element-wise: other dtypes, and the identities that stop a gradient or hide a node.
+
+`partials` get the operands and the result and give ∂result/∂operand for each operand.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes as dt
+from ..dtypes import DType, DTypeLike
+from ..tensor import Tensor, TensorLike
+from .build import as_tensor, elementwise
+
+__all__ = [
+    "astype",
+    "identity",
+    "stop_gradient",
+]
+
+
+def _cast(x: Any, dtype: DType) -> Any:
+    if x.dtype.kind == "f" and dtype.is_integer:
+        limits = np.iinfo(dtype.numpy)
+        whole = np.trunc(np.nan_to_num(x.astype(np.float64), posinf=np.inf, neginf=-np.inf))
+        low, high = whole <= float(limits.min), whole >= float(limits.max)
+        safe = np.where(low | high, 0, whole).astype(dtype.numpy)
+        return np.where(low, limits.min, np.where(high, limits.max, safe))
+    return x.astype(dtype.numpy)
+
+
+@elementwise(
+    "dtype(x)",
+    lambda x, dtype: _cast(x, dtype),
+    lambda x, y: [1.0 if x.dtype.is_float else None],
+    dtypes="cast",
+)
+def cast(x: TensorLike, *, dtype: DType) -> Tensor:
+    """Convert to `dtype`.  Floats become integers towards zero, saturating, nan giving 0."""
+    ...
+
+
+def astype(x: TensorLike, dtype: DTypeLike) -> Tensor:
+    """`x` converted to `dtype`; itself where it has it already."""
+    tensor, target = as_tensor(x), dt.as_dtype(dtype)
+    return tensor if tensor.dtype == target else cast(tensor, dtype=target)
+
+
+@elementwise("x", lambda x: x, dtypes="any", no_gradient="the user asked for none here")
+def stop_gradient(x: TensorLike) -> Tensor:
+    """x, through which no derivative flows."""
+    ...
+
+
+@elementwise("x", lambda x: x, lambda x, y: [1.0], dtypes="any")
+def pin(x: TensorLike) -> Tensor:
+    """x, hidden from rewriting: what a gradient is asked about must stay a node."""
+    ...
+
+
+def identity(x: TensorLike) -> Tensor:
+    """x itself."""
+    return as_tensor(x)
