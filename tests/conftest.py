@@ -8,7 +8,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # Set while conftest is imported, before any test imports gradloom; child processes inherit it.
-CACHE = tempfile.mkdtemp(prefix="gradloom-tests-")
+# GRADLOOM_TEST_CACHE names one that is kept, so that a second run compiles little.
+KEPT = os.environ.get("GRADLOOM_TEST_CACHE")
+CACHE = KEPT or tempfile.mkdtemp(prefix="gradloom-tests-")
 os.environ["GRADLOOM_CACHE_DIR"] = CACHE
 
 # An example may compile kernels, so it has no deadline. CI always tries the same examples.
@@ -21,4 +23,5 @@ settings.load_profile("reproducible" if os.environ.get("CI") else "local")
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Take the session's cache away."""
-    shutil.rmtree(CACHE, ignore_errors=True)
+    if not KEPT:
+        shutil.rmtree(CACHE, ignore_errors=True)
