@@ -17,8 +17,9 @@ from ..ir.loc import located, quote
 from ..ir.op import MaybeTensors
 from ..ir.ops.arithmetic import negative
 from ..ir.ops.conversion import astype
+from ..ir.ops.create import ones, zeros
 from ..ir.ops.logic import where
-from ..ir.ops.shape import broadcast_to, ones, sum_to, zeros
+from ..ir.ops.shape import broadcast_to, sum_to
 from ..ir.tensor import Node, Tensor
 from .requests import has_requests
 from .walk import remake

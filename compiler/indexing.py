@@ -13,9 +13,10 @@ from ..ir.array import Array
 from ..ir.dims import DimLike
 from ..ir.op import TABLE
 from ..ir.ops.build import constant
-from ..ir.ops.indexing import gather
+from ..ir.ops.create import iota
+from ..ir.ops.gather import gather
 from ..ir.ops.logic import equal, where
-from ..ir.ops.shape import iota, only_ones_differ, reshape
+from ..ir.ops.shape import only_ones_differ, reshape
 from ..ir.tensor import Node, Tensor
 from .pattern import uniform
 from .rewrite import Rule

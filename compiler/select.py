@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from ..ir.graph import Graph
 from ..ir.loc import located
+from ..ir.ops.create import iota
 from ..ir.ops.logic import equal, where
 from ..ir.ops.reduction import sum_
-from ..ir.ops.shape import iota
 from ..ir.tensor import Node, Tensor
 from .walk import remake
 

@@ -15,7 +15,8 @@ from ..ir.errors import ShapeError
 from ..ir.op import TABLE
 from ..ir.ops.arithmetic import multiply
 from ..ir.ops.build import constant
-from ..ir.ops.shape import broadcast_to, inverse, only_ones_differ, permute, reshape, slice_
+from ..ir.ops.shape import broadcast_to, inverse, only_ones_differ, permute, reshape
+from ..ir.ops.slicing import slice_
 from ..ir.shapes import broadcast
 from ..ir.tensor import Node, Tensor
 from .pattern import uniform

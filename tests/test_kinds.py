@@ -91,7 +91,7 @@ def _last_and_ys_by_numpy(init: NumpyArray, xs: NumpyArray) -> Any:
 
 def _scatter_add(x: Tensor, i: Tensor) -> Tensor:
     """The transpose of gather, as a gradient makes it."""
-    from gradloom.ir.ops.indexing import scatter_add
+    from gradloom.ir.ops.gather import scatter_add
 
     into = gl.zeros((x.shape[0], 5), x.dtype)
     return scatter_add(into, x, i, axes=(1,))

@@ -12,6 +12,7 @@ from . import composite as _composite
 from . import contraction as _contraction
 from . import control as _control
 from . import conversion as _conversion
+from . import create as _create
 from . import indexing as _indexing
 from . import linalg as _linalg
 from . import logic as _logic
@@ -26,6 +27,7 @@ from .composite import *  # noqa: F403
 from .contraction import *  # noqa: F403
 from .control import *  # noqa: F403
 from .conversion import *  # noqa: F403
+from .create import *  # noqa: F403
 from .indexing import *  # noqa: F403
 from .linalg import *  # noqa: F403
 from .logic import *  # noqa: F403
@@ -41,6 +43,7 @@ __all__ += _composite.__all__
 __all__ += _contraction.__all__
 __all__ += _control.__all__
 __all__ += _conversion.__all__
+__all__ += _create.__all__
 __all__ += _indexing.__all__
 __all__ += _linalg.__all__
 __all__ += _logic.__all__

@@ -21,8 +21,9 @@ from ..op import MaybeTensors, Op, register
 from ..shapes import unify
 from ..tensor import Node, Tensor, TensorType
 from .build import INPUT, apply, as_tensor
+from .create import zeros
 from .request import gradient, pushforward
-from .shape import broadcast_to, moveaxis, zeros
+from .shape import broadcast_to, moveaxis
 
 __all__ = ["scan"]
 

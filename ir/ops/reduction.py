@@ -22,8 +22,9 @@ from ..shapes import contiguous_strides, keep_axes, normalise_axes
 from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import as_tensor, dimension, primitive
 from .conversion import astype
+from .create import iota
 from .logic import equal, isnan, where
-from .shape import broadcast_to, iota, reshape
+from .shape import broadcast_to, reshape
 
 __all__ = ["all", "amax", "amin", "any", "argmax", "argmin", "max", "mean", "min", "sum"]
 

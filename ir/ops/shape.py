@@ -1,10 +1,10 @@
 # pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # (the NumPy column: arrays of any dtype)
-"""Other shapes over the same numbers, and numbers made from the index alone.
+"""Other shapes over the same numbers: reshape, permute, broadcast.
 
-The views (reshape, permute, broadcast_to, slice) cost nothing: they are strides.  They read each
-number unchanged, which is what the rules mean by ``view``.
+A view costs nothing: it is strides over the same memory.  It reads each number unchanged, which is
+what the rules mean by ``view``.  Slices stand in `slicing.py`.
 """
 
 from __future__ import annotations
@@ -14,30 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes as dt
 from ..dims import Dim, DimLike, Shape, as_dim, floordiv, product
 from ..errors import ArgumentError, ShapeError
 from ..op import TABLE, View
 from ..shapes import contiguous_strides, normalise_axes, normalise_axis, unify
 from ..tensor import Node, Tensor, TensorLike, TensorType
-from .build import apply, as_tensor, constant, primitive
-from .conversion import astype
+from .build import apply, as_tensor, primitive
 
 __all__ = [
-    "arange",
     "broadcast_to",
     "expand_dims",
-    "full",
     "matrix_transpose",
     "moveaxis",
-    "ones",
-    "ones_like",
     "permute_dims",
     "reshape",
     "squeeze",
     "transpose",
-    "zeros",
-    "zeros_like",
 ]
 
 # --- reshape ----------------------------------------------------------------------------------
@@ -276,191 +268,3 @@ def sum_to(x: Tensor, shape: Shape) -> Tensor:
         if axis < extra or (shape[axis - extra] == 1 and size != 1)
     )
     return reshape(apply(TABLE["sum"], [x], axes=axes) if axes else x, shape)
-
-
-# --- slice and its transpose ------------------------------------------------------------------
-
-Sizes = tuple[DimLike, ...]
-
-
-def _check_slice(shape: Shape, starts: Sizes, sizes: Sizes, steps: Sizes) -> None:
-    if not len(starts) == len(sizes) == len(steps) == len(shape):
-        raise ShapeError(f"needs a start, size and step for each of {len(shape)} axes")
-    for size, start, count, step in zip(shape, starts, sizes, steps, strict=True):
-        numbers = (size, start, count, step)
-        if all(isinstance(n, int) for n in numbers) and count:
-            last = start + step * (count - 1)
-            if not (0 <= start < size and 0 <= last < size):  # type: ignore[operator]
-                raise ShapeError(f"slice from {start} to {last} leaves an axis of size {size}")
-
-
-def _infer_slice(x: TensorType, *, starts: Sizes, sizes: Sizes, steps: Sizes) -> TensorType:
-    _check_slice(x.shape, starts, sizes, steps)
-    return TensorType(x.dtype, sizes)
-
-
-def _slices(starts: Any, sizes: Any, steps: Any) -> tuple[Any, ...]:
-    return np.ix_(*[b + s * np.arange(n) for b, n, s in zip(starts, sizes, steps, strict=True)])
-
-
-def _batch_slice(node: Node, operands: Sequence[Tensor], _: Sequence[bool]) -> list[Tensor]:
-    (x,), attrs = operands, node.attrs
-    starts, steps = (0, *attrs["starts"]), (1, *attrs["steps"])
-    return [slice_(x, starts=starts, sizes=(x.shape[0], *attrs["sizes"]), steps=steps)]
-
-
-def _view_slice(node: Node, view: View) -> View:
-    starts, steps = node.attrs["starts"], node.attrs["steps"]
-    offset = view.offset
-    for start, stride in zip(starts, view.strides, strict=True):
-        offset = offset + start * stride
-    strides = tuple(step * stride for step, stride in zip(steps, view.strides, strict=True))
-    return View(strides, offset)
-
-
-@primitive(
-    kind="view",
-    infer=_infer_slice,
-    reference=lambda x, starts, sizes, steps: x[_slices(starts, sizes, steps)] if x.ndim else x,
-    linear=(0,),
-    transpose=lambda node, ct, _: embed(  # pyright: ignore[reportGeneralTypeIssues]
-        ct,
-        starts=node.attrs["starts"],
-        steps=node.attrs["steps"],
-        shape=node.operands[0].shape,
-    ),
-    batch=_batch_slice,
-    view=_view_slice,
-    samples=(
-        (((5, 4),), {"starts": (1, 0), "sizes": (2, 2), "steps": (2, 3)}),
-        (((5,),), {"starts": (4,), "sizes": (5,), "steps": (-1,)}),
-        (((5, 2),), {"starts": (0, 0), "sizes": (0, 2), "steps": (1, 1)}),
-    ),
-)
-def slice_(x: Tensor, *, starts: Sizes, sizes: Sizes, steps: Sizes) -> Tensor:
-    """Entries start + step·i for i < size of each axis; steps are ints, perhaps negative."""
-    ...
-
-
-def _infer_embed(x: TensorType, *, starts: Sizes, steps: Sizes, shape: Shape) -> TensorType:
-    _check_slice(shape, starts, x.shape, steps)
-    return TensorType(x.dtype, shape)
-
-
-def _embed_reference(x: Any, starts: Any, steps: Any, shape: Any) -> Any:
-    result = np.zeros(shape, x.dtype)
-    if x.ndim:
-        result[_slices(starts, x.shape, steps)] = x
-        return result
-    return x
-
-
-def _expand_embed(node: Node) -> list[Tensor]:
-    from .arithmetic import clip
-    from .indexing import gather
-    from .logic import where
-
-    x, shape = node.operands[0], node.attrs["shape"]
-    value = x
-    inside: Tensor | None = None
-    indices: list[Tensor] = []
-    axes: list[int] = []
-    for axis, (start, step) in enumerate(
-        zip(node.attrs["starts"], node.attrs["steps"], strict=True)
-    ):
-        size, count = shape[axis], x.shape[axis]
-        if (start, step) == (0, 1) and size == count:
-            continue
-        ones = tuple(size if i == axis else 1 for i in range(x.ndim))
-        away = iota(shape=ones, axis=axis) - start
-        place = away // step
-        good = (place >= 0) & (place < count) & (away % step == 0)
-        inside = good if inside is None else inside & good
-        indices.append(clip(place, 0, count - 1))
-        axes.append(axis)
-    if inside is None:
-        return [value]
-    zero = constant(0, x.dtype)
-    return [where(inside, gather(value, *indices, axes=tuple(axes)), zero)]
-
-
-def _batch_embed(node: Node, operands: Sequence[Tensor], _: Sequence[bool]) -> list[Tensor]:
-    (x,), attrs = operands, node.attrs
-    starts, steps = (0, *attrs["starts"]), (1, *attrs["steps"])
-    return [embed(x, starts=starts, steps=steps, shape=(x.shape[0], *attrs["shape"]))]
-
-
-@primitive(
-    kind="composite",
-    infer=_infer_embed,
-    reference=_embed_reference,
-    linear=(0,),
-    transpose=lambda node, ct, _: slice_(
-        ct,
-        starts=node.attrs["starts"],
-        sizes=node.operands[0].shape,
-        steps=node.attrs["steps"],
-    ),
-    batch=_batch_embed,
-    expand=_expand_embed,
-    samples=(
-        (((2, 2),), {"starts": (1, 0), "steps": (2, 3), "shape": (5, 4)}),
-        (((3,),), {"starts": (2,), "steps": (-1,), "shape": (4,)}),
-        (((0,),), {"starts": (0,), "steps": (1,), "shape": (3,)}),
-    ),
-)
-def embed(x: Tensor, *, starts: Sizes, steps: Sizes, shape: Shape) -> Tensor:
-    """Zeros of `shape` with `x` at start + step·i of each axis: the transpose of slice."""
-    ...
-
-
-# --- from the index ---------------------------------------------------------------------------
-
-
-@primitive(
-    kind="generator",
-    infer=lambda *, shape, axis: TensorType(dt.int64, shape),
-    reference=lambda shape, axis: np.broadcast_to(
-        np.arange(shape[axis]).reshape([-1 if i == axis else 1 for i in range(len(shape))]), shape
-    ),
-    code="index",
-    no_gradient="its result is no float",
-    samples=(((), {"shape": (3, 4), "axis": 0}), ((), {"shape": (0,), "axis": 0})),
-)
-def iota(*, shape: Shape, axis: int) -> Tensor:
-    """int64: the index along `axis`."""
-    ...
-
-
-def arange(stop: DimLike | str, dtype: dt.DTypeLike = "int64") -> Tensor:
-    """0, 1, … below `stop`, a size."""
-    return astype(iota(shape=(as_dim(stop),), axis=0), dtype)
-
-
-def full(shape: Any, value: TensorLike, dtype: dt.DTypeLike | None = None) -> Tensor:
-    """`value` everywhere."""
-    sizes = shape if isinstance(shape, Sequence) and not isinstance(shape, str) else (shape,)
-    scalar = as_tensor(value)
-    return broadcast_to(scalar if dtype is None else astype(scalar, dtype), sizes)
-
-
-def zeros(shape: Any, dtype: dt.DTypeLike = "float32") -> Tensor:
-    """0 everywhere; `shape` may hold dimensions and names of them."""
-    return full(shape, constant(0, dtype))
-
-
-def ones(shape: Any, dtype: dt.DTypeLike = "float32") -> Tensor:
-    """1 everywhere; `shape` may hold dimensions and names of them."""
-    return full(shape, constant(1, dtype))
-
-
-def zeros_like(x: TensorLike) -> Tensor:
-    """0 in the shape and dtype of `x`."""
-    tensor = as_tensor(x)
-    return zeros(tensor.shape, tensor.dtype)
-
-
-def ones_like(x: TensorLike) -> Tensor:
-    """1 in the shape and dtype of `x`."""
-    tensor = as_tensor(x)
-    return ones(tensor.shape, tensor.dtype)

@@ -1,0 +1,153 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (the NumPy column: arrays of any dtype)
+"""Slices, which are views too, and their transpose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..dims import DimLike, Shape
+from ..errors import ShapeError
+from ..op import View
+from ..tensor import Node, Tensor, TensorType
+from .build import constant, primitive
+from .create import iota
+
+__all__: list[str] = []
+
+Sizes = tuple[DimLike, ...]
+
+
+def _check_slice(shape: Shape, starts: Sizes, sizes: Sizes, steps: Sizes) -> None:
+    if not len(starts) == len(sizes) == len(steps) == len(shape):
+        raise ShapeError(f"needs a start, size and step for each of {len(shape)} axes")
+    for size, start, count, step in zip(shape, starts, sizes, steps, strict=True):
+        numbers = (size, start, count, step)
+        if all(isinstance(n, int) for n in numbers) and count:
+            last = start + step * (count - 1)
+            if not (0 <= start < size and 0 <= last < size):  # type: ignore[operator]
+                raise ShapeError(f"slice from {start} to {last} leaves an axis of size {size}")
+
+
+def _infer_slice(x: TensorType, *, starts: Sizes, sizes: Sizes, steps: Sizes) -> TensorType:
+    _check_slice(x.shape, starts, sizes, steps)
+    return TensorType(x.dtype, sizes)
+
+
+def _slices(starts: Any, sizes: Any, steps: Any) -> tuple[Any, ...]:
+    return np.ix_(*[b + s * np.arange(n) for b, n, s in zip(starts, sizes, steps, strict=True)])
+
+
+def _batch_slice(node: Node, operands: Sequence[Tensor], _: Sequence[bool]) -> list[Tensor]:
+    (x,), attrs = operands, node.attrs
+    starts, steps = (0, *attrs["starts"]), (1, *attrs["steps"])
+    return [slice_(x, starts=starts, sizes=(x.shape[0], *attrs["sizes"]), steps=steps)]
+
+
+def _view_slice(node: Node, view: View) -> View:
+    starts, steps = node.attrs["starts"], node.attrs["steps"]
+    offset = view.offset
+    for start, stride in zip(starts, view.strides, strict=True):
+        offset = offset + start * stride
+    strides = tuple(step * stride for step, stride in zip(steps, view.strides, strict=True))
+    return View(strides, offset)
+
+
+@primitive(
+    kind="view",
+    infer=_infer_slice,
+    reference=lambda x, starts, sizes, steps: x[_slices(starts, sizes, steps)] if x.ndim else x,
+    linear=(0,),
+    transpose=lambda node, ct, _: embed(  # pyright: ignore[reportGeneralTypeIssues]
+        ct,
+        starts=node.attrs["starts"],
+        steps=node.attrs["steps"],
+        shape=node.operands[0].shape,
+    ),
+    batch=_batch_slice,
+    view=_view_slice,
+    samples=(
+        (((5, 4),), {"starts": (1, 0), "sizes": (2, 2), "steps": (2, 3)}),
+        (((5,),), {"starts": (4,), "sizes": (5,), "steps": (-1,)}),
+        (((5, 2),), {"starts": (0, 0), "sizes": (0, 2), "steps": (1, 1)}),
+    ),
+)
+def slice_(x: Tensor, *, starts: Sizes, sizes: Sizes, steps: Sizes) -> Tensor:
+    """Entries start + step·i for i < size of each axis; steps are ints, perhaps negative."""
+    ...
+
+
+def _infer_embed(x: TensorType, *, starts: Sizes, steps: Sizes, shape: Shape) -> TensorType:
+    _check_slice(shape, starts, x.shape, steps)
+    return TensorType(x.dtype, shape)
+
+
+def _embed_reference(x: Any, starts: Any, steps: Any, shape: Any) -> Any:
+    result = np.zeros(shape, x.dtype)
+    if x.ndim:
+        result[_slices(starts, x.shape, steps)] = x
+        return result
+    return x
+
+
+def _expand_embed(node: Node) -> list[Tensor]:
+    from .arithmetic import clip
+    from .gather import gather
+    from .logic import where
+
+    x, shape = node.operands[0], node.attrs["shape"]
+    value = x
+    inside: Tensor | None = None
+    indices: list[Tensor] = []
+    axes: list[int] = []
+    for axis, (start, step) in enumerate(
+        zip(node.attrs["starts"], node.attrs["steps"], strict=True)
+    ):
+        size, count = shape[axis], x.shape[axis]
+        if (start, step) == (0, 1) and size == count:
+            continue
+        ones = tuple(size if i == axis else 1 for i in range(x.ndim))
+        away = iota(shape=ones, axis=axis) - start
+        place = away // step
+        good = (place >= 0) & (place < count) & (away % step == 0)
+        inside = good if inside is None else inside & good
+        indices.append(clip(place, 0, count - 1))
+        axes.append(axis)
+    if inside is None:
+        return [value]
+    zero = constant(0, x.dtype)
+    return [where(inside, gather(value, *indices, axes=tuple(axes)), zero)]
+
+
+def _batch_embed(node: Node, operands: Sequence[Tensor], _: Sequence[bool]) -> list[Tensor]:
+    (x,), attrs = operands, node.attrs
+    starts, steps = (0, *attrs["starts"]), (1, *attrs["steps"])
+    return [embed(x, starts=starts, steps=steps, shape=(x.shape[0], *attrs["shape"]))]
+
+
+@primitive(
+    kind="composite",
+    infer=_infer_embed,
+    reference=_embed_reference,
+    linear=(0,),
+    transpose=lambda node, ct, _: slice_(
+        ct,
+        starts=node.attrs["starts"],
+        sizes=node.operands[0].shape,
+        steps=node.attrs["steps"],
+    ),
+    batch=_batch_embed,
+    expand=_expand_embed,
+    samples=(
+        (((2, 2),), {"starts": (1, 0), "steps": (2, 3), "shape": (5, 4)}),
+        (((3,),), {"starts": (2,), "steps": (-1,), "shape": (4,)}),
+        (((0,),), {"starts": (0,), "steps": (1,), "shape": (3,)}),
+    ),
+)
+def embed(x: Tensor, *, starts: Sizes, steps: Sizes, shape: Shape) -> Tensor:
+    """Zeros of `shape` with `x` at start + step·i of each axis: the transpose of slice."""
+    ...
