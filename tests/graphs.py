@@ -19,7 +19,9 @@ from gradloom.ir.graph import Graph
 from gradloom.ir.interpret import bind_dims, evaluate_attribute
 from gradloom.ir.op import TABLE
 from gradloom.ir.ops.build import INPUT, apply, call_elementwise
-from gradloom.ir.tensor import Tensor
+from gradloom.ir.tensor import Node, Tensor
+
+from .op_cases import Case, accepts, ordinary_arrays, sampled_dtypes
 
 Draw = Callable[[Any], Any]
 Pool = list[Tensor]
@@ -175,25 +177,79 @@ def _naive(draw: Draw, pool: Pool, names: Sequence[str]) -> Tensor:
     return draw(st.sampled_from(ways))()
 
 
+# --- any other entry of the table ------------------------------------------------------------------
+
+_MADE_BY_PASSES = ("partial_", "pin")
+ENTRIES = sorted(
+    op.name
+    for op in TABLE.values()
+    if op.samples and op.kind != "host" and not op.name.startswith(_MADE_BY_PASSES)
+)
+
+
+def _fit(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The numbers of `x`, over and over, in another shape; 0 where it has none."""
+    if x.shape == shape:
+        return x
+    count = int(np.prod(shape, dtype=np.int64))
+    place = gl.arange(count) % gl.maximum(gl.dimension(x.size), 1)
+    taken = Node(TABLE["gather"], [gl.reshape(x, (x.size,)), place], {"axes": (0,)}, (1, 1))
+    return gl.reshape(taken.results[0], shape)
+
+
+def _entry(draw: Draw, pool: Pool, integers: Tensor) -> Tensor:
+    """An entry that has samples, on numbers of the pool, or integers, made to fit one of them."""
+    op = TABLE[draw(st.sampled_from(ENTRIES))]
+    shapes, attrs = draw(st.sampled_from(op.samples))
+    integer = draw(st.booleans())
+    for dtype in (dt.int64, pool[0].dtype) if integer else (pool[0].dtype, dt.int64):
+        case = Case(op, sampled_dtypes(op, len(shapes), dtype), shapes, attrs)
+        if accepts(case):
+            break
+    else:
+        return _pick(draw, pool)
+    arrays = ordinary_arrays(case, draw(st.integers(0, 3)))
+    plain = len(op.operands) - 1 if len(op.groups) > 1 else len(shapes)
+    operands: list[Tensor] = []
+    for i, (array, type_) in enumerate(zip(arrays, case.dtypes, strict=True)):
+        if i < plain and type_ == pool[0].dtype:
+            operands.append(_fit(_pick(draw, pool), shapes[i]))
+        elif i < plain and type_ == dt.int64:
+            operands.append(_fit(integers, shapes[i]))
+        else:  # places, keys
+            operands.append(gl.constant(array))
+    groups = (plain, len(operands) - plain) if len(op.groups) > 1 else None
+    result = draw(st.sampled_from(Node(op, operands, attrs, groups).results))
+    return result if result.dtype.is_float else gl.astype(result, pool[0].dtype)
+
+
 STEPS = (_unary, _binary, _choose, _fma, _reduce, _view, _index, _product, _named_formula, _naive)
 
 
 @st.composite
-def graphs(draw: Draw, smooth: bool = False, most_nodes: int = 10) -> Graph:
-    """A graph of one or two outputs; `smooth` leaves out ops that jump where rounding may."""
+def graphs(draw: Draw, smooth: bool = False, most_nodes: int = 10, entries: bool = False) -> Graph:
+    """A graph of one or two outputs.
+
+    smooth: leave out ops that jump where rounding may.  entries: draw from the whole table.
+    """
     dtype = draw(st.sampled_from([dt.float32, dt.float64]))
     width = draw(st.sampled_from([0, 1, 3, 4]))
     rows = draw(st.sampled_from([symbol("B"), 1, 3]))
     shapes = [(rows, width), (width,), (rows, 1), ()]
     inputs = [placeholder(f"x{i}", shape, dtype) for i, shape in enumerate(shapes)]
     pool: Pool = list(inputs)
+    integers = placeholder("n", (5, rows), dt.int64)
     unary = [name for name in UNARY if not smooth or name not in _STEPS]
     binary = [name for name in BINARY if not smooth or name not in _STEPS]
     steps = [step for step in STEPS if not smooth or step is not _choose]
     for _ in range(draw(st.integers(1, most_nodes))):
+        if entries and draw(st.booleans()):
+            pool.append(_entry(draw, pool, integers))
+            continue
         step = draw(st.sampled_from(steps))
         pool.append(step(draw, pool, unary if step is _unary else binary))
     made = pool[len(inputs) :]
+    inputs += [integers] if entries else []
     outputs = [made[-1], *draw(st.lists(st.sampled_from(made), max_size=1))]
     return Graph("drawn", inputs, outputs)
 
@@ -239,5 +295,6 @@ def evaluate_precisely(graph: Graph, feeds: Mapping[str, Any]) -> list[Any]:
                 result = operands[0].astype(np.longdouble)
             else:
                 result = node.op.reference(*operands, **attrs)
-        values[node.results[0]] = wide(result)
+        results = result if isinstance(result, tuple) else (result,)
+        values |= {t: wide(r) for t, r in zip(node.results, results, strict=True)}
     return [values[output] for output in graph.outputs]
