@@ -177,7 +177,7 @@ def _naive(draw: Draw, pool: Pool, names: Sequence[str]) -> Tensor:
     return draw(st.sampled_from(ways))()
 
 
-# --- any other entry of the table ------------------------------------------------------------------
+# --- any other entry of the table -----------------------------------------------------------------
 
 _MADE_BY_PASSES = ("partial_", "pin")
 ENTRIES = sorted(
@@ -238,18 +238,19 @@ def graphs(draw: Draw, smooth: bool = False, most_nodes: int = 10, entries: bool
     shapes = [(rows, width), (width,), (rows, 1), ()]
     inputs = [placeholder(f"x{i}", shape, dtype) for i, shape in enumerate(shapes)]
     pool: Pool = list(inputs)
-    integers = placeholder("n", (5, rows), dt.int64)
+    zeros_and_ones = placeholder("n", (5, rows), dt.int64)
+    integers = zeros_and_ones * 5 - 2
     unary = [name for name in UNARY if not smooth or name not in _STEPS]
     binary = [name for name in BINARY if not smooth or name not in _STEPS]
     steps = [step for step in STEPS if not smooth or step is not _choose]
-    for _ in range(draw(st.integers(1, most_nodes))):
+    for _ in range(draw(st.integers(3 if entries else 1, most_nodes))):
         if entries and draw(st.booleans()):
             pool.append(_entry(draw, pool, integers))
             continue
         step = draw(st.sampled_from(steps))
         pool.append(step(draw, pool, unary if step is _unary else binary))
     made = pool[len(inputs) :]
-    inputs += [integers] if entries else []
+    inputs += [zeros_and_ones] if entries else []
     outputs = [made[-1], *draw(st.lists(st.sampled_from(made), max_size=1))]
     return Graph("drawn", inputs, outputs)
 
@@ -295,6 +296,6 @@ def evaluate_precisely(graph: Graph, feeds: Mapping[str, Any]) -> list[Any]:
                 result = operands[0].astype(np.longdouble)
             else:
                 result = node.op.reference(*operands, **attrs)
-        results = result if isinstance(result, tuple) else (result,)
-        values |= {t: wide(r) for t, r in zip(node.results, results, strict=True)}
+        several: Sequence[Any] = [result] if len(node.results) == 1 else result
+        values |= {t: wide(r) for t, r in zip(node.results, several, strict=True)}
     return [values[output] for output in graph.outputs]

@@ -1,4 +1,4 @@
-"""Random graphs over the whole op table: optimised = reference = compiled, text, idempotent passes."""
+"""Random graphs over the whole op table: optimised = reference = compiled; idempotent passes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gradloom.compiler.pipeline import AFTER, BEFORE, PASSES, ROUND
 from gradloom.ir.graph import Graph
 from gradloom.ir.verify import verify
 
-from .graphs import evaluate_precisely, feeds_of, graphs
+from .graphs import graphs
 from .test_pipeline import check_compiled
 
 QUICK = 15
