@@ -68,6 +68,9 @@ class Op:
     expand: the formula of a composite, from a node to its results.
     flops: operations a result element, for the cost of a kernel.
     samples: (operand shapes, attributes) for the tests that are generated from the table.
+    prepare: for these tests, from drawn arrays to operands with the structure that the op needs
+        (positive definite, well conditioned); what it gives must lie in a linear space of such
+        operands, along whose directions the derivatives then are checked.
     """
 
     name: str
@@ -95,6 +98,7 @@ class Op:
     expand: Callable[[Node], Sequence[Tensor]] | None = None
     flops: int = 1
     samples: tuple[tuple[tuple[tuple[int, ...], ...], dict[str, Any]], ...] = ()
+    prepare: Callable[..., Sequence[Any]] | None = None
     derivatives_at: tuple[float, float] = field(default=(-2.0, 2.0))
 
     def __repr__(self) -> str:

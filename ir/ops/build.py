@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, Literal, ParamSpec, TypedDict, Unpack, cast
+from typing import Any, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from ..tensor import Node, Tensor, TensorLike, TensorType
 __all__ = ["as_tensor", "constant", "dimension"]
 
 P = ParamSpec("P")
+R = TypeVar("R", bound="Tensor | tuple[Tensor, ...]")
 
 
 def apply(op: Op, operands: Sequence[Tensor], **attrs: Any) -> Tensor:
@@ -292,19 +293,21 @@ class Entry(TypedDict, total=False):
     expand: Callable[[Node], Sequence[Tensor]]
     flops: int
     samples: Any
+    prepare: Callable[..., Sequence[Any]]
 
 
 def primitive(
     *, kind: Kind, infer: Callable[..., Any], reference: Callable[..., Any], **entry: Unpack[Entry]
-) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a stub an op of any kind.
 
     `infer` gets the operands' types and the attributes; the other fields are Op's.  The function
     takes Tensors (a starred parameter takes any number) and keyword attributes as they are:
-    public wrappers normalise what users write.
+    public wrappers normalise what users write.  Where `infer` gives a tuple of types, the function
+    gives as many Tensors.
     """
 
-    def decorate(stub: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    def decorate(stub: Callable[P, R]) -> Callable[P, R]:
         operands, attributes = _signature(stub)
 
         def infer_node(node: Node) -> tuple[TensorType, ...]:
@@ -326,13 +329,14 @@ def primitive(
         split = len(op.groups) > 1
 
         @wraps(stub)
-        def function(*args: Tensor, **attrs: Any) -> Tensor:
+        def function(*args: Tensor, **attrs: Any) -> Tensor | tuple[Tensor, ...]:
             plain = len(operands) - 1
             groups = (plain, len(args) - plain) if split else (len(args),)
             ordered = {key: attrs[key] for key in attributes}
-            return Node(op, args, ordered, groups).results[0]
+            results = Node(op, args, ordered, groups).results
+            return results[0] if len(results) == 1 else results
 
-        return cast(Callable[P, Tensor], function)
+        return cast(Callable[P, R], function)
 
     return decorate
 
