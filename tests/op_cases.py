@@ -57,15 +57,15 @@ class Case:
         return f"{self.op.name}({types}) {self.attrs}"
 
 
-def build(op: Op, operands: Sequence[Tensor], attrs: dict[str, Any]) -> Tensor:
-    """The op applied, its operands in their groups."""
+def build(op: Op, operands: Sequence[Tensor], attrs: dict[str, Any]) -> tuple[Tensor, ...]:
+    """The results of the op, its operands in their groups."""
     plain = len(op.operands) - 1
     groups = (plain, len(operands) - plain) if len(op.groups) > 1 else (len(operands),)
-    return Node(op, operands, attrs, groups).results[0]
+    return Node(op, operands, attrs, groups).results
 
 
 def graph_of(*cases: Case) -> Graph:
-    """A graph with an output for each case, its inputs named by case and operand."""
+    """A graph with all results of each case, its inputs named by case and operand."""
     inputs: list[Tensor] = []
     outputs: list[Tensor] = []
     for number, case in enumerate(cases):
@@ -74,15 +74,23 @@ def graph_of(*cases: Case) -> Graph:
             for i, (dtype, shape) in enumerate(zip(case.dtypes, case.shapes, strict=True))
         ]
         inputs += own
-        outputs.append(build(case.op, own, case.attrs))
+        outputs += build(case.op, own, case.attrs)
     return Graph("cases", inputs, outputs)
 
 
-def reference(op: Op, arrays: Sequence[NumpyArray], attrs: dict[str, Any]) -> NumpyArray:
-    """What the entry's reference gives, as it gives it."""
+def references(op: Op, arrays: Sequence[NumpyArray], attrs: dict[str, Any]) -> list[NumpyArray]:
+    """What the entry's reference gives, as it gives it: an array a result."""
     values = {k: v.values if isinstance(v, Array) else v for k, v in attrs.items()}
     with np.errstate(all="ignore"):
-        return np.asarray(op.reference(*arrays, **values))
+        found: Any = op.reference(*arrays, **values)
+    every: tuple[Any, ...] = found if isinstance(found, tuple) else (found,)
+    return [np.asarray(value) for value in every]
+
+
+def reference(op: Op, arrays: Sequence[NumpyArray], attrs: dict[str, Any]) -> NumpyArray:
+    """The reference of an op with one result."""
+    (found,) = references(op, arrays, attrs)
+    return found
 
 
 def interpret(graph: Graph, arrays: Sequence[NumpyArray]) -> list[NumpyArray]:
@@ -220,7 +228,13 @@ def ordinary_arrays(case: Case, seed: int = 0, between: tuple[float, float] | No
             arrays.append(np.asarray(rng.uniform(*between, shape)).astype(dtype.numpy))
         else:
             arrays.append(random_array(rng, dtype, shape))
-    return arrays
+    return prepared(op, arrays)
+
+
+def prepared(op: Op, arrays: Sequence[NumpyArray]) -> list[NumpyArray]:
+    """The operands with the structure that the op needs, in the dtypes that they had."""
+    found = arrays if op.prepare is None else op.prepare(*arrays)
+    return [np.asarray(a, b.dtype) for a, b in zip(found, arrays, strict=True)]
 
 
 # --- what counts as equal -------------------------------------------------------------------------
@@ -295,16 +309,24 @@ def run(function: Function, arrays: Sequence[NumpyArray]) -> list[NumpyArray]:
 ULPS = 4
 
 
-def assert_as_reference(case: Case, arrays: Sequence[NumpyArray], got: NumpyArray) -> None:
+def assert_as_reference(
+    case: Case, arrays: Sequence[NumpyArray], results: Sequence[NumpyArray]
+) -> None:
     op = case.op
-    wanted = reference(op, arrays, case.attrs)
-    if op.kind != "elementwise":
-        assert_close(got, wanted, allowance(op, arrays, case.attrs, wanted), case)
-    elif wanted.dtype.kind != "f":
-        assert_same(got, wanted, case)
-    else:
-        ulps = 0 if op.flops == 1 else ULPS
-        assert_close(got, wanted, ulps * spacing(wanted), case)
+    for got, wanted in zip(results, references(op, arrays, case.attrs), strict=True):
+        if op.kind != "elementwise":
+            assert_close(got, wanted, allowance(op, arrays, case.attrs, wanted), case)
+        elif wanted.dtype.kind != "f":
+            assert_same(got, wanted, case)
+        else:
+            ulps = 0 if op.flops == 1 else ULPS
+            assert_close(got, wanted, ulps * spacing(wanted), case)
+
+
+def by_case(found: Sequence[Case], results: Sequence[NumpyArray]) -> list[list[NumpyArray]]:
+    """The outputs of `graph_of(*found)`, those of each case together."""
+    remaining = iter(results)
+    return [[next(remaining) for _ in graph_of(case).outputs] for case in found]
 
 
 def check_cuda_source(graph: Graph) -> None:

@@ -199,3 +199,6 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     "iota": _iota,
     "solve": lambda a, b: np.linalg.inv(a.astype(np.float64)) @ b,
 }
+
+# For results that are not unique: from operands, results and attributes to pairs that are equal.
+EQUATIONS: dict[str, Callable[..., Sequence[tuple[Any, Any]]]] = {}

@@ -33,6 +33,7 @@ from .op_cases import (
     assert_as_reference,
     assert_close,
     assert_same,
+    by_case,
     cases,
     check_cuda_source,
     edge_arrays,
@@ -41,10 +42,11 @@ from .op_cases import (
     interpret,
     ordinary_arrays,
     reference,
+    references,
     run,
     spacing,
 )
-from .op_formulas import INDEPENDENT
+from .op_formulas import EQUATIONS, INDEPENDENT
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -81,10 +83,10 @@ def test_type_rule_is_what_the_reference_gives(op: Op):
         shapes = broadcasts(op) if op.kind == "elementwise" else [case.shapes]
         for own in shapes:
             this = Case(op, case.dtypes, own, case.attrs)
-            (output,) = graph_of(this).outputs
-            found = reference(op, ordinary_arrays(this), case.attrs)
-            assert found.shape == output.shape, this
-            assert found.dtype == output.dtype.numpy, this
+            found = references(op, ordinary_arrays(this), case.attrs)
+            for array, output in zip(found, graph_of(this).outputs, strict=True):
+                assert array.shape == output.shape, this
+                assert array.dtype == output.dtype.numpy, this
 
 
 NUMPY = {"reshape", "permute", "broadcast_to", "random_bits"}  # random_bits: by its known answers
@@ -96,20 +98,34 @@ def test_reference_by_another_formula(op: Op):
         edge = op.kind == "elementwise"
         arrays = edge_arrays(case, 1000) if edge else ordinary_arrays(case)
         with np.errstate(all="ignore"):
-            wanted = np.asarray(INDEPENDENT[op.name](*arrays, **case.attrs))
-            found = reference(op, arrays, case.attrs)
-            rounded = wanted.astype(found.dtype)
-        if found.dtype.kind != "f":
-            assert_same(found, rounded, case)
-        elif edge:
-            assert_close(found, rounded, 4 * spacing(rounded), case)
-        else:
-            assert_close(found, rounded, allowance(op, arrays, case.attrs, found), case)
+            formula = INDEPENDENT[op.name](*arrays, **case.attrs)
+            every: tuple[Any, ...] = formula if isinstance(formula, tuple) else (formula,)
+        for array, wanted in zip(references(op, arrays, case.attrs), every, strict=True):
+            with np.errstate(all="ignore"):
+                rounded = np.asarray(wanted).astype(array.dtype)
+            if array.dtype.kind != "f":
+                assert_same(array, rounded, case)
+            elif edge:
+                assert_close(array, rounded, 4 * spacing(rounded), case)
+            else:
+                assert_close(array, rounded, allowance(op, arrays, case.attrs, array), case)
+
+
+@pytest.mark.parametrize("op", [op for op in OPS if op.name in EQUATIONS], ids=lambda op: op.name)
+def test_reference_by_its_equations(op: Op):
+    """What is not unique (eigenvectors, say) is what solves the equations that define it."""
+    for case in cases(op):
+        arrays = ordinary_arrays(case)
+        results = references(op, arrays, case.attrs)
+        scale = max([1.0, *(float(np.max(np.abs(a))) for a in (*arrays, *results) if a.size)])
+        for left, right in EQUATIONS[op.name](arrays, results, **case.attrs):
+            allowed = 64 * scale * float(np.finfo(arrays[0].dtype).eps)
+            np.testing.assert_allclose(left, right, rtol=0, atol=allowed, err_msg=str(case))
 
 
 def test_other_references_are_numpy_functions():
     for op in OPS:
-        if op.name not in INDEPENDENT and op.name not in NUMPY:
+        if op.name not in {*INDEPENDENT, *EQUATIONS, *NUMPY}:
             assert isinstance(op.reference, np.ufunc) or op.reference is np.where, op.name
 
 
@@ -147,7 +163,7 @@ def test_compiled_elementwise(op: Op):
         given = [flat(arrays, shape) for arrays in edge]
         results = run(function, [array for arrays in given for array in arrays])
         for case, arrays, got in zip(found, given, results, strict=True):
-            assert_as_reference(case, arrays, got)
+            assert_as_reference(case, arrays, [got])
 
 
 @pytest.mark.parametrize(
@@ -164,7 +180,7 @@ def test_compiled_broadcasting(op: Op):
         given = [ordinary_arrays(at_sizes(case, sizes)) for case in found]
         results = run(function, [array for arrays in given for array in arrays])
         for case, arrays, got in zip(found, given, results, strict=True):
-            assert_as_reference(case, arrays, got)
+            assert_as_reference(case, arrays, [got])
 
 
 def at_sizes(case: Case, sizes: dict[str, int]) -> Case:
@@ -183,7 +199,7 @@ def test_compiled_samples(op: Op):
     found = [*plain, *(group[rng.integers(len(group))] for group in chosen)]
     given = [ordinary_arrays(case) for case in found]
     results = run(compiled(*found), [array for arrays in given for array in arrays])
-    for case, arrays, got in zip(found, given, results, strict=True):
+    for case, arrays, got in zip(found, given, by_case(found, results), strict=True):
         assert_as_reference(case, arrays, got)
 
 
@@ -240,7 +256,7 @@ def test_what_does_not_fit_is_an_error(op: Op):
     for case in cases(op, FLOATS[:1] if op.samples else op_cases.DTYPES, (2, 3)):
         for changed in misfits(case):
             try:
-                (output,) = graph_of(changed).outputs
+                outputs = graph_of(changed).outputs
             except GradloomError as error:
                 refused += 1
                 text = str(error)
@@ -249,8 +265,9 @@ def test_what_does_not_fit_is_an_error(op: Op):
                 for dtype, shape in zip(changed.dtypes, changed.shapes, strict=True):
                     assert str(TensorType(dtype, shape)) in text, text
                 continue
-            found = reference(op, ordinary_arrays(changed), changed.attrs)
-            assert found.shape == output.shape, changed
-            assert found.dtype == output.dtype.numpy, changed
+            found = references(op, ordinary_arrays(changed), changed.attrs)
+            for array, output in zip(found, outputs, strict=True):
+                assert array.shape == output.shape, changed
+                assert array.dtype == output.dtype.numpy, changed
     takes_all = len(op.operands) == 1 and (op.kind == "view" or op.dtypes in ("any", "cast"))
     assert refused or takes_all or not op.operands
