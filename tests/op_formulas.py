@@ -191,7 +191,7 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     "matmul": lambda x, y: np.einsum("...ik,...kj->...ij", x, y),
     "softmax": _wide(_softmax),
     "log_softmax": _wide(lambda x, axis: np.log(_softmax(x, axis))),
-    "logsumexp": _wide(lambda x, axis: np.log(np.sum(np.exp(x), axis, keepdims=True))),
+    "logsumexp": _wide(lambda x, axes: np.log(np.sum(np.exp(x), axes, keepdims=True))),
     "embed": _embed,
     "slice": _slice,
     "gather": _gather,

@@ -19,6 +19,7 @@ from . import logic as _logic
 from . import random
 from . import reduction as _reduction
 from . import shape as _shape
+from . import statistics as _statistics
 from . import transcendental as _transcendental
 from .activation import *  # noqa: F403
 from .arithmetic import *  # noqa: F403
@@ -33,6 +34,7 @@ from .linalg import *  # noqa: F403
 from .logic import *  # noqa: F403
 from .reduction import *  # noqa: F403
 from .shape import *  # noqa: F403
+from .statistics import *  # noqa: F403
 from .transcendental import *  # noqa: F403
 
 __all__ = ["random"]
@@ -49,6 +51,7 @@ __all__ += _linalg.__all__
 __all__ += _logic.__all__
 __all__ += _reduction.__all__
 __all__ += _shape.__all__
+__all__ += _statistics.__all__
 __all__ += _transcendental.__all__
 
 # An error names the function that the user called, and where.

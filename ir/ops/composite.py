@@ -5,20 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..dims import product
 from ..errors import DTypeError, ShapeError
 from ..op import MaybeTensors
-from ..shapes import keep_axes, normalise_axis
+from ..shapes import keep_axes, normalise_axes
 from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import as_tensor, primitive
 from .conversion import astype
 from .logic import equal, isfinite, where
 from .reduction import max_, squeeze_axes, sum_
+from .shape import inverse, permute, reshape
 from .transcendental import exp, expm1, log1p
+
+Axes = tuple[int, ...]
+Axis = int | Sequence[int] | None
 
 __all__ = ["log_softmax", "logsumexp", "softmax"]
 
@@ -31,22 +36,26 @@ def _same(x: TensorType, *, axis: int) -> TensorType:
     return x
 
 
-def _kept(x: TensorType, *, axis: int) -> TensorType:
-    return TensorType(_same(x, axis=axis).dtype, keep_axes(x.shape, (axis,)))
+def _kept(x: TensorType, *, axes: tuple[int, ...]) -> TensorType:
+    if not x.dtype.is_float:
+        raise DTypeError(f"needs a float dtype, got {x.dtype}")
+    if normalise_axes(axes, x.ndim) != axes:
+        raise ShapeError(f"axes must be in order and counted from the front, got {axes}")
+    return TensorType(x.dtype, keep_axes(x.shape, axes))
 
 
-def _centre(x: Tensor, axis: int) -> Tensor:
+def _centre(x: Tensor, axes: Axes) -> Tensor:
     """The maximum, or 0 where that is infinite, so that x − centre is never inf − inf."""
-    top = max_(x, axes=(axis,))
+    top = max_(x, axes=axes)
     return where(isfinite(top), top, 0.0)
 
 
-def _shifted(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+def _shifted(x: Tensor, axes: Axes) -> tuple[Tensor, Tensor]:
     """x − centre, rounded, and what the rounding lost (Knuth's two-sum, TAOCP 4.2.2).
 
     The difference of two floats near 100 is off by 4e-6, and exp makes that a relative error.
     """
-    centre = _centre(x, axis)
+    centre = _centre(x, axes)
     z = x - centre
     back = z - x
     lost = (x - (z - back)) - (centre + back)
@@ -59,33 +68,33 @@ def _exp(z: Tensor, lost: Tensor) -> Tensor:
     return e + e * lost
 
 
-def _log_total(z: Tensor, lost: Tensor, axis: int) -> Tensor:
+def _log_total(z: Tensor, lost: Tensor, axes: Axes) -> Tensor:
     """ln Σ exp(z), where the largest z is 0: exact to the last bits also where the others vanish.
 
     Σ exp(z) − 1 is summed without the ones, which would swallow it.
     """
     is_top = equal(z, 0.0)
-    rest = sum_(where(is_top, 0.0, _exp(z, lost)), axes=(axis,))
-    return log1p(rest + (sum_(astype(is_top, z.dtype), axes=(axis,)) - 1.0))
+    rest = sum_(where(is_top, 0.0, _exp(z, lost)), axes=axes)
+    return log1p(rest + (sum_(astype(is_top, z.dtype), axes=axes) - 1.0))
 
 
-def _numpy_shifted(x: Any, axis: int) -> tuple[Any, Any]:
+def _numpy_shifted(x: Any, axes: Any) -> tuple[Any, Any]:
     """x − centre and the centre, with more digits than x has."""
-    top = np.max(x, axis, keepdims=True, initial=-np.inf)
+    top = np.max(x, axes, keepdims=True, initial=-np.inf)
     centre = np.where(np.isfinite(top), top, 0)
     wide = np.float64 if x.dtype == np.float32 else np.longdouble
     return x.astype(wide) - centre, centre
 
 
-def _numpy_log_total(z: Any, axis: int) -> Any:
+def _numpy_log_total(z: Any, axes: Any) -> Any:
     is_top = z == 0
-    rest = np.sum(np.where(is_top, 0, np.exp(z)), axis, keepdims=True)
-    return np.log1p(rest + (np.sum(is_top, axis, keepdims=True) - 1))
+    rest = np.sum(np.where(is_top, 0, np.exp(z)), axes, keepdims=True)
+    return np.log1p(rest + (np.sum(is_top, axes, keepdims=True) - 1))
 
 
-def _numpy_logsumexp(x: Any, axis: int) -> Any:
-    z, centre = _numpy_shifted(x, axis)
-    return (centre + _numpy_log_total(z, axis)).astype(x.dtype)
+def _numpy_logsumexp(x: Any, axes: Axes) -> Any:
+    z, centre = _numpy_shifted(x, axes)
+    return (centre + _numpy_log_total(z, axes)).astype(x.dtype)
 
 
 def _numpy_log_softmax(x: Any, axis: int) -> Any:
@@ -99,21 +108,21 @@ def _numpy_softmax(x: Any, axis: int) -> Any:
 
 
 def _expand_softmax(node: Node) -> list[Tensor]:
-    axis = node.attrs["axis"]
-    e = _exp(*_shifted(node.operands[0], axis))
-    return [e / sum_(e, axes=(axis,))]
+    axes = (node.attrs["axis"],)
+    e = _exp(*_shifted(node.operands[0], axes))
+    return [e / sum_(e, axes=axes)]
 
 
 def _expand_log_softmax(node: Node) -> list[Tensor]:
-    axis = node.attrs["axis"]
-    z, lost = _shifted(node.operands[0], axis)
-    return [z - _log_total(z, lost, axis)]
+    axes = (node.attrs["axis"],)
+    z, lost = _shifted(node.operands[0], axes)
+    return [z - _log_total(z, lost, axes)]
 
 
 def _expand_logsumexp(node: Node) -> list[Tensor]:
-    x, axis = node.operands[0], node.attrs["axis"]
-    z, lost = _shifted(x, axis)
-    return [_centre(x, axis) + _log_total(z, lost, axis)]
+    x, axes = node.operands[0], node.attrs["axes"]
+    z, lost = _shifted(x, axes)
+    return [_centre(x, axes) + _log_total(z, lost, axes)]
 
 
 def _vjp_softmax(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
@@ -135,14 +144,19 @@ def _jvp_log_softmax(node: Node, tangents: MaybeTensors) -> MaybeTensors:
     return [None if t is None else t - sum_(softmax_(x, axis=axis) * t, axes=(axis,))]
 
 
+def _shares(node: Node) -> Tensor:
+    """∂logsumexp(x)/∂x: softmax, over one axis or several."""
+    return _softmax_over(node.operands[0], node.attrs["axes"])
+
+
 def _vjp_logsumexp(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
-    (ct,), x, axis = cotangents, node.operands[0], node.attrs["axis"]
-    return [None if ct is None else ct * softmax_(x, axis=axis)]
+    (ct,) = cotangents
+    return [None if ct is None else ct * _shares(node)]
 
 
 def _jvp_logsumexp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
-    (t,), x, axis = tangents, node.operands[0], node.attrs["axis"]
-    return [None if t is None else sum_(softmax_(x, axis=axis) * t, axes=(axis,))]
+    (t,) = tangents
+    return [None if t is None else sum_(_shares(node) * t, axes=node.attrs["axes"])]
 
 
 def _batch(node: Node, operands: Sequence[Tensor], _: Sequence[bool]) -> list[Tensor]:
@@ -188,36 +202,67 @@ def log_softmax_(x: Tensor, *, axis: int) -> Tensor:
     ...
 
 
+def _batch_axes(node: Node, operands: Sequence[Tensor], _: Sequence[bool]) -> list[Tensor]:
+    axes = tuple(axis + 1 for axis in node.attrs["axes"])
+    return [Node(node.op, operands, {"axes": axes}).results[0]]
+
+
 @primitive(
     kind="composite",
     infer=_kept,
     reference=_numpy_logsumexp,
     vjp=_vjp_logsumexp,
     jvp=_jvp_logsumexp,
-    batch=_batch,
+    batch=_batch_axes,
     expand=_expand_logsumexp,
-    samples=_SAMPLES,
+    samples=(
+        *((shapes, {"axes": (attrs["axis"],)}) for shapes, attrs in _SAMPLES),
+        (((3, 2, 4),), {"axes": (0, 2)}),
+        (((3, 5),), {"axes": (0, 1)}),
+    ),
 )
-def logsumexp_(x: Tensor, *, axis: int) -> Tensor:
-    """ln Σ exp(x) along `axis`, kept as size 1."""
+def logsumexp_(x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
+    """ln Σ exp(x) over `axes`, kept as size 1."""
     ...
 
 
-def softmax(x: TensorLike, axis: int = -1) -> Tensor:
-    """exp(x) / Σ exp(x) along `axis`; finite for all finite x."""
+def _along_one(function: Callable[..., Tensor], x: Tensor, axes: Axes) -> Tensor:
+    """`function` along `axes` laid out as one, and back."""
+    if len(axes) == 1:
+        return function(x, axis=axes[0])
+    if not axes:
+        return reshape(function(reshape(x, (*x.shape, 1)), axis=x.ndim), x.shape)
+    order = (*(axis for axis in range(x.ndim) if axis not in axes), *axes)
+    moved = permute(x, axes=order)
+    kept = moved.shape[: x.ndim - len(axes)]
+    flat = reshape(moved, (*kept, product(x.shape[axis] for axis in axes)))
+    result = reshape(function(flat, axis=len(kept)), moved.shape)
+    return permute(result, axes=inverse(order))
+
+
+def _softmax_over(x: Tensor, axes: Axes) -> Tensor:
+    return _along_one(softmax_, x, axes)
+
+
+def softmax(x: TensorLike, axis: Axis = -1) -> Tensor:
+    """exp(x) / Σ exp(x) over `axis`, an int, several, or None for all; finite for finite x."""
     tensor = as_tensor(x)
-    return softmax_(tensor, axis=normalise_axis(axis, tensor.ndim))
+    return _softmax_over(tensor, normalise_axes(axis, tensor.ndim))
 
 
-def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
-    """ln softmax(x) along `axis`; finite for all finite x."""
+def log_softmax(x: TensorLike, axis: Axis = -1) -> Tensor:
+    """ln softmax(x) over `axis`, an int, several, or None for all; finite for finite x."""
     tensor = as_tensor(x)
-    return log_softmax_(tensor, axis=normalise_axis(axis, tensor.ndim))
+    return _along_one(log_softmax_, tensor, normalise_axes(axis, tensor.ndim))
 
 
-def logsumexp(x: TensorLike, axis: int = -1, keepdims: bool = False) -> Tensor:
-    """ln Σ exp(x) along `axis`; finite for all finite x."""
+def logsumexp(x: TensorLike, axis: Axis = -1, keepdims: bool = False) -> Tensor:
+    """ln Σ exp(x) over `axis`, an int, several, or None for all; finite for finite x.
+
+    −inf where there is nothing.  x is centred on its maximum first, and the largest term, exp(0),
+    is left to log1p: so the result keeps its digits also where it is near that maximum.
+    """
     tensor = as_tensor(x)
-    place = normalise_axis(axis, tensor.ndim)
-    result = logsumexp_(tensor, axis=place)
-    return result if keepdims else squeeze_axes(result, (place,))
+    axes = normalise_axes(axis, tensor.ndim)
+    result = logsumexp_(tensor, axes=axes) if axes else tensor
+    return result if keepdims else squeeze_axes(result, axes)

@@ -66,3 +66,11 @@ def pin(x: TensorLike) -> Tensor:
 def identity(x: TensorLike) -> Tensor:
     """x itself."""
     return as_tensor(x)
+
+
+def accumulated(x: Tensor, dtype: dt.DTypeLike | None) -> Tensor:
+    """`x` in the dtype to add or multiply up in: `dtype`, or where None the standard's choice,
+    int64 of integers and bools (uint64 of unsigned ones) and their own of floats."""
+    if dtype is None and not x.dtype.is_float:
+        dtype = dt.uint64 if x.dtype.kind == "u" else dt.int64
+    return x if dtype is None else astype(x, dtype)

@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes as dt
-from ..dims import DimLike, Shape, ceildiv, product
+from ..dims import Shape, ceildiv, product
 from ..errors import DTypeError, ShapeError
 from ..op import TABLE, MaybeTensors, Op, register
 from ..shapes import contiguous_strides, keep_axes, normalise_axes
 from ..tensor import Node, Tensor, TensorLike, TensorType
-from .build import as_tensor, dimension, primitive
-from .conversion import astype
+from .build import as_tensor, primitive
+from .conversion import accumulated, astype
 from .create import iota
 from .logic import equal, isnan, where
 from .shape import broadcast_to, reshape
 
-__all__ = ["all", "amax", "amin", "any", "argmax", "argmin", "max", "mean", "min", "sum"]
+__all__ = ["all", "amax", "amin", "any", "argmax", "argmin", "max", "min", "sum"]
 
 Axis = int | Sequence[int] | None
 
@@ -65,10 +65,16 @@ _SAMPLES: tuple[Any, ...] = tuple(
 )
 
 
+def _sum(x: Any, axes: tuple[int, ...]) -> Any:
+    """In float64, since NumPy adds up in order along any axis but the last."""
+    wide = np.float64 if x.dtype.kind == "f" else x.dtype
+    return np.sum(x, axes, dtype=wide, keepdims=True).astype(x.dtype)
+
+
 @primitive(
     kind="reduction",
     infer=_numeric,
-    reference=lambda x, axes: np.sum(x, axes, dtype=x.dtype, keepdims=True),
+    reference=_sum,
     linear=(0,),
     transpose=lambda node, cotangent, _: broadcast_to(cotangent, node.operands[0].shape),
     batch=_batch,
@@ -169,21 +175,19 @@ def _public(function: Any, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
     return result if keepdims else squeeze_axes(result, axes)
 
 
-def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Σ over `axis` (None: all).  Integers and bools add up as int64, floats in their own dtype."""
-    tensor = as_tensor(x)
-    if not tensor.dtype.is_float:
-        tensor = astype(tensor, dt.uint64 if tensor.dtype.kind == "u" else dt.int64)
-    return _public(sum_, tensor, axis, keepdims)
+def sum(
+    x: TensorLike,
+    axis: Axis = None,
+    keepdims: bool = False,
+    dtype: dt.DTypeLike | None = None,
+) -> Tensor:
+    """Σ over `axis` (None: all), 0 where there is nothing.
 
-
-def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The arithmetic mean over `axis` (None: all) of floats; nan where there is nothing."""
-    tensor = as_tensor(x)
-    if not tensor.dtype.is_float:
-        raise DTypeError(f"needs a float dtype, got {tensor.type}; cast with .astype")
-    count: DimLike = product(tensor.shape[a] for a in normalise_axes(axis, tensor.ndim))
-    return sum(tensor, axis, keepdims) / dimension(count, tensor.dtype)
+    dtype: to add up in, and of the result; None: int64 of integers and bools (uint64 of unsigned
+    ones), their own of floats.  float32 is summed with compensation where it is long: the relative
+    error does not grow with the number of positive entries.
+    """
+    return _public(sum_, accumulated(as_tensor(x), dtype), axis, keepdims)
 
 
 def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
