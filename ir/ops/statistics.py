@@ -12,7 +12,6 @@ from ..shapes import normalise_axes
 from ..tensor import Tensor, TensorLike
 from .arithmetic import maximum, square
 from .build import as_tensor, dimension
-from .conversion import astype
 from .logic import equal, not_equal, where
 from .reduction import sum
 from .transcendental import sqrt
@@ -48,9 +47,7 @@ def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return sum(tensor, axis, keepdims) / _count(tensor, axis)
 
 
-def var(
-    x: TensorLike, axis: Axis = None, correction: float = 0, keepdims: bool = False
-) -> Tensor:
+def var(x: TensorLike, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """The variance of floats, Σ (x − mean)² / (N − correction), over `axis` (None: all).
 
     N is the number of entries; correction=1 gives the unbiased estimate.  Where N ≤ correction
@@ -63,9 +60,7 @@ def var(
     return sum(square(away), axis, keepdims) / divisor
 
 
-def std(
-    x: TensorLike, axis: Axis = None, correction: float = 0, keepdims: bool = False
-) -> Tensor:
+def std(x: TensorLike, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """The standard deviation of floats, √var, over `axis` (None: all); see `var`.
 
     Where all entries are equal it has a kink; the derivative there is given as 0.
