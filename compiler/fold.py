@@ -20,7 +20,10 @@ from .requests import asked_about
 from .walk import remake
 
 _LARGEST = 4096  # elements of a result that is kept as data
-_FOLDED = ("elementwise", "reduction", "contraction", "view", "gather", "scatter", "composite")
+_FOLDED = (
+    *("elementwise", "reduction", "contraction", "view", "gather", "scatter", "concat"),
+    "composite",
+)
 
 
 def fold(graph: Graph, report: list[Report] | None = None) -> Graph:

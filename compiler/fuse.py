@@ -82,7 +82,7 @@ def space_of(node: Node) -> Space | None:
 
 def reads_at_index(node: Node, position: int) -> bool:
     """Whether `node` reads that operand only at its own index, so that both can share a kernel."""
-    if node.op.kind in ("contraction", "scatter", "generator"):
+    if node.op.kind in ("contraction", "scatter", "generator", "concat"):
         return False
     return not (node.op.kind == "gather" and position == 0)
 
@@ -155,7 +155,7 @@ def partition(graph: Graph, enabled: bool = True) -> dict[Node, Group]:
                 level = max(level, below + 1)
         level_of[node] = level
         if space is None:  # a step of its own: its readers stand above it
-            level_of[node] = level + (node.op.kind in ("host", "region", "scatter"))
+            level_of[node] = level + (node.op.kind in ("host", "region", "scatter", "concat"))
             continue
         joined = [group for group in candidates if group.level == level]
         total = _total(space, joined)

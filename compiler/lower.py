@@ -216,6 +216,8 @@ def lower_nodes(
                 _view(state, stored, node)
             case "host":
                 _host(state, stored, node)
+            case "concat":
+                _concat(state, stored, node)
             case "scatter":
                 _scatter(state, stored, node)
             case "region" if node.op is FUSED:
@@ -264,14 +266,18 @@ def contiguous(state: _Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -
         if state.buffers[place.buffer].type.size == tensor.type.size:
             return place.buffer
     target = state.temporary(tensor.type)
-    draft = Draft(tensor.shape, ["parallel"] * tensor.ndim, 0, state.check)
-    source = draft.argument(tensor.dtype, False)
-    result = draft.argument(tensor.dtype, True)
-    value = draft.load(tensor, source, place.view)
-    draft.store(value, result, tensor.shape, target.view)
-    _launch(state, *finish(draft, "copy"), [place.buffer, target.buffer])
+    _copy(state, tensor, place, target)
     stored[tensor] = target
     return target.buffer
+
+
+def _copy(state: _Lowering, tensor: Tensor, source: Stored, target: Stored) -> None:
+    """A kernel that writes the tensor to another place."""
+    draft = Draft(tensor.shape, ["parallel"] * tensor.ndim, 0, state.check)
+    read, written = draft.argument(tensor.dtype, False), draft.argument(tensor.dtype, True)
+    value = draft.load(tensor, read, source.view)
+    draft.store(value, written, tensor.shape, target.view)
+    _launch(state, *finish(draft, "copy"), [source.buffer, target.buffer])
 
 
 def typed(state: _Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -> str:
@@ -343,11 +349,7 @@ def _scatter(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None
     axes: tuple[int, ...] = node.attrs["axes"]
     target = state.temporary(result.type)
     stored[result] = target
-    draft = Draft(x.shape, ["parallel"] * x.ndim, 0, state.check)
-    source, out = draft.argument(x.dtype, False), draft.argument(x.dtype, True)
-    draft.store(draft.load(x, source, stored[x].view), out, x.shape, target.view)
-    _launch(state, *finish(draft, "copy"), [stored[x].buffer, target.buffer])
-
+    _copy(state, x, stored[x], target)
     shape = updates.shape
     draft = Draft(
         shape, ["reduce" if i in axes else "parallel" for i in range(x.ndim)], 0, state.check
@@ -367,6 +369,19 @@ def _scatter(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None
     ]
     draft.store(names[0], out, fixed, target.view, terms, accumulate=True)
     _launch(state, *finish(draft, "scatter_add"), [*buffers, target.buffer])
+
+
+def _concat(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
+    """A buffer, and a copy of each part into its slice of it."""
+    (result,) = node.results
+    axis: int = node.attrs["axis"]
+    target = stored[result] = state.temporary(result.type)
+    start: DimLike = 0
+    for part in node.operands:
+        if part.size != 0:
+            view = View(target.view.strides, start * target.view.strides[axis])
+            _copy(state, part, stored[part], Stored(target.buffer, view))
+        start = start + part.shape[axis]
 
 
 # --- scan ---------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ Kind = Literal[
     "view",  # other strides over the same memory: permute, broadcast, slice, reshape
     "gather",  # reads at computed indices
     "scatter",  # adds at computed indices
+    "concat",  # copies parts into one buffer
     "composite",  # a formula over other ops, expanded before kernels are made
     "host",  # computed by NumPy between kernels
     "region",  # holds graphs: scan, fused groups
@@ -48,6 +49,7 @@ class Op:
     """One row of the table.
 
     name: as printed, and the name in the rules' formulas.
+    operands: their names, the last starred where there may be any number of it.
     groups: a word before each group of operands in the text form; the first is empty.
     attributes: names of the static attributes, in the order the rules may give them.
     infer: from a node whose operands and attributes are set to its result types; raises

@@ -223,8 +223,10 @@ class _Parser:
         loc = self.loc()
         if op.name == "constant":
             attrs["value"] = self.constant(attrs["value"], types[0])
-        plain = len(op.operands) - (len(op.groups) > 1)
-        if (op.operands and groups[0] != plain) or set(attrs) != set(op.attributes):
+        starred = op.operands[-1:] and op.operands[-1].startswith("*")
+        plain = len(op.operands) - bool(starred)
+        wrong = groups[0] < plain if starred and len(op.groups) == 1 else groups[0] != plain
+        if (op.operands and wrong) or set(attrs) != set(op.attributes):
             wanted = ", ".join((*op.operands, *op.attributes)) or "nothing"
             self.fail(f"{op.name} takes {wanted}")
         try:

@@ -242,7 +242,7 @@ def prepared(op: Op, arrays: Sequence[NumpyArray]) -> list[NumpyArray]:
 
 def is_exact(op: Op) -> bool:
     """Whether results are chosen or moved, not rounded."""
-    if op.kind in ("view", "gather", "generator"):
+    if op.kind in ("view", "gather", "generator", "concat"):
         return True
     if op.kind == "reduction":
         return op.combine != "add"

@@ -15,6 +15,8 @@ import numpy as np
 
 from gradloom.ir import dtypes as dt
 
+from .formulas_shape import FORMULAS as SHAPE
+
 NumpyArray = np.ndarray[Any, Any]
 
 
@@ -197,6 +199,7 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     "gather": _gather,
     "scatter_add": _scatter_add,
     "iota": _iota,
+    **SHAPE,
     "solve": lambda a, b: np.linalg.inv(a.astype(np.float64)) @ b,
 }
 

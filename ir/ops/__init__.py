@@ -13,12 +13,16 @@ from . import contraction as _contraction
 from . import control as _control
 from . import conversion as _conversion
 from . import create as _create
+from . import diagonal as _diagonal
 from . import indexing as _indexing
+from . import join as _join
 from . import linalg as _linalg
 from . import logic as _logic
+from . import order as _order
 from . import random
 from . import reduction as _reduction
 from . import shape as _shape
+from . import slicing as _slicing
 from . import statistics as _statistics
 from . import transcendental as _transcendental
 from .activation import *  # noqa: F403
@@ -29,11 +33,15 @@ from .contraction import *  # noqa: F403
 from .control import *  # noqa: F403
 from .conversion import *  # noqa: F403
 from .create import *  # noqa: F403
+from .diagonal import *  # noqa: F403
 from .indexing import *  # noqa: F403
+from .join import *  # noqa: F403
 from .linalg import *  # noqa: F403
 from .logic import *  # noqa: F403
+from .order import *  # noqa: F403
 from .reduction import *  # noqa: F403
 from .shape import *  # noqa: F403
+from .slicing import *  # noqa: F403
 from .statistics import *  # noqa: F403
 from .transcendental import *  # noqa: F403
 
@@ -46,11 +54,15 @@ __all__ += _contraction.__all__
 __all__ += _control.__all__
 __all__ += _conversion.__all__
 __all__ += _create.__all__
+__all__ += _diagonal.__all__
 __all__ += _indexing.__all__
+__all__ += _join.__all__
 __all__ += _linalg.__all__
 __all__ += _logic.__all__
+__all__ += _order.__all__
 __all__ += _reduction.__all__
 __all__ += _shape.__all__
+__all__ += _slicing.__all__
 __all__ += _statistics.__all__
 __all__ += _transcendental.__all__
 

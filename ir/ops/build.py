@@ -343,5 +343,9 @@ def primitive(
 
 def _signature(stub: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     parameters = inspect.signature(stub).parameters.values()
-    operands = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
+    operands = tuple(
+        "*" * (p.kind is p.VAR_POSITIONAL) + p.name
+        for p in parameters
+        if p.kind is not p.KEYWORD_ONLY
+    )
     return operands, tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)

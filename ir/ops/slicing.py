@@ -13,11 +13,12 @@ import numpy as np
 from ..dims import DimLike, Shape
 from ..errors import ShapeError
 from ..op import View
-from ..tensor import Node, Tensor, TensorType
-from .build import constant, primitive
+from ..shapes import normalise_axes
+from ..tensor import Node, Tensor, TensorLike, TensorType
+from .build import as_tensor, constant, primitive
 from .create import iota
 
-__all__: list[str] = []
+__all__ = ["flip"]
 
 Sizes = tuple[DimLike, ...]
 
@@ -123,6 +124,11 @@ def _expand_embed(node: Node) -> list[Tensor]:
     return [where(inside, gather(value, *indices, axes=tuple(axes)), zero)]
 
 
+def _transpose_embed(node: Node, cotangent: Tensor, _: int) -> Tensor:
+    starts, steps = node.attrs["starts"], node.attrs["steps"]
+    return slice_(cotangent, starts=starts, sizes=node.operands[0].shape, steps=steps)
+
+
 def _batch_embed(node: Node, operands: Sequence[Tensor], _: Sequence[bool]) -> list[Tensor]:
     (x,), attrs = operands, node.attrs
     starts, steps = (0, *attrs["starts"]), (1, *attrs["steps"])
@@ -134,12 +140,7 @@ def _batch_embed(node: Node, operands: Sequence[Tensor], _: Sequence[bool]) -> l
     infer=_infer_embed,
     reference=_embed_reference,
     linear=(0,),
-    transpose=lambda node, ct, _: slice_(
-        ct,
-        starts=node.attrs["starts"],
-        sizes=node.operands[0].shape,
-        steps=node.attrs["steps"],
-    ),
+    transpose=_transpose_embed,
     batch=_batch_embed,
     expand=_expand_embed,
     samples=(
@@ -151,3 +152,30 @@ def _batch_embed(node: Node, operands: Sequence[Tensor], _: Sequence[bool]) -> l
 def embed(x: Tensor, *, starts: Sizes, steps: Sizes, shape: Shape) -> Tensor:
     """Zeros of `shape` with `x` at start + step·i of each axis: the transpose of slice."""
     ...
+
+
+# --- made of slices ---------------------------------------------------------------------------
+
+
+def slice_axis(x: Tensor, axis: int, start: DimLike, size: DimLike) -> Tensor:
+    """Entries from `start` on of one axis."""
+    if start == 0 and size == x.shape[axis]:
+        return x
+    return slice_(
+        x,
+        starts=tuple(start if i == axis else 0 for i in range(x.ndim)),
+        sizes=tuple(size if i == axis else n for i, n in enumerate(x.shape)),
+        steps=(1,) * x.ndim,
+    )
+
+
+def flip(x: TensorLike, axis: int | Sequence[int] | None = None) -> Tensor:
+    """`x` backwards along `axis` (None: along all axes); a view."""
+    tensor = as_tensor(x)
+    axes = normalise_axes(axis, tensor.ndim)
+    return slice_(
+        tensor,
+        starts=tuple(size - 1 if i in axes else 0 for i, size in enumerate(tensor.shape)),
+        sizes=tensor.shape,
+        steps=tuple(-1 if i in axes else 1 for i in range(tensor.ndim)),
+    )

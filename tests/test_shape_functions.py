@@ -1,0 +1,177 @@
+# pyright: standard
+"""Functions that reshape, join and part arrays, against NumPy: interpreter and compiled code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradloom as gl
+
+X = np.arange(24, dtype=np.float32).reshape(2, 3, 4) - 7
+V = np.array([3, 1, 2], np.int64)
+S = np.arange(20, dtype=np.float64).reshape(4, 5)
+NAMED = {"x": X, "v": V, "s": S}
+
+# The same call on gradloom and on NumPy, arrays by name.
+CALLS: list[Callable[[Any, Any, Any, Any], Any]] = [
+    lambda m, x, v, s: m.flip(x, None),
+    lambda m, x, v, s: m.flip(x, -1),
+    lambda m, x, v, s: m.flip(x, (0, 2)),
+    lambda m, x, v, s: m.roll(x, 1),
+    lambda m, x, v, s: m.roll(x, -5, 1),
+    lambda m, x, v, s: m.roll(x, (1, 2), (0, -1)),
+    lambda m, x, v, s: m.roll(x, 1, (0, 2)),
+    lambda m, x, v, s: m.roll(v, 300000001),
+    lambda m, x, v, s: m.concatenate([x, x * 2, x[:, :0]], 1),
+    lambda m, x, v, s: m.concatenate([x, v.astype("float32")], None),
+    lambda m, x, v, s: m.concatenate([s[:, 2:], s[:, :2], s], -1),
+    lambda m, x, v, s: m.stack([v, v[::-1], v]),
+    lambda m, x, v, s: m.stack([s, s.T.reshape(4, 5)], -1),
+    lambda m, x, v, s: m.stack([x[0, 0, 0], x[1, 1, 1]]),
+    lambda m, x, v, s: m.split(s, 2)[1],
+    lambda m, x, v, s: m.split(s, [1, 3, -1], 1)[2],
+    lambda m, x, v, s: m.split(s, [3, 1, 100], 1)[1],
+    lambda m, x, v, s: m.split(s, [3, 1, 100], 1)[3],
+    lambda m, x, v, s: m.unstack(s)[3],
+    lambda m, x, v, s: m.unstack(x, axis=1)[2],
+    lambda m, x, v, s: m.tile(v, 3),
+    lambda m, x, v, s: m.tile(x, (2, 1, 0)),
+    lambda m, x, v, s: m.tile(v, (2, 2)),
+    lambda m, x, v, s: m.tile(x, 2),
+    lambda m, x, v, s: m.repeat(x, 3),
+    lambda m, x, v, s: m.repeat(x, 2, 1),
+    lambda m, x, v, s: m.repeat(v, 0),
+    lambda m, x, v, s: m.tril(s),
+    lambda m, x, v, s: m.triu(s, 2),
+    lambda m, x, v, s: m.tril(x, -1),
+    lambda m, x, v, s: m.diagonal(s, 0, 0, 1),
+    lambda m, x, v, s: m.diagonal(s, -2, 0, 1),
+    lambda m, x, v, s: m.diagonal(x, 1, 2, 0),
+    lambda m, x, v, s: m.eye(3, 4, 1, dtype="float32"),
+    lambda m, x, v, s: m.eye(2, dtype="int32"),
+]
+
+
+def tensors() -> dict[str, gl.Tensor]:
+    return {k: gl.placeholder(a.shape, a.dtype, k) for k, a in NAMED.items()}
+
+
+def test_as_numpy():
+    """Every call, all in one compiled graph, and by the interpreter."""
+    given = tensors()
+    outputs = [call(gl, *given.values()) for call in CALLS]
+    compiled = gl.function(list(given.values()), outputs)(*NAMED.values())
+    for number, (call, output, got) in enumerate(zip(CALLS, outputs, compiled, strict=True)):
+        wanted = call(np, *NAMED.values())
+        for found in (output.eval(NAMED), got):
+            assert found.dtype == wanted.dtype, number
+            np.testing.assert_array_equal(found, wanted, err_msg=str(number))
+        assert output.shape == wanted.shape, number
+
+
+def check(x: gl.Tensor, outputs: list[gl.Tensor], wanted: Callable[[Any], list[Any]]) -> None:
+    """Outputs of a tensor [N, 3] for several N."""
+    function = gl.function([x], outputs)
+    for size in (0, 1, 2, 5):
+        array = np.arange(size * 3.0).reshape(size, 3)
+        by_interpreter = gl.evaluate(function.graph, {"x": array})
+        for got, other, right in zip(function(array), by_interpreter, wanted(array), strict=True):
+            np.testing.assert_array_equal(got, right)
+            np.testing.assert_array_equal(other, right)
+
+
+def test_named_sizes():
+    x = gl.placeholder(("N", 3), "float64", "x")
+    outputs = [
+        gl.flip(x),
+        gl.concat([x, x[:2], x * 2]),
+        gl.roll(x, 2, 0),
+        gl.roll(x, -7, 0),
+        gl.diagonal(x),
+        gl.diagonal(x, 1),
+        gl.diagonal(x, -1),
+        gl.tril(x),
+        gl.tile(x, (2, 2)),
+        gl.repeat(x, 2, 0),
+        gl.split(x, [2], 0)[1],
+        gl.stack([x, x])[1],
+        gl.sort(x, 0, descending=True),
+        gl.eye(x.shape[0], dtype="float64"),
+    ]
+    check(
+        x,
+        outputs,
+        lambda a: [
+            np.flip(a),
+            np.concatenate([a, a[:2], a * 2]),
+            np.roll(a, 2, 0),
+            np.roll(a, -7, 0),
+            np.diagonal(a),
+            np.diagonal(a, 1),
+            np.diagonal(a, -1) if len(a) else a[0:0, 0],
+            np.tril(a),
+            np.tile(a, (2, 2)),
+            np.repeat(a, 2, 0),
+            np.split(a, [2], 0)[1],
+            a,
+            np.sort(a, 0)[::-1],
+            np.eye(len(a)),
+        ],
+    )
+
+
+def test_concat_in_a_loop():
+    """A window that moves over a sequence: the carry is joined anew each step."""
+    start = gl.placeholder(3, "float64")
+    entries = gl.placeholder("T", "float64")
+
+    def step(carry: Any, entry: Any) -> Any:
+        joined = gl.concat([carry[1:], gl.reshape(entry, (1,))])
+        return joined, gl.sum(joined * gl.constant(np.array([1.0, 10.0, 100.0])))
+
+    last, sums = gl.scan(step, start, entries)
+    slope = gl.grad(gl.sum(sums * sums), entries)
+    a, b = np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0, 7.0])
+    function = gl.function([start, entries], [last, sums, slope])
+    got = function(a, b)
+    whole = np.concatenate([a, b])
+    wanted = np.array([np.dot(whole[i + 1 : i + 4], [1, 10, 100]) for i in range(4)])
+    np.testing.assert_array_equal(got[0], whole[-3:])
+    np.testing.assert_allclose(got[1], wanted)
+    weights = np.array([100.0, 10.0, 1.0])
+    slopes = [sum(2 * wanted[i + j] * weights[j] for j in range(3) if i + j < 4) for i in range(4)]
+    np.testing.assert_allclose(got[2], slopes)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: gl.concat([x, x[:, :, 0]]), "as many axes"),
+        (lambda x: gl.concat([x, x[:, :2]], 0), "sizes of axis 1 differ: 3 against 2"),
+        (lambda x: gl.concat([x, gl.ones((2, 3, 4), "int32")]), "do not promote"),
+        (lambda x: gl.concat([x], 3), "axis 3 is out of range"),
+        (lambda x: gl.concat([]), "at least one array"),
+        (lambda x: gl.concat(x), "takes a list or tuple"),
+        (lambda x: gl.stack([x, x[0]]), "one shape"),
+        (lambda x: gl.split(x, 2, 1), "does not split into 2 equal parts"),
+        (lambda x: gl.split(x, 0), "at least 1"),
+        (lambda x: gl.unstack(gl.placeholder("N")), "not a named size"),
+        (lambda x: gl.repeat(x, -1), "must not be negative"),
+        (lambda x: gl.repeat(x, x), "must be an integer"),
+        (lambda x: gl.tile(x, 1.5), "must be an integer"),
+        (lambda x: gl.roll(x, (1, 2), (0, 1, 2)), "2 shifts do not fit 3 axes"),
+        (lambda x: gl.flip(x, (0, 0)), "names an axis twice"),
+        (lambda x: gl.diagonal(x[0, 0]), "at least two axes"),
+        (lambda x: gl.diagonal(x, 0, 1, -2), "must differ"),
+        (lambda x: gl.tril(x[0, 0]), "at least two axes"),
+    ],
+)
+def test_errors(call: Callable[[Any], Any], message: str):
+    x = gl.placeholder((2, 3, 4))
+    with pytest.raises(gl.GradloomError, match=message) as caught:
+        call(x)
+    assert "test_shape_functions.py" in str(caught.value)
