@@ -162,7 +162,7 @@ def test_concat_in_a_loop():
         (lambda x: gl.unstack(gl.placeholder("N")), "not a named size"),
         (lambda x: gl.repeat(x, -1), "must not be negative"),
         (lambda x: gl.repeat(x, x), "must be an integer"),
-        (lambda x: gl.tile(x, 1.5), "must be an integer"),
+        (lambda x: gl.tile(x, (2, None)), "must be an integer"),
         (lambda x: gl.roll(x, (1, 2), (0, 1, 2)), "2 shifts do not fit 3 axes"),
         (lambda x: gl.flip(x, (0, 0)), "names an axis twice"),
         (lambda x: gl.diagonal(x[0, 0]), "at least two axes"),
