@@ -254,7 +254,7 @@ STRUCTURAL = (
         "view(broadcast_to(scalar)) -> broadcast_to(scalar)",
         "every selection from one repeated number is that number repeated",
         code=_view_of_uniform,
-        roots=("reshape", "permute", "slice"),
+        roots=("reshape", "permute", "slice", "windows"),
     ),
     Rule(
         "x / 2**k -> x * 2**-k",

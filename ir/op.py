@@ -65,7 +65,8 @@ class Op:
         that carry one; element-wise ops need none.
     code: the scalar expression (operands and attributes by name) for CPU and CUDA alike.
     check: a scalar condition that must hold, or the call fails.
-    combine: the scalar operation of a reduction, and `identity`, its neutral element.
+    combine: the scalar operation of a reduction, and `identity`, its neutral element; of a linear
+        composite "add" where it adds up (and so rounds).
     view: the strides of the result over the operand's memory, or None where a copy is needed.
     expand: the formula of a composite, from a node to its results.
     flops: operations a result element, for the cost of a kernel.

@@ -246,7 +246,7 @@ def is_exact(op: Op) -> bool:
         return True
     if op.kind == "reduction":
         return op.combine != "add"
-    return op.kind == "composite" and bool(op.linear)
+    return op.kind == "composite" and bool(op.linear) and op.combine != "add"
 
 
 def assert_same(got: NumpyArray, wanted: NumpyArray, about: object) -> None:

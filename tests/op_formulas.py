@@ -16,6 +16,7 @@ import numpy as np
 from gradloom.ir import dtypes as dt
 
 from .formulas_shape import FORMULAS as SHAPE
+from .formulas_windows import FORMULAS as WINDOWS
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -201,6 +202,7 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     "iota": _iota,
     **SHAPE,
     "solve": lambda a, b: np.linalg.inv(a.astype(np.float64)) @ b,
+    **WINDOWS,
 }
 
 # For results that are not unique: from operands, results and attributes to pairs that are equal.

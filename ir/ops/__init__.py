@@ -18,8 +18,8 @@ from . import indexing as _indexing
 from . import join as _join
 from . import linalg as _linalg
 from . import logic as _logic
+from . import nn, random
 from . import order as _order
-from . import random
 from . import reduction as _reduction
 from . import shape as _shape
 from . import slicing as _slicing
@@ -45,7 +45,7 @@ from .slicing import *  # noqa: F403
 from .statistics import *  # noqa: F403
 from .transcendental import *  # noqa: F403
 
-__all__ = ["random"]
+__all__ = ["nn", "random"]
 __all__ += _activation.__all__
 __all__ += _arithmetic.__all__
 __all__ += _build.__all__
@@ -70,5 +70,6 @@ __all__ += _transcendental.__all__
 for _name in __all__:
     if callable(globals()[_name]):
         globals()[_name] = _explained(globals()[_name])
-for _name in random.__all__:
-    setattr(random, _name, _explained(getattr(random, _name)))
+for _space in (nn, random):
+    for _name in _space.__all__:
+        setattr(_space, _name, _explained(getattr(_space, _name)))

@@ -1,0 +1,229 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (the NumPy column: arrays of any dtype)
+"""The sum over windows that convolutions are: one op, and its own transpose.
+
+It knows its result's sizes from attributes, and reads zeros wherever there is no input.  So what a
+convolution's derivatives ask for is always another one of these, of both modes and all orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes as dt
+from ..dims import Shape, product
+from ..errors import DTypeError, ShapeError
+from ..shapes import unify
+from ..tensor import Node, Tensor, TensorType
+from .build import constant, primitive
+from .contraction import matmul_
+from .create import iota
+from .indexing import gather
+from .shape import permute, reshape
+from .slicing import flip
+from .window import Ints, check_counts, span_of, where_all, windows
+
+__all__: list[str] = []
+
+
+def _infer_convolve(
+    x: TensorType,
+    w: TensorType,
+    *,
+    counts: Shape,
+    lows: Shape,
+    strides: Ints,
+    dilations: Ints,
+    spreads: Ints,
+) -> TensorType:
+    n = len(counts)
+    if not n == len(lows) == len(strides) == len(dilations) == len(spreads):
+        raise ShapeError(f"needs five numbers for each of {n} axes")
+    if x.ndim != n + 3 or w.ndim != n + 3:
+        raise ShapeError(f"operands need {n + 3} axes")
+    if x.dtype != w.dtype or not (x.dtype.is_float or x.dtype in (dt.int32, dt.int64)):
+        raise DTypeError(f"operands must share a float, i32 or i64, got {x.dtype} and {w.dtype}")
+    groups = unify(x.shape[1], w.shape[0], "numbers of groups")
+    unify(x.shape[2], w.shape[2], "numbers of channels")
+    check_counts(counts)
+    return TensorType(x.dtype, (x.shape[0], groups, w.shape[1], *counts))
+
+
+def _numpy_convolve(
+    x: Any, w: Any, counts: Any, lows: Any, strides: Any, dilations: Any, spreads: Any
+) -> Any:
+    """For each entry of the kernel, the product of its weights and what they meet, added up."""
+    result = np.zeros((x.shape[0], w.shape[0], w.shape[1], *counts), x.dtype)
+    for place in np.ndindex(*w.shape[3:]):
+        met, weights = x, w[(slice(None),) * 3 + place]
+        for axis, k in enumerate(place):
+            stride, spread = strides[axis], spreads[axis]
+            at = np.arange(counts[axis]) * stride + k * dilations[axis] - lows[axis]
+            good = (at >= 0) & (at % spread == 0) & (at // spread < x.shape[3 + axis])
+            if x.shape[3 + axis] == 0:
+                met = np.zeros((*met.shape[: 3 + axis], at.size, *met.shape[4 + axis :]), x.dtype)
+                continue
+            met = np.take(met, np.where(good, at // spread, 0), 3 + axis)
+            shape = [-1 if i == 3 + axis else 1 for i in range(x.ndim)]
+            met = np.where(good.reshape(shape), met, np.zeros((), x.dtype))
+        flat = met.reshape((*met.shape[:3], prod(counts)))
+        result += np.matmul(weights, flat).reshape(result.shape)
+    return result
+
+
+def _transpose_convolve(node: Node, cotangent: Tensor, position: int) -> Tensor:
+    """Convolutions again.  With o·stride + k·dilation = i·spread + low:
+
+    by x: solved for i, stride and spread change places, and the kernel is turned round;
+    by w: solved for k, stride and dilation change places; the batch is what is summed over.
+    """
+    x, w = node.operands
+    attrs = dict(node.attrs)
+    rest = tuple(range(3, x.ndim))
+    if position == 0:
+        lows = zip(attrs["lows"], attrs["dilations"], w.shape[3:], strict=True)
+        attrs |= {
+            "counts": x.shape[3:],
+            "lows": tuple(d * (size - 1) - low for low, d, size in lows),
+            "strides": attrs["spreads"],
+            "spreads": attrs["strides"],
+        }
+        turned = permute(flip(w, rest), axes=(0, 2, 1, *rest))
+        return convolve(cotangent, turned, **attrs)
+    attrs |= {
+        "counts": w.shape[3:],
+        "strides": attrs["dilations"],
+        "dilations": attrs["strides"],
+    }
+    swapped = permute(x, axes=(2, 1, 0, *rest))  # (C, G, N, …) and (G, O, N, …): N is summed over
+    kernel = permute(cotangent, axes=(1, 2, 0, *rest))
+    return permute(convolve(swapped, kernel, **attrs), axes=(1, 2, 0, *rest))
+
+
+def _batch_convolve(
+    node: Node, operands: Sequence[Tensor], batched: Sequence[bool]
+) -> list[Tensor]:
+    """The new axis joins the batch of x, the output channels of w, or the groups of both."""
+    x, w = operands
+    result = node.results[0]
+    if all(batched):
+        b, n, groups = x.shape[:3]
+        x = reshape(_exchange(x), (n, b * groups, *x.shape[3:]))
+        w = reshape(w, (b * groups, *w.shape[2:]))
+        made = convolve(x, w, **node.attrs)
+        return [_exchange(reshape(made, (n, b, *result.shape[1:])))]
+    if batched[0]:
+        b, n = x.shape[:2]
+        made = convolve(reshape(x, (b * n, *x.shape[2:])), w, **node.attrs)
+        return [reshape(made, (b, *result.shape))]
+    b, groups, outputs = w.shape[:3]
+    w = reshape(_exchange(w), (groups, b * outputs, *w.shape[3:]))
+    made = convolve(x, w, **node.attrs)
+    made = reshape(made, (*result.shape[:2], b, *result.shape[2:]))
+    return [permute(made, axes=(2, 0, 1, *range(3, made.ndim)))]
+
+
+def _exchange(x: Tensor) -> Tensor:
+    """The first two axes exchanged."""
+    return permute(x, axes=(1, 0, *range(2, x.ndim)))
+
+
+def _spread_out(x: Tensor, lows: Shape, spreads: Ints, spans: Shape) -> Tensor:
+    """(N, G, C, spans…): x at low + i·spread of each axis, 0 elsewhere; what lies outside is cut
+    off."""
+    indices: list[Tensor] = []
+    inside: list[Tensor] = []
+    axes: list[int] = []
+    for axis, (low, spread, span) in enumerate(zip(lows, spreads, spans, strict=True), 3):
+        size = x.shape[axis]
+        enough = span <= size if isinstance(span, int) and isinstance(size, int) else span == size
+        if low == 0 and spread == 1 and enough:
+            continue
+        ones = tuple(span if i == axis else 1 for i in range(x.ndim))
+        away = iota(shape=ones, axis=axis) - low
+        place = away // spread
+        inside += [away >= 0, place < size]
+        if spread > 1:
+            inside.append(away % spread == 0)
+        indices.append(place)
+        axes.append(axis)
+    if not axes:
+        return x
+    return where_all(inside, gather(x, *indices, axes=tuple(axes)), constant(0, x.dtype))
+
+
+def _expand_convolve(node: Node) -> list[Tensor]:
+    """One product of matrices a group, of the kernel and of the windows as columns ("im2col").
+
+    Chellapilla, Puri, Simard, "High performance convolutional neural networks for document
+    processing", 2006.
+    """
+    (x, w), attrs = node.operands, node.attrs
+    n = x.ndim - 3
+    counts, strides, dilations = attrs["counts"], attrs["strides"], attrs["dilations"]
+    sizes = w.shape[3:]
+    spans = tuple(map(span_of, counts, sizes, strides, dilations))
+    padded = _spread_out(x, attrs["lows"], attrs["spreads"], spans)
+    seen = windows(padded, counts=counts, sizes=sizes, strides=strides, dilations=dilations)
+    order = (1, 2, *range(3 + n, 3 + 2 * n), 0, *range(3, 3 + n))  # G, C, K…, N, O…
+    groups, outputs, channels = w.shape[:3]
+    depth = channels * product(sizes)
+    batch = x.shape[0]
+    columns = reshape(permute(seen, axes=order), (groups, depth, batch * product(counts)))
+    made = matmul_(reshape(w, (groups, outputs, depth)), columns)
+    made = reshape(made, (groups, outputs, batch, *counts))
+    return [permute(made, axes=(2, 0, 1, *range(3, 3 + n)))]
+
+
+def _sample(x: Ints, w: Ints, counts: Ints, **changed: Ints) -> Any:
+    n = len(counts)
+    plain = {"lows": (0,) * n, **dict.fromkeys(("strides", "dilations", "spreads"), (1,) * n)}
+    return (x, w), {"counts": counts, **plain, **changed}
+
+
+@primitive(
+    kind="composite",
+    infer=_infer_convolve,
+    reference=_numpy_convolve,
+    linear=(0, 1),
+    transpose=_transpose_convolve,
+    batch=_batch_convolve,
+    expand=_expand_convolve,
+    combine="add",
+    samples=(
+        _sample((2, 1, 3, 7), (1, 2, 3, 3), (5,)),
+        _sample((1, 2, 2, 5), (2, 1, 2, 2), (4,), lows=(2,), strides=(2,), dilations=(3,)),
+        _sample((2, 1, 1, 4), (1, 2, 1, 3), (7,), lows=(1,), spreads=(2,)),
+        _sample((1, 1, 1, 6), (1, 1, 1, 2), (3,), lows=(-1,), strides=(2,), spreads=(3,)),
+        _sample(
+            (2, 1, 2, 4, 3), (1, 2, 2, 3, 2), (2, 2), lows=(1, 0), strides=(2, 1), dilations=(1, 2)
+        ),
+        _sample((1, 1, 2, 2, 3, 2), (1, 2, 2, 1, 2, 2), (2, 2, 1)),
+        _sample((2, 1, 3, 4, 2), (1, 2, 3, 1, 1), (4, 2)),
+        _sample((0, 1, 2, 4), (1, 2, 2, 3), (2,)),
+        _sample((2, 1, 0, 4), (1, 2, 0, 3), (2,)),
+        _sample((2, 1, 1, 0), (1, 1, 1, 1), (2,), lows=(1,)),
+    ),
+)
+def convolve(
+    x: Tensor,
+    w: Tensor,
+    *,
+    counts: Shape,
+    lows: Shape,
+    strides: Ints,
+    dilations: Ints,
+    spreads: Ints,
+) -> Tensor:
+    """Sums over windows, by groups of channels: (N, G, C, S…), (G, O, C, K…) → (N, G, O, counts…).
+
+    result[n, g, o, p…] = Σ x[n, g, c, i…] · w[g, o, c, k…] over c and all i, k with
+    i·spread + low = p·stride + k·dilation on each axis: `low` counts zeros before x, a spread
+    of s puts s − 1 zeros between its entries, and behind it there are as many as are needed.
+    """
+    ...

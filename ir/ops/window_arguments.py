@@ -1,0 +1,122 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (what users write: numbers of any kind)
+"""What users write about windows: sizes, strides, dilations and paddings, as numbers an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..dims import DimLike, Shape, ceildiv, floordiv, maximum
+from ..errors import ArgumentError, ShapeError
+from ..tensor import Tensor
+from .build import constant
+from .create import iota
+from .slicing import embed
+from .window import Ints, where_all, windows
+
+Pads = tuple[tuple[DimLike, DimLike], ...]
+
+
+class Frame(NamedTuple):
+    """Windows over padded axes: how many there are, what is padded before and behind, and how the
+    windows lie."""
+
+    counts: Shape
+    pads: Pads
+    sizes: Shape
+    strides: Ints
+    dilations: Ints
+
+
+def integers(value: Any, n: int, what: str, least: int = 1) -> Ints:
+    """An integer for each of `n` axes, of one for all or one for each."""
+    single = hasattr(value, "__index__")
+    items: list[Any] = [value] * n if single or not isinstance(value, Sequence) else list(value)
+    wrong = any(not isinstance(item, (int, np.integer)) or item is True for item in items)
+    if wrong or len(items) != n:
+        raise ArgumentError(f"{what} is an integer or {n} of them, got {value!r}")
+    if any(item < least for item in items):
+        raise ArgumentError(f"{what} is at least {least}, got {value!r}")
+    return tuple(int(item) for item in items)
+
+
+def check_rank(x: Tensor, n: int, what: str = "the input", kind: str = "N C") -> None:
+    """ShapeError unless `x` has two axes and `n` spatial ones."""
+    if x.ndim != n + 2:
+        axes = " ".join("DHW"[3 - n :]) if n <= 3 else f"and {n} more"
+        raise ShapeError(f"{what} needs {n + 2} axes ({kind} {axes}), got {x.type}")
+
+
+def pads_of(padding: Any, n: int) -> Pads:
+    """A pair of paddings for each of `n` axes, of an integer, one for each, or pairs."""
+    items = list(padding) if isinstance(padding, Sequence) else [padding]
+    if items and all(isinstance(item, Sequence) and not isinstance(item, str) for item in items):
+        if len(items) != n or any(len(item) != 2 for item in items):
+            raise ArgumentError(f"padding is an integer, {n} of them or {n} pairs, got {padding!r}")
+        pairs = [integers(item, 2, "a pair of paddings", 0) for item in items]
+        return tuple((low, high) for low, high in pairs)
+    return tuple((pad, pad) for pad in integers(padding, n, "padding", 0))
+
+
+def frame(shape: Shape, sizes: Shape, stride: Any, padding: Any, dilation: Any, what: str) -> Frame:
+    """The windows of `sizes` over spatial axes of `shape`; errors where none fits.
+
+    padding: "valid" for none, "same" for ⌈size / stride⌉ windows (what does not divide by two goes
+    behind, as in TensorFlow and PyTorch), an integer, one for each axis, or pairs.
+    """
+    n = len(shape)
+    strides, dilations = integers(stride, n, "stride"), integers(dilation, n, "dilation")
+    reach = tuple(d * (size - 1) + 1 for d, size in zip(dilations, sizes, strict=True))
+    if padding == "same":
+        counts = tuple(ceildiv(size, s) for size, s in zip(shape, strides, strict=True))
+        pads: list[tuple[DimLike, DimLike]] = []
+        for size, count, s, span in zip(shape, counts, strides, reach, strict=True):
+            missing = maximum((count - 1) * s + span - size, 0)
+            low = floordiv(missing, 2)
+            pads.append((low, missing - low))
+        return Frame(counts, tuple(pads), sizes, strides, dilations)
+    if isinstance(padding, str) and padding != "valid":
+        raise ArgumentError(f'padding is "valid", "same", integers or pairs, got {padding!r}')
+    given = pads_of(0 if padding == "valid" else padding, n)
+    found: list[DimLike] = []
+    for size, (low, high), s, span in zip(shape, given, strides, reach, strict=True):
+        room = size + low + high - span
+        if isinstance(room, int) and room < 0:
+            around = f" padded by {low} and {high}" if low or high else ""
+            raise ShapeError(f"{what} of {span} entries does not fit into {size}{around}")
+        found.append(floordiv(room, s) + 1)
+    return Frame(tuple(found), given, sizes, strides, dilations)
+
+
+def padded(x: Tensor, pads: Pads, value: Any = 0) -> Tensor:
+    """`x` with its last axes padded by `value`."""
+    lead = x.ndim - len(pads)
+    if all(low == 0 and high == 0 for low, high in pads):
+        return x
+    shape = list(x.shape)
+    inside: list[Tensor] = []
+    for axis, (low, high) in enumerate(pads, lead):
+        size = x.shape[axis]
+        shape[axis] = size + low + high
+        position = iota(
+            shape=tuple(shape[axis] if i == axis else 1 for i in range(x.ndim)), axis=axis
+        )
+        inside += [position >= low, position < size + low]
+    starts = (*[0] * lead, *(low for low, _ in pads))
+    held = embed(x, starts=starts, steps=(1,) * x.ndim, shape=tuple(shape))
+    return held if value == 0 else where_all(inside, held, constant(value, x.dtype))
+
+
+def seen(x: Tensor, frame: Frame, value: Any = 0) -> Tensor:
+    """The windows over the last axes of `x`, padded by `value`: (…, counts…, sizes…)."""
+    return windows(
+        padded(x, frame.pads, value),
+        counts=frame.counts,
+        sizes=frame.sizes,
+        strides=frame.strides,
+        dilations=frame.dilations,
+    )
