@@ -11,7 +11,7 @@ import itertools
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -82,9 +82,12 @@ def references(op: Op, arrays: Sequence[NumpyArray], attrs: dict[str, Any]) -> l
     """What the entry's reference gives, as it gives it: an array a result."""
     values = {k: v.values if isinstance(v, Array) else v for k, v in attrs.items()}
     with np.errstate(all="ignore"):
-        found: Any = op.reference(*arrays, **values)
-    every: tuple[Any, ...] = found if isinstance(found, tuple) else (found,)
-    return [np.asarray(value) for value in every]
+        return [np.asarray(value) for value in each(op.reference(*arrays, **values))]
+
+
+def each(value: Any) -> Sequence[Any]:
+    """The values that a function of several results gives, or the one of another."""
+    return cast(Sequence[Any], value) if isinstance(value, tuple) else [value]
 
 
 def reference(op: Op, arrays: Sequence[NumpyArray], attrs: dict[str, Any]) -> NumpyArray:

@@ -36,6 +36,7 @@ from .op_cases import (
     by_case,
     cases,
     check_cuda_source,
+    each,
     edge_arrays,
     generator,
     graph_of,
@@ -98,8 +99,7 @@ def test_reference_by_another_formula(op: Op):
         edge = op.kind == "elementwise"
         arrays = edge_arrays(case, 1000) if edge else ordinary_arrays(case)
         with np.errstate(all="ignore"):
-            formula = INDEPENDENT[op.name](*arrays, **case.attrs)
-            every: tuple[Any, ...] = formula if isinstance(formula, tuple) else (formula,)
+            every = each(INDEPENDENT[op.name](*arrays, **case.attrs))
         for array, wanted in zip(references(op, arrays, case.attrs), every, strict=True):
             with np.errstate(all="ignore"):
                 rounded = np.asarray(wanted).astype(array.dtype)
