@@ -14,6 +14,7 @@ from . import control as _control
 from . import conversion as _conversion
 from . import create as _create
 from . import diagonal as _diagonal
+from . import einsum as _einsum
 from . import indexing as _indexing
 from . import join as _join
 from . import linalg as _linalg
@@ -34,6 +35,7 @@ from .control import *  # noqa: F403
 from .conversion import *  # noqa: F403
 from .create import *  # noqa: F403
 from .diagonal import *  # noqa: F403
+from .einsum import *  # noqa: F403
 from .indexing import *  # noqa: F403
 from .join import *  # noqa: F403
 from .linalg import *  # noqa: F403
@@ -53,6 +55,7 @@ __all__ += _composite.__all__
 __all__ += _contraction.__all__
 __all__ += _control.__all__
 __all__ += _conversion.__all__
+__all__ += _einsum.__all__
 __all__ += _create.__all__
 __all__ += _diagonal.__all__
 __all__ += _indexing.__all__

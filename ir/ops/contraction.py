@@ -1,23 +1,28 @@
 # pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # (the NumPy column: arrays of any dtype)
-"""Contractions: sums of products over a shared axis."""
+"""Contractions: sums of products over shared axes, all of them matrix products in the end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from typing import Any
 
 import numpy as np
 
 from .. import dtypes as dt
-from ..errors import DTypeError, ShapeError
-from ..shapes import broadcast, unify
+from ..dims import DimLike, product
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..op import TABLE
+from ..shapes import broadcast, normalise_axis, unify
 from ..tensor import Node, Tensor, TensorLike, TensorType
-from .build import as_tensors, primitive
+from .build import apply, as_tensors, primitive
+from .contraction_order import Label, Labels
 from .conversion import astype
-from .shape import matrix_transpose, reshape, sum_to
+from .shape import expand_dims, matrix_transpose, moveaxis, permute_dims, reshape, squeeze, sum_to
 
-__all__ = ["dot", "matmul"]
+__all__ = ["dot", "matmul", "tensordot", "vecdot"]
 
 _DTYPES = (dt.float32, dt.float64, dt.int32, dt.int64)  # those that there are tiles for
 
@@ -81,14 +86,22 @@ def matmul_(x: Tensor, y: Tensor) -> Tensor:
     ...
 
 
+def of_one_dtype(values: Sequence[TensorLike]) -> list[Tensor]:
+    """Tensors of the dtype that all promote to."""
+    tensors = as_tensors(values)
+    common = reduce(dt.promote, [tensor.dtype for tensor in tensors])
+    return [astype(tensor, common) for tensor in tensors]
+
+
 def matmul(x: TensorLike, y: TensorLike) -> Tensor:
-    """The matrix product by the standard's rules: vectors count as a row or a column."""
-    left, right = as_tensors([x, y])
+    """The matrix product by the standard's rules: vectors count as a row or a column.
+
+    x, y: numbers of any dtype with at least one axis; the leading axes of matrices broadcast.
+    Integers wrap around.
+    """
+    left, right = of_one_dtype([x, y])
     if left.ndim == 0 or right.ndim == 0:
         raise ShapeError(f"operands need at least one axis, got {left.type} and {right.type}")
-    if left.dtype != right.dtype:
-        common = dt.promote(left.dtype, right.dtype)
-        left, right = astype(left, common), astype(right, common)
     own = left.dtype
     if own.is_integer and own not in _DTYPES:  # sums of products wrap alike in more bits
         return astype(matmul(astype(left, dt.int64), astype(right, dt.int64)), own)
@@ -112,3 +125,116 @@ def dot(x: TensorLike, y: TensorLike) -> Tensor:
     if left.ndim > 2 or right.ndim > 2:
         raise ShapeError(f"is for vectors and matrices, got {left.type} and {right.type}")
     return matmul(left, right)
+
+
+def vecdot(x: TensorLike, y: TensorLike, axis: int = -1) -> Tensor:
+    """Σ x · y over `axis`, which counts from the last where the numbers of axes differ.
+
+    The other axes broadcast; `axis` must have the same size in both.
+    """
+    left, right = of_one_dtype([x, y])
+    if left.ndim != right.ndim and axis >= 0:
+        raise ArgumentError(f"axis {axis} of {left.type} and {right.type}: count it from the last")
+    left, right = (moveaxis(t, normalise_axis(axis, t.ndim), -1) for t in (left, right))
+    unify(left.shape[-1], right.shape[-1], "the sizes of the axis")
+    result = left * right
+    return sum_over(result, [result.ndim - 1])
+
+
+def tensordot(x: TensorLike, y: TensorLike, axes: Any = 2) -> Tensor:
+    """Σ x · y over pairs of axes; then come the other axes of x, and those of y.
+
+    axes: how many, the last of x with the first of y; or the axes of x and the axes of y.
+    """
+    left, right = of_one_dtype([x, y])
+    if isinstance(axes, int):
+        if not 0 <= axes <= min(left.ndim, right.ndim):
+            raise ArgumentError(f"{left.type} and {right.type} have no {axes} axes to pair")
+        pair: Any = (range(left.ndim - axes, left.ndim), range(axes))
+    elif isinstance(axes, Sequence) and len(axes) == 2:
+        pair = [[given] if isinstance(given, int) else given for given in axes]
+    else:
+        raise ArgumentError(f"axes are a number or a pair of sequences, got {axes!r}")
+    own = [normalise_axis(axis, left.ndim) for axis in pair[0]]
+    other = [normalise_axis(axis, right.ndim) for axis in pair[1]]
+    if len(own) != len(other) or len(set(own)) != len(own) or len(set(other)) != len(other):
+        raise ArgumentError(f"axes must name as many axes of both, each once, got {axes!r}")
+    for a, b in zip(own, other, strict=True):
+        unify(left.shape[a], right.shape[b], f"the sizes of axis {a} and axis {b}")
+    labels = list(range(left.ndim))
+    others = [own[other.index(b)] if b in other else left.ndim + b for b in range(right.ndim)]
+    wanted = [label for label in (*labels, *others) if labels.count(label) != others.count(label)]
+    result, found = contract(left, labels, right, others, wanted)
+    return permute_to(result, found, wanted)
+
+
+# --- products over labelled axes ----------------------------------------------------------------
+
+
+def sum_over(x: Tensor, axes: Sequence[int]) -> Tensor:
+    """Σ over `axes`, which go; in the dtype of x."""
+    if not axes:
+        return x
+    return squeeze(apply(TABLE["sum"], [x], axes=tuple(sorted(axes))), axes)
+
+
+def permute_to(x: Tensor, labels: Labels, wanted: Labels) -> Tensor:
+    """The axes in another order."""
+    order = [labels.index(label) for label in wanted]
+    return x if order == list(range(x.ndim)) else permute_dims(x, order)
+
+
+def contract(
+    x: Tensor, x_labels: Labels, y: Tensor, y_labels: Labels, wanted: Labels
+) -> tuple[Tensor, Labels]:
+    """The product of x and y, summed over the labels that are not wanted, and the labels of its
+    axes in the order that comes of itself.
+
+    Each operand has a label once, of the same size in both, and one that it has alone is wanted.
+    What both have and is wanted is a batch; without any sum, or where nothing else remains, this
+    is an element-wise product.
+    """
+    shared = [label for label in x_labels if label in y_labels and label not in wanted]
+    batch = [label for label in wanted if label in x_labels and label in y_labels]
+    rows = [label for label in x_labels if label not in y_labels]
+    columns = [label for label in y_labels if label not in x_labels]
+    if not shared or not (rows or columns):
+        order = [*[label for label in wanted if label in {*x_labels, *y_labels}], *shared]
+        result = _spread(x, x_labels, order) * _spread(y, y_labels, order)
+        return sum_over(result, range(len(order) - len(shared), len(order))), wanted
+    if rows and columns and wanted.index(columns[0]) < wanted.index(rows[0]):
+        return contract(y, y_labels, x, x_labels, wanted)
+    sizes = dict(zip((*x_labels, *y_labels), (*x.shape, *y.shape), strict=True))
+    result = matmul(
+        _grouped(x, x_labels, batch, [rows, shared]),
+        _grouped(y, y_labels, batch, [shared, columns]),
+    )
+    found = [*batch, *rows, *columns]
+    return reshape(result, tuple(sizes[label] for label in found)), found
+
+
+def _spread(x: Tensor, labels: Labels, order: Labels) -> Tensor:
+    """The axes in this order, with size 1 where x has none."""
+    own = [label for label in order if label in labels]
+    new = [axis for axis, label in enumerate(order) if label not in labels]
+    return expand_dims(permute_to(x, labels, own), new)
+
+
+def _grouped(x: Tensor, labels: Labels, batch: Labels, pair: Sequence[Labels]) -> Tensor:
+    """The batch axes, then each group of axes as one.
+
+    A group is joined where it stands and then moved, since what is moved first must be copied to
+    be joined.
+    """
+    groups = [*([label] for label in batch), *pair]
+    filled = [group for group in groups if group]
+    placed = sorted(filled, key=lambda group: min(labels.index(label) for label in group))
+    sizes = dict(zip(labels, x.shape, strict=True))
+    ordered = permute_to(x, labels, [label for group in placed for label in group])
+    joined = reshape(ordered, tuple(_size(sizes, group) for group in placed))
+    moved = permute_to(joined, [g[0] for g in placed], [g[0] for g in filled])
+    return reshape(moved, tuple(_size(sizes, group) for group in groups))
+
+
+def _size(sizes: dict[Label, DimLike], group: Labels) -> DimLike:
+    return product(sizes[label] for label in group)
