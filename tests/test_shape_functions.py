@@ -14,6 +14,7 @@ import gradloom as gl
 X = np.arange(24, dtype=np.float32).reshape(2, 3, 4) - 7
 V = np.array([3, 1, 2], np.int64)
 S = np.arange(20, dtype=np.float64).reshape(4, 5)
+BAD: Any = 1.5
 NAMED = {"x": X, "v": V, "s": S}
 
 # The same call on gradloom and on NumPy, arrays by name.
@@ -162,7 +163,7 @@ def test_concat_in_a_loop():
         (lambda x: gl.unstack(gl.placeholder("N")), "not a named size"),
         (lambda x: gl.repeat(x, -1), "must not be negative"),
         (lambda x: gl.repeat(x, x), "must be an integer"),
-        (lambda x: gl.tile(x, (2, None)), "must be an integer"),
+        (lambda x: gl.tile(x, BAD), "must be an integer"),
         (lambda x: gl.roll(x, (1, 2), (0, 1, 2)), "2 shifts do not fit 3 axes"),
         (lambda x: gl.flip(x, (0, 0)), "names an axis twice"),
         (lambda x: gl.diagonal(x[0, 0]), "at least two axes"),
