@@ -256,10 +256,11 @@ def instruction_lines(
                 ]
             value = _explicit(expression(item, dtypes), item, dtypes)
             return [*lines, f"{result} = {value}{comment(loc)}"]
-        case Store(access, operand, accumulate):
+        case Store(access, operand, combine):
             element = f"{access.argument}[{address(access, axes, piece)}]"
-            dtype = dtypes[operand]
-            value = combined("add", element, operand, dtype) if accumulate else operand
+            dtype, value = dtypes[operand], operand
+            if combine not in ("", "last"):
+                value = combined(combine, read(element, dtype), operand, dtype)
             return unless_empty(access, [f"{element} = {written(value, dtype)}"], [])
         case Reduce(result) | Contract(result):
             raise ValueError(f"{result} is no single instruction")

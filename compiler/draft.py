@@ -108,11 +108,11 @@ class Draft:
         shape: Shape,
         view: View,
         terms: Sequence[tuple[str, DimLike, DimLike]] = (),
-        accumulate: bool = False,
+        combine: str = "",
     ) -> None:
-        """Store a value, or add it."""
+        """Store a value, or combine it with what stands there."""
         access = self.access(argument, shape, view, terms)
-        self.body.append(Store(access, operand, accumulate))
+        self.body.append(Store(access, operand, combine))
 
     def constant(self, value: Any, dtype: DType) -> str:
         """A number, or a dimension; its name."""
@@ -178,7 +178,7 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
                     )
                 )
             case Store():
-                body.append(Store(access(item.access), item.operand, item.accumulate))
+                body.append(Store(access(item.access), item.operand, item.combine))
             case _:
                 body.append(item)
     kernel = Kernel(

@@ -66,7 +66,7 @@ class _Emitter:
         self.reduced = [n for n, axis in enumerate(self.axes) if axis.role == "reduce"]
         self.last = len(self.axes) - 1
         self.vector_is_reduced = self.last in self.reduced
-        scatters = any(isinstance(item, Store) and item.accumulate for item in kernel.body)
+        scatters = any(isinstance(item, Store) and item.combine for item in kernel.body)
         self.step = 1 if scatters and self.vector_is_reduced else lanes
 
     # --- lines
@@ -232,7 +232,7 @@ class _Emitter:
 
     def inside(self, store: Store) -> bool:
         """Whether a store happens at every index of the reduced axes."""
-        return store.accumulate or any(store.access.strides[n] != 0 for n in self.reduced)
+        return store.combine != "" or any(store.access.strides[n] != 0 for n in self.reduced)
 
     def contraction(self, item: Contract) -> None:
         """Panels of rows: the product, then the rest of the body."""
@@ -322,8 +322,8 @@ class _Emitter:
                     value = value if self.dtypes[value] == int64 else f"i64({value})"
                     self.line(f"fail(status, {item.check}, {value}, {bad})", item.loc)
                 self.line(text, item.loc)
-            case Store(access, operand, accumulate):
-                self.store(access, operand, accumulate)
+            case Store():
+                self.store(item)
             case Reduce() | Contract():
                 raise AssertionError("handled by the loops")
 
@@ -342,14 +342,18 @@ class _Emitter:
             return f"load({argument}, {address}, m)"
         return f"load_strided({argument}, {address}, {stride}, m)"
 
-    def store(self, access: Access, operand: str, accumulate: bool) -> None:
+    def store(self, item: Store) -> None:
+        access, operand = item.access, item.operand
         argument, stride = access.argument, access.strides[self.last]
-        if accumulate or access.terms:
+        if item.combine or access.terms:
             index, mask = self.vector_index(access)
             self.line(f"place = {index}")
             value = operand
-            if accumulate:
-                value = f"gather({argument}, place, {mask}) + {operand}"
+            if item.combine in _OPERATORS:
+                sign = _OPERATORS[item.combine]
+                value = f"gather({argument}, place, {mask}) {sign} {operand}"
+            elif item.combine not in ("", "last"):
+                value = f"{item.combine}(gather({argument}, place, {mask}), {operand})"
             self.line(f"scatter({argument}, place, {value}, {mask})")
             return
         address = self.address(access)

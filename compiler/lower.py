@@ -367,8 +367,8 @@ def _scatter(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None
     terms = [
         (name, strides[axis], x.shape[axis]) for name, axis in zip(names[1:], axes, strict=True)
     ]
-    draft.store(names[0], out, fixed, target.view, terms, accumulate=True)
-    _launch(state, *finish(draft, "scatter_add"), [*buffers, target.buffer])
+    draft.store(names[0], out, fixed, target.view, terms, node.op.combine)
+    _launch(state, *finish(draft, node.op.name), [*buffers, target.buffer])
 
 
 def _concat(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None:

@@ -146,11 +146,15 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """buffer[access] = operand, or += where it accumulates (then reduced axes go in order)"""
+    """buffer[access] = operand.
+
+    combine: a scalar operation (add, maximum, minimum) of what stands there and the operand; or
+    ``last``, which takes the operand.  With any of these the reduced axes go in order.
+    """
 
     access: Access
     operand: str
-    accumulate: bool = False
+    combine: str = ""
 
 
 Instruction = Load | Index | Constant | Compute | Reduce | Contract | Store
@@ -243,7 +247,7 @@ class Kernel:
             if axis.extent != 1:
                 moving[axis.role].add(stride != 0)
         once = moving.get("parallel", set()) <= {True} and len(moving.get("reduce", set())) <= 1
-        if store.accumulate or store.access.terms or not once:
+        if store.combine or store.access.terms or not once:
             return False
         stage, full = self.stages(), self.full()
         last = max([0, *stage.values()])

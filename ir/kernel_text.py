@@ -66,8 +66,8 @@ def print_instruction(instruction: Instruction, axes: tuple[Axis, ...]) -> str:
         case Contract(result, lhs, rhs, depth, scratch, dtype, loc):
             text = f"{result} = contract {_access(lhs, axes)}, {_access(rhs, axes)}"
             return f"{text} over {depth} in {scratch} : {dtype}" + _loc(loc)
-        case Store(access, operand, accumulate):
-            return f"store {_access(access, axes)} {'+=' if accumulate else '='} {operand}"
+        case Store(access, operand, combine):
+            return f"store {_access(access, axes)} = {operand}" + (f" by {combine}" * bool(combine))
 
 
 def print_kernel(kernel: Kernel) -> str:
@@ -91,7 +91,7 @@ _LINES: dict[str, re.Pattern[str]] = {
     "contract": re.compile(
         r"(\w+) = contract (\w+)\[(.*)\], (\w+)\[(.*)\] over (\w+) in (\w+) : (\w+)$"
     ),
-    "store": re.compile(r"store (\w+)\[(.*)\] (\+?=) (\w+)$"),
+    "store": re.compile(r"store (\w+)\[(.*)\] = (\w+)(?: by (\w+))?$"),
     "compute": re.compile(r"(\w+) = (\w+) ([\w, ]*?)(?: \{(.*)\})?(?: check (\w+))? : (\w+)$"),
 }
 
@@ -150,8 +150,8 @@ def parse_instruction(text: str, axes: tuple[Axis, ...]) -> Instruction:
             case "contract", (result, a, left, b, right, depth, scratch, dtype):
                 lhs, rhs = parse_access(a, left, axes), parse_access(b, right, axes)
                 return Contract(result, lhs, rhs, _size(depth), scratch, BY_SHORT[dtype], loc)
-            case "store", (argument, inner, sign, operand):
-                return Store(parse_access(argument, inner, axes), operand, sign == "+=")
+            case "store", (argument, inner, operand, combine):
+                return Store(parse_access(argument, inner, axes), operand, combine)
             case _, (result, op, operands, attrs, check, dtype):
                 names = tuple(operands.split(", ")) if operands else ()
                 found = parse_attributes(attrs).items() if attrs else ()

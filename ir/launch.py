@@ -41,9 +41,9 @@ def reduced_axes(kernel: Kernel) -> list[Axis]:
 def varies(kernel: Kernel, store: Store, full: Mapping[str, bool]) -> bool:
     """Whether `store` writes at every index of the reduced axes, not once behind them.
 
-    What accumulates does, whatever it adds.
+    What combines with the old element does, whatever it adds.
     """
-    if store.accumulate and reduced_axes(kernel):
+    if store.combine and reduced_axes(kernel):
         return True
     own = any(
         stride != 0 and axis.role == "reduce"
@@ -56,7 +56,7 @@ def layout(kernel: Kernel) -> Layout:
     """The layout of `kernel`.
 
     Neighbouring threads should read neighbouring elements, so the role of the last axis
-    decides; but what accumulates along the reduced axes must walk them in order.
+    decides; but what combines along the reduced axes must walk them in order.
     """
     if any(isinstance(item, Contract) for item in kernel.body):
         return "tiles"
@@ -64,7 +64,7 @@ def layout(kernel: Kernel) -> Layout:
         return "threads"
     full = kernel.full()
     stores = [item for item in kernel.body if isinstance(item, Store)]
-    ordered = any(item.accumulate and varies(kernel, item, full) for item in stores)
+    ordered = any(item.combine != "" and varies(kernel, item, full) for item in stores)
     return "threads" if ordered else "rows"
 
 

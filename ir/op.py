@@ -23,7 +23,7 @@ Kind = Literal[
     "contraction",  # sums products over a shared axis: matmul
     "view",  # other strides over the same memory: permute, broadcast, slice, reshape
     "gather",  # reads at computed indices
-    "scatter",  # adds at computed indices
+    "scatter",  # writes at computed indices
     "concat",  # copies parts into one buffer
     "composite",  # a formula over other ops, expanded before kernels are made
     "host",  # computed by NumPy between kernels
@@ -66,7 +66,8 @@ class Op:
     code: the scalar expression (operands and attributes by name) for CPU and CUDA alike.
     check: a scalar condition that must hold, or the call fails.
     combine: the scalar operation of a reduction, and `identity`, its neutral element; of a linear
-        composite "add" where it adds up (and so rounds).
+        composite "add" where it adds up (and so rounds); that of a scatter, where ``last`` keeps
+        the last of the values for one place.
     view: the strides of the result over the operand's memory, or None where a copy is needed.
     expand: the formula of a composite, from a node to its results.
     flops: operations a result element, for the cost of a kernel.

@@ -230,7 +230,7 @@ CASES: dict[str, Case] = {
         """kernel add_rows(a0: f32, a1: i64, a2: out f32; d0, d1) over i: reduce d0, j: parallel d1 {
           v0 = load a1[i] : i64
           v1 = load a0[d1*i + j] : f32
-          store a2[j + d1*v0<5] += v1
+          store a2[j + d1*v0<5] = v1 by add
         }""",
         ({"d0": 0, "d1": 4}, {"d0": 30, "d1": 4}),
         ("d0*d1", "d0", "5*d1"),
@@ -239,7 +239,7 @@ CASES: dict[str, Case] = {
         """kernel count(a0: i32, a1: out i32; d0) over i: reduce d0 {
           v0 = load a0[i] : i32
           v1 = constant 1 : i32
-          store a1[1*v0<5] += v1
+          store a1[1*v0<5] = v1 by add
         }""",
         ({"d0": 0}, {"d0": 30}),
         ("d0", "5"),

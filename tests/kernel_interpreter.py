@@ -188,10 +188,10 @@ class _Run:
         address = self.checked(address, buffer)
         value = np.broadcast_to(self.values[store.operand], shape)
         assert value.dtype == buffer.dtype, (store, value.dtype)
-        if store.accumulate:
-            np.add.at(buffer, address, value)  # in C order, element by element
+        if store.combine in ("", "last"):
+            buffer[address] = value  # in C order, so that the last of those with one address stays
         else:
-            buffer[address] = value
+            getattr(np, store.combine).at(buffer, address, value)  # element by element
 
 
 def _reduce(

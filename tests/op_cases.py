@@ -247,7 +247,7 @@ def is_exact(op: Op) -> bool:
     """Whether results are chosen or moved, not rounded."""
     if op.kind in ("view", "gather", "generator", "concat"):
         return True
-    if op.kind == "reduction":
+    if op.kind in ("reduction", "scatter"):
         return op.combine != "add"
     return op.kind == "composite" and bool(op.linear) and op.combine != "add"
 

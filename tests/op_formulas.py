@@ -16,6 +16,7 @@ import numpy as np
 from gradloom.ir import dtypes as dt
 
 from .formulas_shape import FORMULAS as SHAPE
+from .formulas_shape import by_entry
 from .formulas_windows import FORMULAS as WINDOWS
 
 NumpyArray = np.ndarray[Any, Any]
@@ -64,42 +65,6 @@ def _cast(x: NumpyArray, dtype: dt.DType) -> NumpyArray:
     return np.array(flat, dtype.numpy).reshape(x.shape)
 
 
-def _by_entry(shape: Sequence[int], entry: Callable[[tuple[int, ...]], Any], like: Any) -> Any:
-    result = np.zeros(shape, like.dtype)
-    for place in np.ndindex(*shape):
-        result[place] = entry(place)
-    return result
-
-
-def _at(array: NumpyArray, place: Sequence[int]) -> Any:
-    """An entry of an array that broadcasts."""
-    return array[tuple(0 if n == 1 else i for i, n in zip(place, array.shape, strict=True))]
-
-
-def _source(x: NumpyArray, place: tuple[int, ...], indices: Any, axes: Any) -> tuple[int, ...]:
-    """Where in x an indexed entry lies."""
-    given = {axis: int(_at(index, place)) for axis, index in zip(axes, indices, strict=True)}
-    return tuple(given.get(i, 0 if x.shape[i] == 1 else place[i]) for i in range(x.ndim))
-
-
-def _gather(x: NumpyArray, *indices: NumpyArray, axes: Any) -> Any:
-    own = [1 if i in axes else n for i, n in enumerate(x.shape)]
-    shape = np.broadcast_shapes(own, *(index.shape for index in indices))
-    return _by_entry(shape, lambda place: x[_source(x, place, indices, axes)], x)
-
-
-def _scatter_add(x: NumpyArray, updates: NumpyArray, *indices: NumpyArray, axes: Any) -> Any:
-    result = x.astype(np.longdouble if x.dtype.kind == "f" else x.dtype)
-    for place in np.ndindex(*updates.shape):
-        target = _source(x, place, indices, axes)
-        result[target] = (
-            result[target] | updates[place]
-            if x.dtype == bool
-            else (result[target] + updates[place])
-        )
-    return result
-
-
 def _pieces(function: Any) -> Callable[..., Any]:
     def formula(x: NumpyArray, axis: int, chunk: int) -> Any:
         count = -(-x.shape[axis] // chunk)
@@ -110,8 +75,8 @@ def _pieces(function: Any) -> Callable[..., Any]:
             return function(np.take(x, range(start, min(start + chunk, x.shape[axis])), axis))
 
         if x.dtype == bool:
-            return _by_entry(shape, piece, x)
-        return _by_entry(shape, piece, x.astype(np.longdouble) if x.dtype.kind == "f" else x)
+            return by_entry(shape, piece, x)
+        return by_entry(shape, piece, x.astype(np.longdouble) if x.dtype.kind == "f" else x)
 
     return formula
 
@@ -142,7 +107,7 @@ def _embed(x: NumpyArray, starts: Any, steps: Any, shape: Any) -> Any:
 
 
 def _slice(x: NumpyArray, starts: Any, sizes: Any, steps: Any) -> Any:
-    return _by_entry(
+    return by_entry(
         sizes,
         lambda place: x[tuple(b + s * i for b, s, i in zip(starts, steps, place, strict=True))],
         x,
@@ -166,7 +131,7 @@ def _remainder(x: Any, y: Any) -> Any:
 
 
 def _iota(shape: Any, axis: int) -> Any:
-    return _by_entry(shape, lambda place: place[axis], np.zeros(0, np.int64))
+    return by_entry(shape, lambda place: place[axis], np.zeros(0, np.int64))
 
 
 # Formulas of their own for entries whose reference is more than one function of NumPy.
@@ -197,8 +162,6 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     "logsumexp": _wide(lambda x, axes: np.log(np.sum(np.exp(x), axes, keepdims=True))),
     "embed": _embed,
     "slice": _slice,
-    "gather": _gather,
-    "scatter_add": _scatter_add,
     "iota": _iota,
     **SHAPE,
     "solve": lambda a, b: np.linalg.inv(a.astype(np.float64)) @ b,

@@ -335,7 +335,7 @@ def fusion(row: Row) -> None:
             assert sum(isinstance(step, Launch) for step in steps) <= 2  # as without the view
         case "scatter":
             assert any(
-                isinstance(item, Store) and item.accumulate
+                isinstance(item, Store) and item.combine
                 for kernel in function.kernels
                 for item in kernel.body
             )

@@ -1,7 +1,7 @@
 # pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # (the NumPy column: arrays of any dtype)
-"""Reading and adding at computed indices: the primitives under everything that indexes."""
+"""Reading and writing at computed indices: the primitives under everything that indexes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import numpy as np
 from .. import dtypes as dt
 from ..dims import DimLike
 from ..errors import DTypeError, IndexRangeError, ShapeError
+from ..op import MaybeTensors, Op
 from ..shapes import broadcast as broadcast_shapes
 from ..shapes import unify
 from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import constant, elementwise, primitive
-from .create import zeros
+from .create import iota, zeros
+from .logic import equal, where
 from .shape import broadcast_to, reshape
 
 __all__: list[str] = []
@@ -133,21 +135,59 @@ def _infer_scatter(
     return x
 
 
-def _scatter_add(x: Any, updates: Any, *indices: Any, axes: Any) -> Any:
-    result = x.copy()
-    if x.ndim == 0:
-        return result + updates
-    if updates.size:
-        places = _numpy_index(x.shape, updates.shape, indices, axes)
-        np.add.at(result, tuple(np.broadcast_arrays(*places, updates)[:-1]), updates)
-    return result
+def _writing(write: Any) -> Any:
+    """The reference of a scatter: `write` gets a copy of x, a full NumPy index and the updates."""
+
+    def reference(x: Any, updates: Any, *indices: Any, axes: Any) -> Any:
+        result = x.copy()
+        if x.ndim == 0:
+            write(result, (), updates)
+        elif updates.size:
+            places = _numpy_index(x.shape, updates.shape, indices, axes)
+            write(result, tuple(np.broadcast_arrays(*places, updates)[:-1]), updates)
+        return result
+
+    return reference
+
+
+def _put(result: Any, place: Any, updates: Any) -> None:
+    result[place] = updates  # the last one stays where places coincide
+
+
+def _batch_scatter(node: Node, operands: Sequence[Tensor], batched: Sequence[bool]) -> list[Tensor]:
+    count = next(t.shape[0] for t, flag in zip(operands, batched, strict=True) if flag)
+    led = [_lead(t, flag) for t, flag in zip(operands, batched, strict=True)]
+    x, updates = (broadcast_to(t, (count, *t.shape[1:])) for t in led[:2])
+    axes = tuple(axis + 1 for axis in node.attrs["axes"])
+    return [_scatter(node.op, x, updates, led[2:], axes)]
+
+
+def _scatter(
+    op: Op, x: Tensor, updates: Tensor, indices: Sequence[Tensor], axes: Sequence[int]
+) -> Tensor:
+    operands = (x, updates, *indices)
+    return Node(op, operands, {"axes": tuple(axes)}, (2, len(indices))).results[0]
+
+
+_WRITTEN: Any = (
+    ((_I, (3, 1), (3, 1)), {"axes": (1,)}),
+    ((_I, (3, 2), (3, 1)), {"axes": (1,)}),
+    ((_I, (5, 4), (5, 1)), {"axes": (0,)}),
+    ((_I, (2, 6), (2, 6), (2, 6)), {"axes": (0, 1)}),
+    ((_I, (0, 4), (0, 1)), {"axes": (0,)}),
+)
+
+# --- scatter_add: linear ---
 
 
 def _transpose_scatter(node: Node, cotangent: Tensor, position: int) -> Tensor:
-    if position == 0:
-        return cotangent
+    return cotangent if position == 0 else _at_updates(node, cotangent)
+
+
+def _at_updates(node: Node, x: Tensor) -> Tensor:
+    """What stands in `x` where each of a scatter's updates goes."""
     updates, indices = node.operands[1], node.operands[2:]
-    return broadcast_to(gather(cotangent, *indices, axes=node.attrs["axes"]), updates.shape)
+    return broadcast_to(gather(x, *indices, axes=node.attrs["axes"]), updates.shape)
 
 
 def _jvp_scatter(node: Node, tangents: Sequence[Tensor | None]) -> list[Tensor | None]:
@@ -159,36 +199,120 @@ def _jvp_scatter(node: Node, tangents: Sequence[Tensor | None]) -> list[Tensor |
     return [tx if tu is None else scatter_add(tx, tu, *indices, axes=node.attrs["axes"])]
 
 
-def _batch_scatter(node: Node, operands: Sequence[Tensor], batched: Sequence[bool]) -> list[Tensor]:
-    count = next(t.shape[0] for t, flag in zip(operands, batched, strict=True) if flag)
-    led = [_lead(t, flag) for t, flag in zip(operands, batched, strict=True)]
-    x, updates = (broadcast_to(t, (count, *t.shape[1:])) for t in led[:2])
-    axes = tuple(axis + 1 for axis in node.attrs["axes"])
-    return [scatter_add(x, updates, *led[2:], axes=axes)]
-
-
 @primitive(
     kind="scatter",
     infer=_infer_scatter,
-    reference=_scatter_add,
+    reference=_writing(np.add.at),
     groups=("", "at"),
     linear=(0, 1),
     transpose=_transpose_scatter,
     jvp=_jvp_scatter,
     batch=_batch_scatter,
-    samples=(
-        ((_I, (3, 1), (3, 1)), {"axes": (1,)}),
-        ((_I, (3, 2), (3, 1)), {"axes": (1,)}),
-        ((_I, (5, 4), (5, 1)), {"axes": (0,)}),
-        ((_I, (2, 6), (2, 6), (2, 6)), {"axes": (0, 1)}),
-        ((_I, (0, 4), (0, 1)), {"axes": (0,)}),
-    ),
+    combine="add",
+    samples=_WRITTEN,
 )
 def scatter_add(x: Tensor, updates: Tensor, *indices: Tensor, axes: tuple[int, ...]) -> Tensor:
     """x with updates added at computed places, in order of the updates where places coincide.
 
     The transpose of gather; as there, indices are trusted.
     """
+    ...
+
+
+# --- scatter_set, scatter_max, scatter_min: one entry wins each place ---
+
+
+def _winners(node: Node) -> tuple[Tensor, Tensor]:
+    """Where the result of a scatter is x's own entry, and which updates are in the result.
+
+    Each update has its number.  Of those for one place the last wins where they are set; else the
+    first that equals the result, unless x itself does.
+    """
+    x, updates, *indices = node.operands
+    axes, count = node.attrs["axes"], updates.size
+    number = reshape(iota(shape=(count,), axis=0), updates.shape)
+    nobody = constant(-1, dt.int64)
+    if node.op.combine == "last":
+        winner = scatter_max(broadcast_to(nobody, x.shape), number, *indices, axes=axes)
+    else:
+        result = node.results[0]
+        own = where(equal(x, result), nobody, count)
+        claims = where(equal(updates, _at_updates(node, result)), number, count)
+        winner = scatter_min(own, claims, *indices, axes=axes)
+    return equal(winner, nobody), equal(_at_updates(node, winner), number)
+
+
+def _vjp_winners(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
+    (cotangent,), rest = cotangents, [None] * (len(node.operands) - 2)
+    if cotangent is None:
+        return [None, None, *rest]
+    of_x, of_updates = _winners(node)
+    arriving = _at_updates(node, cotangent)
+    return [where(of_x, cotangent, 0.0), where(of_updates, arriving, 0.0), *rest]
+
+
+def _jvp_winners(node: Node, tangents: MaybeTensors) -> MaybeTensors:
+    x, _, *indices = node.operands
+    tx, tu = tangents[:2]
+    if tx is None and tu is None:
+        return [None]
+    of_x, of_updates = _winners(node)
+    kept = zeros(x.shape, x.dtype) if tx is None else where(of_x, tx, 0.0)
+    if tu is None:
+        return [kept]
+    return [scatter_add(kept, where(of_updates, tu, 0.0), *indices, axes=node.attrs["axes"])]
+
+
+@primitive(
+    kind="scatter",
+    infer=_infer_scatter,
+    reference=_writing(_put),
+    groups=("", "at"),
+    vjp=_vjp_winners,
+    jvp=_jvp_winners,
+    batch=_batch_scatter,
+    combine="last",
+    samples=_WRITTEN,
+)
+def scatter_set(x: Tensor, updates: Tensor, *indices: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """x with updates in place of its entries; of several for one place the last one stays.
+
+    Only that one has a derivative, and entries of x that are gone have none.
+    """
+    ...
+
+
+@primitive(
+    kind="scatter",
+    infer=_infer_scatter,
+    reference=_writing(np.maximum.at),
+    groups=("", "at"),
+    vjp=_vjp_winners,
+    jvp=_jvp_winners,
+    batch=_batch_scatter,
+    combine="maximum",
+    samples=_WRITTEN,
+)
+def scatter_max(x: Tensor, updates: Tensor, *indices: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The larger of x's entry and all updates for its place; the derivative goes to the winner,
+    to x or the first update where several are equal."""
+    ...
+
+
+@primitive(
+    kind="scatter",
+    infer=_infer_scatter,
+    reference=_writing(np.minimum.at),
+    groups=("", "at"),
+    vjp=_vjp_winners,
+    jvp=_jvp_winners,
+    batch=_batch_scatter,
+    combine="minimum",
+    samples=_WRITTEN,
+)
+def scatter_min(x: Tensor, updates: Tensor, *indices: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The smaller of x's entry and all updates for its place; the derivative goes to the winner,
+    to x or the first update where several are equal."""
     ...
 
 
