@@ -3,7 +3,8 @@
 Numba gives an operator on two small integers a 64-bit result, raises for ``//`` by zero, and
 takes ``~`` of a bool for a number.  So what an op's expression means is made explicit here:
 ``//``, ``%`` and ``~`` become names of the vocabulary, and arithmetic on integers is
-converted back to their own dtype.
+converted back to their own dtype.  A half is its 16 bits, an unsigned integer to Numba: where one
+is cast, ``from_f16`` or ``from_bf16`` says so.
 """
 
 from __future__ import annotations
@@ -143,8 +144,8 @@ def comment(loc: Loc) -> str:
 
 
 def memory_type(dtype: DType) -> str:
-    """The name of the type that `dtype` has in shared and local arrays; a bool is a byte."""
-    return "uint8" if dtype.kind == "b" else dtype.name
+    """The name of the type that `dtype` has in memory; a bool is a byte, a half its bits."""
+    return "uint8" if dtype.kind == "b" else "uint16" if dtype.is_half else dtype.name
 
 
 def read(element: str, dtype: DType) -> str:
@@ -161,8 +162,13 @@ def converted(text: str, dtype: DType) -> str:
 
 
 class _Explicit(ast.NodeTransformer):
-    def __init__(self, dtype: DType) -> None:
-        self.dtype = dtype
+    def __init__(self, dtype: DType, cast: str) -> None:
+        self.dtype, self.cast = dtype, cast
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id == self.cast and self.dtype.is_half:
+            return ast.Call(ast.Name(f"from_{self.dtype}"), [node], [])
+        return node
 
     def _converted(self, node: ast.expr) -> ast.expr:
         if self.dtype.is_integer and self.dtype.short != "i64":
@@ -197,7 +203,8 @@ def _operand_dtype(instruction: Compute, dtypes: dict[str, DType]) -> DType:
 
 def _explicit(text: str, instruction: Compute, dtypes: dict[str, DType]) -> str:
     tree = ast.parse(text, mode="eval").body
-    return ast.unparse(_Explicit(_operand_dtype(instruction, dtypes)).visit(tree))
+    cast = instruction.operands[0] if instruction.op == "cast" else ""
+    return ast.unparse(_Explicit(_operand_dtype(instruction, dtypes), cast).visit(tree))
 
 
 def combined(combine: str, left: str, right: str, dtype: DType) -> str:

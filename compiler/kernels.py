@@ -78,6 +78,7 @@ def build_kernel(
 
 def _name(region: Graph) -> str:
     names = [n.op.name for n in region.nodes if n.op.name not in ("constant", "dimension")]
+    names = [name for name in names if name != "cast"] or names
     if len(names) > 3:
         names = [names[0], names[-2], names[-1]]
     return "_".join(names if len(names) > 1 else [*names, "kernel"])

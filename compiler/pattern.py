@@ -222,7 +222,7 @@ def uniform(tensor: Tensor) -> float | int | bool | None:
     if not isinstance(value, Array) or value.values.size > _LARGEST_UNIFORM:
         return None
     number = value.uniform()
-    if number == 0 and value.values.dtype.kind == "f":
+    if number == 0 and isinstance(number, float):
         signs = np.signbit(value.values)
         return number if signs.all() or not signs.any() else None
     return number

@@ -24,6 +24,7 @@ from .select import select
 from .simplify import simplify
 from .split import split
 from .stabilise import stabilise
+from .widen import widen
 
 Pass = Callable[[Graph], Graph]
 
@@ -35,6 +36,7 @@ PASSES: dict[str, Pass] = {
     "differentiate": differentiate,
     "fold": fold,
     "dead": dead,
+    "widen": widen,  # before composites are expanded: they are rounded as a whole
     "expand": expand,  # composites have served the rules; kernels are made of formulas
     "select": select,  # after expanding: only then it shows what computes the row
     "contract_fma": contract_fma,  # before fusion, so that fusion changes no bit
@@ -46,8 +48,8 @@ PASSES: dict[str, Pass] = {
 BEFORE: tuple[str, ...] = ("cse", "isolate", "stabilise", "simplify")
 ROUND: tuple[str, ...] = ("differentiate", "cse", "stabilise", "simplify")
 AFTER: tuple[str, ...] = (
-    *("fold", "cse", "dead", "expand", "simplify", "cse", "contract_fma", "fold", "select", "lift"),
-    *("split", "cse", "fuse"),
+    *("fold", "cse", "dead", "widen", "expand", "simplify", "cse", "contract_fma", "fold"),
+    *("select", "lift", "split", "cse", "fuse"),
 )
 
 ORDER: tuple[tuple[str, str, str], ...] = (
@@ -55,6 +57,9 @@ ORDER: tuple[tuple[str, str, str], ...] = (
     ("isolate", "stabilise", "afterwards the pinned node may be gone"),
     ("stabilise", "differentiate", "the derivative of log(softmax(x)) divides by what underflows"),
     ("differentiate", "expand", "composites know their derivatives"),
+    ("differentiate", "widen", "the ops of a derivative are rounded like all others"),
+    ("widen", "expand", "a softmax of halves is rounded once, not at each step"),
+    ("widen", "contract_fma", "between two ops on halves there is a rounding"),
     ("expand", "contract_fma", "formulas bring products and sums with them"),
     ("contract_fma", "fuse", "fusion must change no bit"),
     ("expand", "select", "softmax is no kernel op, its formula is"),

@@ -7,6 +7,7 @@ derivatives too, since they are applied before differentiation.  Tests are gener
 
 from __future__ import annotations
 
+from ..ir.dtypes import holds
 from .indexing import INDEXING
 from .pattern import Match
 from .rewrite import Rule
@@ -21,6 +22,12 @@ def _same_type(match: Match) -> bool:
 def _whole(match: Match) -> bool:
     """For rules that hold for integers alone: 0 · nan is nan."""
     return match.root.dtype.is_integer
+
+
+def _comes_back(match: Match) -> bool:
+    """For a cast there and back: nothing may be lost on the way, not even by a rounding."""
+    source = match.tensors["x"].dtype
+    return match.root.dtype == source and holds(match.attributes["d"], source)
 
 
 # Order counts: the first rule that fits a node is applied.
@@ -141,6 +148,7 @@ _VIEWS = (
     Rule("reshape(x, s) -> x", "nothing changes", _same_type),
     Rule("broadcast_to(x, s) -> x", "nothing changes", _same_type),
     Rule("cast(x, d) -> x", "nothing changes", _same_type),
+    Rule("cast(cast(x, d), e) -> x", "exact: every x is a d, and e is its own dtype", _comes_back),
     Rule("reshape(reshape(x, s), t) -> reshape(x, t)", "the order of the numbers is the same"),
     Rule("broadcast_to(broadcast_to(x, s), t) -> broadcast_to(x, t)", "repeated is repeated"),
 )

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from ..ir.graph import Graph
 from ..ir.loc import located
+from ..ir.ops.conversion import astype
 from ..ir.ops.create import iota
 from ..ir.ops.logic import equal, where
 from ..ir.ops.reduction import sum_
 from ..ir.tensor import Node, Tensor
 from .walk import remake
+from .widen import wide
 
 LONGEST = 256  # entries of a row up to which a walk is cheaper than a trip through memory
 _COMPUTED = ("elementwise", "reduction")
@@ -48,4 +50,5 @@ def _sum(node: Node) -> Node:
     (axis,) = node.attrs["axes"]
     shape = tuple(size if i == axis else 1 for i, size in enumerate(x.shape))
     here = equal(iota(shape=shape, axis=axis), index)
-    return sum_(where(here, x, 0.0), axes=(axis,)).node
+    picked = sum_(where(here, wide(x), 0.0), axes=(axis,))
+    return astype(picked, x.dtype).node

@@ -11,6 +11,7 @@ import numpy as np
 from ..compiler.pipeline import compile_graph
 from ..ir.errors import ArgumentError, DTypeError, ShapeError
 from ..ir.graph import Graph
+from ..ir.half import converted
 from ..ir.interpret import check_dimensions
 from ..ir.kernel import Kernel
 from ..ir.loc import current_loc, quote
@@ -142,7 +143,7 @@ class Function:
                     f"@{self.graph.name} got {array.dtype}{list(array.shape)} for {where}; "
                     f'cast it with .astype("{tensor.dtype!r}")'
                 )
-        array = array.astype(wanted, copy=False)
+        array = converted(array, tensor.dtype)
         if array.ndim != tensor.ndim:
             raise ShapeError(f"@{self.graph.name} got shape {list(array.shape)} for {where}")
         return array if array.flags.c_contiguous else np.array(array, order="C")

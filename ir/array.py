@@ -73,7 +73,7 @@ def _number(value: Any) -> str:
     """The shortest text that reads back as exactly `value`."""
     if isinstance(value, np.bool_):
         return "true" if value else "false"
-    if isinstance(value, np.floating):
+    if not isinstance(value, np.integer):  # bfloat16 is no np.floating
         short = str(value)
         return (
             short if np.isnan(value) or type(value)(float(short)) == value else repr(float(value))

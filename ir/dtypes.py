@@ -2,7 +2,8 @@
 
 Names follow the Python array API standard (``float32``); the text form uses the short name
 (``f32``).  Promotion is the standard's: within a kind the wider type wins, a signed and an
-unsigned integer meet in the next wider signed one, and kinds never mix silently.
+unsigned integer meet in the next wider signed one, and kinds never mix silently.  float16 and
+bfloat16, of which neither holds the other, meet in float32.
 """
 
 from __future__ import annotations
@@ -30,11 +31,28 @@ class DType:
 
     @property
     def numpy(self) -> np.dtype[Any]:
+        """NumPy's dtype; bfloat16, which NumPy lacks, is that of ml_dtypes, imported here."""
+        if self.name == "bfloat16":
+            from ml_dtypes import bfloat16 as extension
+
+            return np.dtype(extension)
         return np.dtype(self.name)
 
     @property
     def is_float(self) -> bool:
         return self.kind == "f"
+
+    @property
+    def is_half(self) -> bool:
+        """Whether values are only stored so, and computed with in float32 (see `half`)."""
+        return self.kind == "f" and self.bits == 16
+
+    @property
+    def digits(self) -> int:
+        """Binary digits: integers up to 2**digits are exact."""
+        if self.kind != "f":
+            return self.bits - (self.kind == "i")
+        return {"f16": 11, "bf16": 8, "f32": 24, "f64": 53}[self.short]
 
     @property
     def is_integer(self) -> bool:
@@ -50,9 +68,12 @@ class DType:
 bool_ = DType("bool", "bool", "b", 1)
 int8, int16, int32, int64 = (DType(f"int{n}", f"i{n}", "i", n) for n in (8, 16, 32, 64))
 uint8, uint16, uint32, uint64 = (DType(f"uint{n}", f"u{n}", "u", n) for n in (8, 16, 32, 64))
-float32, float64 = (DType(f"float{n}", f"f{n}", "f", n) for n in (32, 64))
+float16, float32, float64 = (DType(f"float{n}", f"f{n}", "f", n) for n in (16, 32, 64))
+bfloat16 = DType("bfloat16", "bf16", "f", 16)
 
-ALL = (bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64)
+INTEGERS = (int8, int16, int32, int64, uint8, uint16, uint32, uint64)
+HALVES = (float16, bfloat16)
+ALL = (bool_, *INTEGERS, *HALVES, float32, float64)
 BY_SHORT = {dtype.short: dtype for dtype in ALL}
 BY_NAME = {dtype.name: dtype for dtype in ALL}
 
@@ -62,12 +83,12 @@ DTypeLike = DType | str | type | np.dtype[Any]
 def as_dtype(value: DTypeLike) -> DType:
     """The DType that `value` names: a DType, a name, a short name or anything NumPy accepts.
 
-    Raises DTypeError for a type the project does not have (float16, complex, objects).
+    Raises DTypeError for a type the project does not have (complex, objects).
     """
     if isinstance(value, DType):
         return value
-    if isinstance(value, str) and value in BY_SHORT:
-        return BY_SHORT[value]
+    if isinstance(value, str) and (value in BY_SHORT or value in BY_NAME):
+        return BY_SHORT.get(value) or BY_NAME[value]
     try:
         name = np.dtype(value).name
     except TypeError:
@@ -81,6 +102,8 @@ def promote(left: DType, right: DType) -> DType:
     """The standard's common type of two arrays; DTypeError where the kinds differ."""
     if left == right:
         return left
+    if left.is_half and right.is_half:
+        return float32
     if left.kind == right.kind:
         return left if left.bits > right.bits else right
     if left.is_integer and right.is_integer:
@@ -91,3 +114,14 @@ def promote(left: DType, right: DType) -> DType:
     raise DTypeError(
         f"{left} and {right} do not promote to a common type; cast one of them with .astype"
     )
+
+
+def holds(target: DType, source: DType) -> bool:
+    """Whether every value of `source` is one of `target`, so that a cast there and back is none."""
+    if target == source or source.kind == "b":
+        return True
+    if target.digits < source.digits:
+        return False
+    if target.is_float:
+        return (source, target) != (bfloat16, float16)  # float16 has the digits, not the range
+    return source.is_integer and (source.kind == "u" or target.kind == "i")

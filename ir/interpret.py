@@ -15,6 +15,7 @@ from .dims import Dim, DimLike, solve, symbols
 from .dims import evaluate as evaluate_dim
 from .errors import ArgumentError, DTypeError, GradloomError, ShapeError
 from .graph import Constraint, Graph
+from .half import computes_in_float32, converted, wide_attributes, widened
 from .loc import quote
 from .parameter import Parameter
 from .tensor import Node, Tensor, TensorType
@@ -102,6 +103,9 @@ def evaluate_attribute(value: Any, binding: Mapping[str, int]) -> Any:
 def run_node(node: Node, operands: Sequence[NumpyArray], binding: Mapping[str, int]) -> list[Any]:
     """The node's results on actual arrays."""
     attrs = {key: evaluate_attribute(v, binding) for key, v in node.attrs.items()}
+    in_float32 = computes_in_float32(node)
+    if in_float32:
+        attrs, operands = wide_attributes(attrs), [widened(operand) for operand in operands]
     if node.regions:
         attrs["regions"] = [
             lambda *arrays, region=region: run_graph(region, arrays, binding)
@@ -116,7 +120,9 @@ def run_node(node: Node, operands: Sequence[NumpyArray], binding: Mapping[str, i
     if len(node.results) == 1 and not isinstance(results, (tuple, list)):
         results = [results]
     return [
-        np.asarray(value, dtype=result.dtype.numpy)
+        converted(np.asarray(value, np.float32), result.dtype)
+        if in_float32 and result.dtype.is_half
+        else np.asarray(value, dtype=result.dtype.numpy)
         for value, result in zip(results, node.results, strict=True)
     ]
 
@@ -158,7 +164,7 @@ def evaluate_graph(graph: Graph, feeds: Mapping[Any, Any]) -> dict[str, list[Num
         array = np.asarray(value)
         if not np.can_cast(array.dtype, leaf.dtype.numpy, "same_kind"):
             raise DTypeError(f"{name} must be {leaf.type}, got {array.dtype}{list(array.shape)}")
-        arrays.append(array.astype(leaf.dtype.numpy, copy=False))
+        arrays.append(converted(array, leaf.dtype))
     check_dimensions(graph)
     types, shapes = [leaf.type for leaf in leaves], [array.shape for array in arrays]
     binding = bind_dims(types, shapes, names, graph.constraints)

@@ -10,6 +10,7 @@ from weakref import WeakSet
 import numpy as np
 
 from .errors import ArgumentError
+from .half import converted
 from .tensor import Node, Tensor, TensorType
 
 _parameters: WeakSet[Parameter] = WeakSet()
@@ -60,7 +61,7 @@ class Parameter(Tensor):
                 f"parameter {self.name} is {self.type}, got {array.dtype}{list(array.shape)}"
             )
         with self.lock:
-            self.buffer[...] = array
+            self.buffer[...] = converted(array, self.dtype)
 
 
 class _Fork:

@@ -2,7 +2,8 @@
 """Conversions between the dtypes, lane by lane, emitted as LLVM IR.
 
 The rules hold on every target and for every value: integers wrap, floats become integers by
-truncation and saturate, NaN becomes 0, a number is true unless it is 0.
+truncation and saturate, NaN becomes 0, a number is true unless it is 0, what becomes a half (see
+`half`) is rounded once.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from typing import Any
 
 from llvmlite import ir
 
-from .lanes import DOUBLE, FLOAT, Lanes, integer_type, select
+from . import half, native
+from .half import HALVES
+from .lanes import DOUBLE, FLOAT, Lanes, bit_width, integer_type, select
 
 INTEGERS = ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64")
 FLOATS = ("f32", "f64")
-DTYPES = ("bool", *INTEGERS, *FLOATS)
+DTYPES = ("bool", *INTEGERS, *FLOATS)  # those that there is arithmetic on
+STORED = (*DTYPES, *HALVES)
 
 
 def is_signed(dtype: str) -> bool:
@@ -23,11 +27,13 @@ def is_signed(dtype: str) -> bool:
 
 
 def register_type(dtype: str) -> Any:
-    """LLVM's type of one lane in a register."""
+    """LLVM's type of one lane in a register; of a half its bits."""
     if dtype == "bool":
         return integer_type(1)
     if dtype in FLOATS:
         return FLOAT if dtype == "f32" else DOUBLE
+    if dtype in HALVES:
+        return integer_type(16)
     return integer_type(int(dtype[1:]))
 
 
@@ -38,7 +44,7 @@ def memory_type(dtype: str) -> Any:
 
 def item_size(dtype: str) -> int:
     """Bytes of one element in memory."""
-    return 1 if dtype == "bool" else int(dtype[1:]) // 8
+    return bit_width(memory_type(dtype)) // 8
 
 
 def float_to_integer(x: Lanes, dtype: str) -> Lanes:
@@ -65,6 +71,10 @@ def convert(x: Lanes, source: str, target: str) -> Lanes:
     """`x` of dtype `source` as dtype `target`; scalars as well as vectors."""
     if source == target:
         return x
+    if source in HALVES:
+        return convert(half.widen(x, source, native.host().halves), "f32", target)
+    if target in HALVES:
+        return half.narrow(nearly(x, source), target, native.host().halves)
     element = register_type(target)
     if target == "bool":
         return x != 0
@@ -77,3 +87,12 @@ def convert(x: Lanes, source: str, target: str) -> Lanes:
     if isinstance(element, ir.IntType) and element.width > x.bits:
         return x.cast("sext" if is_signed(source) else "zext", element)
     return x.cast("trunc", element) if element.width < x.bits else x
+
+
+def nearly(x: Lanes, source: str) -> Lanes:
+    """`x` as float32, so that what is rounded to a half from there is rounded as if once."""
+    if source in ("i64", "u64"):
+        return half.to_odd(half.exact_double(x, is_signed(source)))
+    if source in ("i32", "u32", "f64"):
+        return half.to_odd(convert(x, source, "f64"))
+    return convert(x, source, "f32")

@@ -126,10 +126,10 @@ def compile_to_ptx(source: str, kernel: Kernel, cc: tuple[int, int], narrow: boo
 @functools.cache
 def _own() -> str:
     """What the vocabulary is made of: part of the key of what was compiled from it."""
-    from . import cuda_intrinsics, cuda_vocabulary
+    from . import conversion, cuda_intrinsics, cuda_vocabulary, half, lanes
 
     digest = hashlib.sha256()
-    for module in (cuda_intrinsics, cuda_vocabulary):
+    for module in (cuda_intrinsics, cuda_vocabulary, conversion, half, lanes):
         loader: Any = module.__loader__
         digest.update(loader.get_data(module.__file__))
     return digest.hexdigest()
@@ -154,7 +154,8 @@ def _compile(source: str, kernel: Kernel, cc: tuple[int, int], narrow: bool) -> 
     assert isinstance(function, FunctionType)
 
     def pointer(dtype: Any) -> Any:
-        return types.CPointer(types.uint8 if dtype.kind == "b" else getattr(types, dtype.name))
+        stored = "uint8" if dtype.kind == "b" else "uint16" if dtype.is_half else dtype.name
+        return types.CPointer(getattr(types, stored))
 
     index = types.int32 if narrow else types.int64
     signature = (

@@ -13,8 +13,10 @@ from typing import Any
 
 from llvmlite import ir
 
-from ..ir.dtypes import ALL
+from ..ir.dtypes import ALL, HALVES
+from . import conversion, half
 from .cuda_vocabulary import FLOAT_FUNCTIONS, PHILOX_MULTIPLIERS, PHILOX_STEPS, Vocabulary
+from .lanes import Lanes
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _FLOATS = {32: ir.FloatType(), 64: ir.DoubleType()}
@@ -78,6 +80,16 @@ def convert(b: Any, source: Scalar, target: Scalar, x: Any) -> Any:
     if source.bits > target.bits:
         return b.trunc(x, target.llvm)
     return (b.sext if source.kind == "i" else b.zext)(x, target.llvm)
+
+
+def to_half(b: Any, dtype: str, source: Scalar, x: Any) -> Any:
+    """The bits of the half nearest to `x`, by integer arithmetic as on a CPU."""
+    short = "bool" if source.kind == "b" else f"{source.kind}{source.bits}"
+    return half.narrow(conversion.nearly(Lanes(b, x), short), dtype, instructions=False).value
+
+
+def from_half(b: Any, dtype: str, bits: Any) -> Any:
+    return half.widen(Lanes(b, bits), dtype, instructions=False).value
 
 
 def _saturate(b: Any, source: Scalar, target: Scalar, x: Any) -> Any:
@@ -282,8 +294,23 @@ def device_vocabulary(extending: Any, types: Any, *, narrow: bool) -> Vocabulary
         typed.__name__ = name
         return extending.intrinsic(typed)
 
+    def halves(dtype: str) -> None:
+        def rounded(typing_context: Any, x: Any) -> Any:
+            source = plain(x)
+            scalar = Scalar.of(source, types)
+            return types.uint16(source), lambda c, b, s, v: to_half(b, dtype, scalar, v[0])
+
+        def exact(typing_context: Any, bits: Any) -> Any:
+            return types.float32(types.uint16), lambda c, b, s, v: from_half(b, dtype, v[0])
+
+        for name, function in ((dtype, rounded), (f"from_{dtype}", exact)):
+            function.__name__ = name
+            made[name] = extending.intrinsic(function)
+
     for dtype in ALL:
-        if dtype.kind == "b":
+        if dtype in HALVES:
+            halves(dtype.short)
+        elif dtype.kind == "b":
             made["boolean"] = cast("boolean", types.boolean)
         else:
             made[dtype.short] = cast(dtype.short, getattr(types, dtype.name))

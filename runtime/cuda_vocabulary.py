@@ -6,6 +6,8 @@ a few lines what every name means.  ``runtime/cuda_intrinsics.py`` says the same
 
  - ``f32``, ``i64``, ``boolean`` …: convert, or give a number a dtype.  Floats become integers
    towards zero, saturating, nan giving 0.  ``float32``, ``uint8`` …: types of shared arrays.
+ - ``f16``, ``bf16``: round to a half, which is its bits, a uint16; ``from_f16``, ``from_bf16``: the
+   float32 that such bits stand for.
  - ``index``: the integer type of indices.  ``quotient``, ``modulus``: of an index that is not
    negative by a size; ``clamp(value, extent)``: the index in [0, extent) that is nearest.
  - ``floor_divide``, ``remainder``: as NumPy's, integers by 0 giving 0; ``invert``: bitwise, on
@@ -22,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import ALL, DType
+from ..ir.dtypes import ALL, HALVES, DType
+from ..ir.half import converted
 
 Vocabulary = dict[str, Any]
 
@@ -88,6 +91,14 @@ def _sigmoid(x: Any) -> Any:
     return one / (one + e) if x >= 0 else e / (one + e)
 
 
+def _to_half(dtype: DType) -> Callable[[Any], Any]:
+    return lambda x: converted(np.asarray(x), dtype).view(np.uint16)[()]
+
+
+def _from_half(dtype: DType) -> Callable[[Any], Any]:
+    return lambda bits: np.uint16(bits).view(dtype.numpy).astype(np.float32)
+
+
 _MASK = 0xFFFFFFFF
 PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 PHILOX_STEPS = (0x9E3779B9, 0xBB67AE85)
@@ -108,8 +119,11 @@ def _philox(counter: Any, key0: Any, key1: Any, stream: Any) -> Any:
 def python_vocabulary() -> Vocabulary:
     """The vocabulary over NumPy scalars."""
     functions = {name: getattr(np, name) for name in FLOAT_FUNCTIONS if name != "erf"}
-    casts = {dtype.short: _cast(dtype) for dtype in ALL if dtype.kind != "b"}
-    types = {dtype.name: dtype.numpy.type for dtype in ALL if dtype.kind != "b"}
+    numbers = [dtype for dtype in ALL if dtype.kind != "b" and not dtype.is_half]
+    casts = {dtype.short: _cast(dtype) for dtype in numbers}
+    casts |= {dtype.short: _to_half(dtype) for dtype in HALVES}
+    casts |= {f"from_{dtype}": _from_half(dtype) for dtype in HALVES}
+    types = {dtype.name: dtype.numpy.type for dtype in numbers}
     return {
         **types,
         **casts,

@@ -37,6 +37,7 @@ class Host:
     features: str
     lanes: int  # float32 lanes of the widest vector registers
     fused: bool  # fma is an instruction, not a call into libm
+    halves: bool  # and so are the conversions between float16 and float32
 
     @property
     def identity(self) -> str:
@@ -51,10 +52,12 @@ def host() -> Host:
         llvm.initialize_native_asmprinter()
         triple = llvm.get_process_triple()
         features = dict(llvm.get_host_cpu_features())
-    fused = bool(features.get("fma")) or triple.startswith(("aarch64", "arm64"))
+    is_arm = triple.startswith(("aarch64", "arm64"))
+    fused = bool(features.get("fma")) or is_arm
+    halves = bool(features.get("f16c")) or is_arm
     lanes = 16 if features.get("avx512f") else 8 if features.get("avx2") and fused else 4
     flags = ",".join(("+" if on else "-") + name for name, on in sorted(features.items()))
-    return Host(triple, llvm.get_host_cpu_name(), flags, lanes, fused)
+    return Host(triple, llvm.get_host_cpu_name(), flags, lanes, fused, halves)
 
 
 @functools.cache

@@ -22,8 +22,24 @@ from numba.core.typing.templates import builtin_registry as typing_registry
 
 from . import vector_memory as memory
 from . import vector_operators as operators
-from .conversion import DTYPES, FLOATS, convert, register_type
+from .conversion import FLOATS, HALVES, STORED, convert, register_type
 from .lanes import Lanes, any_lane, constant, integer_type
+
+
+class Half(types.Type):
+    """An element of a buffer of halves: no number of Numba's, but its 16 bits."""
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__(name=dtype)
+
+
+@register_model(Half)
+class HalfModel(models.PrimitiveModel):
+    """A half is stored as an integer."""
+
+    def __init__(self, manager: Any, type_: Half) -> None:
+        super().__init__(manager, type_, integer_type(16))
+
 
 SCALARS: dict[str, Any] = {
     "bool": types.boolean,
@@ -37,6 +53,7 @@ SCALARS: dict[str, Any] = {
     "u64": types.uint64,
     "f32": types.float32,
     "f64": types.float64,
+    **{dtype: Half(dtype) for dtype in HALVES},
 }
 DTYPE_OF_SCALAR = {scalar: dtype for dtype, scalar in SCALARS.items()}
 INT64 = types.int64
@@ -354,7 +371,7 @@ def vocabulary(lanes: int) -> dict[str, Any]:
     if lanes < 2 or lanes & (lanes - 1):
         raise ValueError(f"a vector has a power of two of lanes, at least 2, not {lanes}")
     names: dict[str, Any] = {}
-    for dtype in DTYPES:
+    for dtype in STORED:
         cast = "boolean" if dtype == "bool" else dtype
         names[cast] = _cast_function(cast, dtype, lanes)
         names[f"{dtype}_pointer"] = _pointer_function(dtype)

@@ -244,6 +244,8 @@ def run_kernel(
 
 
 def _bytes(array: np.ndarray) -> np.ndarray:
-    """A bool array as kernels see it."""
+    """A bool or half array as kernels see it."""
     assert array.ndim == 1
+    if array.dtype.itemsize == 2 and array.dtype.kind not in "iu":
+        return array.view(np.uint16)
     return array.view(np.uint8) if array.dtype == np.bool_ else array

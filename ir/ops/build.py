@@ -21,6 +21,7 @@ from ..array import Array
 from ..dims import Dim, DimLike, symbol
 from ..dtypes import DType, promote
 from ..errors import ArgumentError, DTypeError
+from ..half import converted
 from ..op import TABLE, Kind, MaybeTensors, Op, Partials, View, register
 from ..shapes import broadcast
 from ..tensor import Node, Tensor, TensorLike, TensorType
@@ -63,7 +64,7 @@ INPUT = register_leaf("input", ("name", "dtype", "shape"), _no_reference)
 PARAMETER = register_leaf("parameter", ("name", "dtype", "shape"), _no_reference)
 CONSTANT = register_leaf("constant", ("value",), lambda value: value)
 DIMENSION = register_leaf(
-    "dimension", ("size", "dtype"), lambda size, dtype: np.asarray(size, dtype.numpy)
+    "dimension", ("size", "dtype"), lambda size, dtype: converted(np.asarray(size), dtype)
 )
 
 
@@ -84,12 +85,12 @@ def as_array(value: Any, dtype: dt.DTypeLike | None = None) -> np.ndarray[Any, A
         array = np.asarray(value)
     except ValueError as error:  # nested lists of unequal lengths
         raise ArgumentError(f"{_shortened(value)} is no array: {error}") from None
-    if array.dtype.kind not in "biufc":
+    if array.dtype.kind not in "biufc" and array.dtype.name not in dt.BY_NAME:
         raise DTypeError(f"{_shortened(value)} is no tensor, number or array of numbers")
     if dtype is None and array.dtype == np.float64:
         strong = isinstance(value, (np.ndarray, np.generic))
         dtype = "float64" if strong else "float32"
-    return array.astype(dt.as_dtype(array.dtype if dtype is None else dtype).numpy, copy=False)
+    return converted(array, dt.as_dtype(array.dtype if dtype is None else dtype))
 
 
 def _shortened(value: object) -> str:

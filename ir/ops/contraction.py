@@ -24,7 +24,8 @@ from .shape import expand_dims, matrix_transpose, moveaxis, permute_dims, reshap
 
 __all__ = ["dot", "matmul", "tensordot", "vecdot"]
 
-_DTYPES = (dt.float32, dt.float64, dt.int32, dt.int64)  # those that there are tiles for
+# Those that there are tiles for, and the halves, which become float32 before.
+_DTYPES = (*dt.HALVES, dt.float32, dt.float64, dt.int32, dt.int64)
 
 
 def _infer(x: TensorType, y: TensorType) -> TensorType:

@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import dtypes as dt
 from ..dtypes import DType, DTypeLike
+from ..half import converted, widened
 from ..tensor import Tensor, TensorLike
 from .build import as_tensor, elementwise
 
@@ -25,13 +26,14 @@ __all__ = [
 
 
 def _cast(x: Any, dtype: DType) -> Any:
+    x = widened(x)
     if x.dtype.kind == "f" and dtype.is_integer:
         limits = np.iinfo(dtype.numpy)
         whole = np.trunc(np.nan_to_num(x.astype(np.float64), posinf=np.inf, neginf=-np.inf))
         low, high = whole <= float(limits.min), whole >= float(limits.max)
         safe = np.where(low | high, 0, whole).astype(dtype.numpy)
         return np.where(low, limits.min, np.where(high, limits.max, safe))
-    return x.astype(dtype.numpy)
+    return converted(x, dtype)
 
 
 @elementwise(
@@ -41,7 +43,10 @@ def _cast(x: Any, dtype: DType) -> Any:
     dtypes="cast",
 )
 def cast(x: TensorLike, *, dtype: DType) -> Tensor:
-    """Convert to `dtype`.  Floats become integers towards zero, saturating, nan giving 0."""
+    """Convert to `dtype`.  Floats become integers towards zero, saturating, nan giving 0.
+
+    A number becomes a half by one rounding to the nearest, ties to even, whatever it was before.
+    """
     ...
 
 

@@ -1,0 +1,49 @@
+"""Widen: arithmetic on float16 and bfloat16 becomes arithmetic on float32, in plain sight.
+
+Halves are stored and moved; an op on them computes in float32 and is rounded once (see
+``ir/half.py``).  Here that is written down as casts, ``f16(op(f32(x), …))``, so that kernels need
+only load, store and cast halves, and what is computed does not depend on what is fused: the
+rounding between two ops is a node, which no rule drops.  Composites are widened whole, before they
+are expanded: a softmax is rounded once, at its end.
+"""
+
+from __future__ import annotations
+
+from ..ir.dtypes import DType, float32
+from ..ir.graph import Graph
+from ..ir.half import computes_in_float32, wide_attributes
+from ..ir.loc import located
+from ..ir.ops.conversion import astype
+from ..ir.tensor import Node, Tensor
+from .walk import remake
+
+
+def widen(graph: Graph) -> Graph:
+    """f(x) -> cast(f(cast(x, f32)), f16) for each op that does more than move halves."""
+    mapping: dict[Tensor, Tensor] = {}
+    for node in graph.nodes:
+        made = remake(node, mapping, widen)
+        results = made.results
+        if computes_in_float32(made):
+            with located(made.loc):
+                results = _in_float32(made)
+        if results is not node.results:
+            mapping.update(zip(node.results, results, strict=True))
+    return graph.map(mapping) if mapping else graph
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """A tensor of halves as float32; any other as it is."""
+    return astype(tensor, float32) if tensor.dtype.is_half else tensor
+
+
+def _in_float32(node: Node) -> tuple[Tensor, ...]:
+    operands = [wide(operand) for operand in node.operands]
+    attrs = wide_attributes(node.attrs)
+    made = Node(node.op, operands, attrs, node.groups, node.regions, node.loc)
+    pairs = zip(made.results, node.results, strict=True)
+    return tuple(_narrow(result, before.dtype) for result, before in pairs)
+
+
+def _narrow(tensor: Tensor, dtype: DType) -> Tensor:
+    return astype(tensor, dtype) if dtype.is_half else tensor
