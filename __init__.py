@@ -4,6 +4,11 @@ Symbolic expressions build a static graph; gradients are more graph; passes make
 it and plan its memory; a backend writes Numba source; a runtime schedules it.
 """
 
+from math import e as e
+from math import inf as inf
+from math import nan as nan
+from math import pi as pi
+
 from gradloom.compiler.pipeline import run_pass as run_pass
 from gradloom.frontends.function import Function as Function
 from gradloom.frontends.function import compile as compile
@@ -13,6 +18,20 @@ from gradloom.frontends.gradient import jvp as jvp
 from gradloom.frontends.gradient import vmap as vmap
 from gradloom.frontends.parameter import parameter as parameter
 from gradloom.frontends.parameter import placeholder as placeholder
+from gradloom.ir.dtypes import DType as DType
+from gradloom.ir.dtypes import bfloat16 as bfloat16
+from gradloom.ir.dtypes import bool_ as bool  # noqa: F401
+from gradloom.ir.dtypes import float16 as float16
+from gradloom.ir.dtypes import float32 as float32
+from gradloom.ir.dtypes import float64 as float64
+from gradloom.ir.dtypes import int8 as int8
+from gradloom.ir.dtypes import int16 as int16
+from gradloom.ir.dtypes import int32 as int32
+from gradloom.ir.dtypes import int64 as int64
+from gradloom.ir.dtypes import uint8 as uint8
+from gradloom.ir.dtypes import uint16 as uint16
+from gradloom.ir.dtypes import uint32 as uint32
+from gradloom.ir.dtypes import uint64 as uint64
 from gradloom.ir.errors import GradloomError as GradloomError
 from gradloom.ir.graph import Graph as Graph
 from gradloom.ir.interpret import evaluate as evaluate
@@ -25,3 +44,5 @@ from gradloom.ir.text import parse as parse
 from gradloom.ir.verify import verify as verify
 from gradloom.ir.views import to_dot as to_dot
 from gradloom.ir.views import to_networkx as to_networkx
+
+newaxis = None

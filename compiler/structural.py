@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import frexp, isfinite
 
-import numpy as np
-
 from ..ir.errors import ShapeError
 from ..ir.op import TABLE
 from ..ir.ops.arithmetic import multiply
 from ..ir.ops.build import constant
 from ..ir.ops.shape import broadcast_to, inverse, only_ones_differ, permute, reshape
 from ..ir.ops.slicing import slice_
+from ..ir.ops.types import finfo
 from ..ir.shapes import broadcast
 from ..ir.tensor import Node, Tensor
 from .pattern import uniform
@@ -188,9 +187,9 @@ def _divide(node: Node) -> Tensor | None:
     value = uniform(divisor)
     if not isinstance(value, float) or not isfinite(value) or value in (0.0, 1.0, -1.0):
         return None
-    limits = np.finfo(divisor.dtype.numpy)
+    limits = finfo(divisor.dtype)
     mantissa, _ = frexp(value)
-    if abs(mantissa) != 0.5 or not float(limits.tiny) <= abs(1 / value) <= float(limits.max):
+    if abs(mantissa) != 0.5 or not limits.smallest_normal <= abs(1 / value) <= limits.max:
         return None
     return multiply(x, constant(1 / value, divisor.dtype))
 

@@ -49,8 +49,10 @@ def wide_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
 
 def widened(array: NumpyArray) -> NumpyArray:
     """Halves as float32, exactly; anything else as it is."""
-    is_half = array.dtype.itemsize == 2 and array.dtype.kind not in "iub"
-    return array.astype(np.float32) if is_half else array
+    if array.dtype.itemsize != 2 or array.dtype.kind in "iub":
+        return array
+    with np.errstate(invalid="ignore"):  # of a nan that signals
+        return array.astype(np.float32)
 
 
 def converted(array: NumpyArray, dtype: DType) -> NumpyArray:

@@ -41,6 +41,7 @@ ATTRIBUTES: dict[str, Any] = {"a": (1,), "s": (4, ROWS), "t": (2, 2, ROWS)}
 OWN_ATTRIBUTES: dict[str, dict[str, Any]] = {
     "reshape(x, s) -> x": {"s": SHAPE},
     "broadcast_to(x, s) -> x": {"s": SHAPE},
+    "cast(cast(x, d), e) -> x": {"d": dt.float64},
     "broadcast_to(broadcast_to(x, s), t) -> broadcast_to(x, t)": {"s": SHAPE, "t": (2, *SHAPE)},
 }
 # Where a row is summed: beyond 1e4 even the exact value would need more digits than there are, and
@@ -112,7 +113,7 @@ def left_of(rule: Rule, dtype: dt.DType, view: Any = _identity) -> Graph:
     for name in sorted(_variables(rule.left)):
         shape = (SHAPE[0], 1) if name == "y" and "/ y" in rule.formula else SHAPE
         leaves[name] = placeholder(name, shape, dt.bool_ if name in conditions else dtype)
-    attributes = {**ATTRIBUTES, "d": dtype, **OWN_ATTRIBUTES.get(rule.formula, {})}
+    attributes = {**ATTRIBUTES, "d": dtype, "e": dtype, **OWN_ATTRIBUTES.get(rule.formula, {})}
     return Graph("left", list(leaves.values()), [spell(rule.left, leaves, attributes, view)])
 
 

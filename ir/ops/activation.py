@@ -13,6 +13,7 @@ import numpy as np
 from ..tensor import Tensor, TensorLike
 from .arithmetic import multiply
 from .build import elementwise
+from .conversion import rounded_once
 from .transcendental import sigmoid
 
 __all__ = [
@@ -27,6 +28,7 @@ def relu(x: TensorLike) -> Tensor:
     ...
 
 
+@rounded_once
 def silu(x: TensorLike) -> Tensor:
     """x · sigmoid(x)."""
     return multiply(x, sigmoid(x))

@@ -107,7 +107,8 @@ def dimension(size: DimLike | str, dtype: dt.DTypeLike = "int64") -> Tensor:
     return apply(DIMENSION, (), size=size, dtype=dt.as_dtype(dtype))
 
 
-def _is_weak(value: object) -> bool:
+def is_weak(value: object) -> bool:
+    """Whether `value` is a Python number or a size, which takes the dtype of what it meets."""
     return isinstance(value, (bool, int, float, Dim)) and not isinstance(value, np.generic)
 
 
@@ -124,17 +125,17 @@ def as_tensors(values: Sequence[TensorLike]) -> list[Tensor]:
 
     A Python float beside integer tensors does not fit and raises DTypeError, as in the standard.
     """
-    strong = [v if isinstance(v, Tensor) else constant(v) for v in values if not _is_weak(v)]
+    strong = [v if isinstance(v, Tensor) else constant(v) for v in values if not is_weak(v)]
     numbers = [t.dtype for t in strong if t.dtype.kind != "b"] or [t.dtype for t in strong]
     common: DType | None = None
-    if numbers and any(_is_weak(v) for v in values):
+    if numbers and any(is_weak(v) for v in values):
         common = numbers[0]
         for dtype in numbers[1:]:
             common = promote(common, dtype)
     result: list[Tensor] = []
     remaining = iter(strong)
     for value in values:
-        if not _is_weak(value):
+        if not is_weak(value):
             result.append(next(remaining))
             continue
         if common is not None and not _fits(value, common):

@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from ..dtypes import DType, DTypeLike
 from ..half import converted, widened
 from ..tensor import Tensor, TensorLike
 from .build import as_tensor, elementwise
+
+P = ParamSpec("P")
 
 __all__ = [
     "astype",
@@ -54,6 +58,19 @@ def astype(x: TensorLike, dtype: DTypeLike) -> Tensor:
     """`x` converted to `dtype`; itself where it has it already."""
     tensor, target = as_tensor(x), dt.as_dtype(dtype)
     return tensor if tensor.dtype == target else cast(tensor, dtype=target)
+
+
+def rounded_once(formula: Callable[Concatenate[Any, P], Tensor]) -> Callable[..., Tensor]:
+    """For a public function of several ops: a half is taken to float32 and rounded at the end."""
+
+    @wraps(formula)
+    def function(x: TensorLike, *args: P.args, **named: P.kwargs) -> Tensor:
+        tensor = as_tensor(x)
+        if not tensor.dtype.is_half:
+            return formula(tensor, *args, **named)
+        return astype(formula(astype(tensor, dt.float32), *args, **named), tensor.dtype)
+
+    return function
 
 
 @elementwise("x", lambda x: x, dtypes="any", no_gradient="the user asked for none here")

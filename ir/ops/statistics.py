@@ -12,6 +12,7 @@ from ..shapes import normalise_axes
 from ..tensor import Tensor, TensorLike
 from .arithmetic import maximum, square
 from .build import as_tensor, dimension
+from .conversion import rounded_once
 from .logic import equal, not_equal, where
 from .reduction import sum
 from .transcendental import sqrt
@@ -41,12 +42,14 @@ def count_nonzero(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> T
     return sum(is_counted, axis, keepdims, dt.int64)
 
 
+@rounded_once
 def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The arithmetic mean over `axis` (None: all) of floats; nan where there is nothing."""
     tensor = _floating(x)
     return sum(tensor, axis, keepdims) / _count(tensor, axis)
 
 
+@rounded_once
 def var(x: TensorLike, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """The variance of floats, Σ (x − mean)² / (N − correction), over `axis` (None: all).
 
@@ -60,6 +63,7 @@ def var(x: TensorLike, axis: Axis = None, correction: float = 0, keepdims: bool 
     return sum(square(away), axis, keepdims) / divisor
 
 
+@rounded_once
 def std(x: TensorLike, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """The standard deviation of floats, √var, over `axis` (None: all); see `var`.
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes as dt
 from ..dtypes import DType, DTypeLike, as_dtype, promote
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor, TensorLike
@@ -42,7 +41,8 @@ def _dtype_of(value: Any) -> DType:
     """The dtype of a tensor or an array, or the one that `value` names."""
     if isinstance(value, Tensor):
         return value.dtype
-    return as_dtype(value.dtype if isinstance(value, (np.ndarray, np.generic)) else value)
+    own: DTypeLike = getattr(value, "dtype", value)  # of an array
+    return as_dtype(own)
 
 
 def finfo(dtype: DTypeLike | Tensor) -> FloatInfo:
@@ -92,7 +92,7 @@ def isdtype(dtype: DTypeLike, kind: DTypeLike | tuple[Any, ...]) -> bool:
         return any(isdtype(dtype, one) for one in kind)
     own = as_dtype(dtype)
     if isinstance(kind, str) and kind in _KINDS:
-        return own.kind in _KINDS[kind] if _KINDS[kind] else False
+        return own.kind in [*_KINDS[kind]]
     return own == as_dtype(kind)
 
 
@@ -107,11 +107,10 @@ def result_type(*arrays_and_dtypes: TensorLike | DTypeLike) -> DType:
     scalars = [value for value in arrays_and_dtypes if is_weak(value)]
     strong = [_dtype_of(value) for value in arrays_and_dtypes if not is_weak(value)]
     if not strong:
-        found = as_tensors(scalars)
-        return _promoted([tensor.dtype for tensor in found])
+        return _promoted([tensor.dtype for tensor in as_tensors(scalars)])
     common = _promoted(strong)
-    fits = as_tensors([np.empty((), common.numpy), *scalars])
-    return fits[0].dtype
+    as_tensors([np.zeros((), common.numpy), *scalars])  # fails where a scalar does not fit
+    return common
 
 
 def _promoted(dtypes: list[DType]) -> DType:
