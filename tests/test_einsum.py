@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import gradloom as gl
 from gradloom.ir.graph import Graph
 from gradloom.ir.ops.contraction_order import find_order
 
-from .op_cases import close, generator, interpret, slopes_of
+from .op_cases import close, generator, interpret, run, slopes_of
 
 NumpyArray = np.ndarray[Any, Any]
 
@@ -87,7 +87,7 @@ def check_drawn(seeds: Sequence[int]) -> None:
         wanted.append(np.asarray(np.einsum(drawn.subscripts, *drawn.arrays)))
         about.append(f"{seed}: {drawn.subscripts} {[a.shape for a in drawn.arrays]}")
     graph = Graph("drawn", inputs, outputs)
-    for results in (interpret(graph, arrays), gl.compile(graph)(*arrays)):
+    for results in (interpret(graph, arrays), run(gl.compile(graph), arrays)):
         for got, right, text in zip(results, wanted, about, strict=True):
             tolerance = 1e-4 if right.dtype == np.float32 else 1e-10
             assert got.shape == right.shape, text
@@ -107,8 +107,7 @@ def test_random_strings_all(start: int):
 
 # --- what a string may be -------------------------------------------------------------------------
 
-A, B, C = (np.arange(float(n)) * 0.1 for n in (6, 12, 24))
-A, B, C = A.reshape(2, 3), B.reshape(3, 4), C.reshape(2, 3, 4)
+A, B, C = (0.1 * np.arange(np.prod(n)).reshape(n) for n in [(2, 3), (3, 4), (2, 3, 4)])
 
 
 @pytest.mark.parametrize(
@@ -331,13 +330,14 @@ def test_tensordot(axes: Any):
 
 def test_vecdot():
     rng = generator("vecdot")
-    for one, other, axis in [
+    cases: list[tuple[tuple[int, ...], tuple[int, ...], int]] = [
         ((3,), (3,), -1),
         ((2, 3), (3,), -1),
         ((2, 1, 3), (4, 3), -1),
         ((3, 2), (3, 2), 0),
         ((0,), (0,), -1),
-    ]:
+    ]
+    for one, other, axis in cases:
         arrays = [rng.normal(size=one), rng.normal(size=other)]
         inputs = placeholders(arrays)
         (got,) = interpret(Graph("v", inputs, [gl.vecdot(*inputs, axis=axis)]), arrays)
@@ -353,7 +353,7 @@ def test_integers_wrap(dtype: str):
     outputs = [gl.matmul(*inputs), gl.vecdot(*inputs), gl.tensordot(*inputs, axes=1)]
     graph = Graph("integers", inputs, outputs)
     wanted = [np.matmul(*arrays), np.vecdot(*arrays), np.tensordot(*arrays, axes=1)]
-    for results in (interpret(graph, arrays), gl.compile(graph)(*arrays)):
+    for results in (interpret(graph, arrays), run(gl.compile(graph), arrays)):
         for got, right in zip(results, wanted, strict=True):
             assert got.dtype == right.dtype
             np.testing.assert_array_equal(got, right)
@@ -361,7 +361,7 @@ def test_integers_wrap(dtype: str):
 
 def test_products_refuse():
     x, y, flags = placeholders([A, B, A > 0])
-    for build, reason in [
+    cases: list[tuple[Callable[[], gl.Tensor], str]] = [
         (lambda: gl.matmul(flags, flags.T), "bool"),
         (lambda: gl.vecdot(flags, flags), "bool"),
         (lambda: gl.vecdot(x, y), "differ: 3 against 4"),
@@ -373,6 +373,7 @@ def test_products_refuse():
         (lambda: gl.tensordot(x, x, axes=([0, 0], [0, 1])), "each once"),
         (lambda: gl.tensordot(x, y, axes="ij"), "pair"),
         (lambda: gl.matmul(x, gl.constant(1.0)), "at least one axis"),
-    ]:
+    ]
+    for build, reason in cases:
         with pytest.raises(gl.GradloomError, match=reason):
             build()
