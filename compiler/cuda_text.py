@@ -25,6 +25,7 @@ from ..ir.kernel import (
     Kernel,
     Load,
     Reduce,
+    Running,
     Size,
     Store,
 )
@@ -214,8 +215,8 @@ def combined(combine: str, left: str, right: str, dtype: DType) -> str:
     return converted(_COMBINE[combine].format(left, right), dtype)
 
 
-def identity(reduce: Reduce) -> str:
-    """The neutral element of a reduction."""
+def identity(reduce: Reduce | Running) -> str:
+    """The neutral element of a reduction, or what a running value begins with."""
     dtype, name = reduce.dtype, reduce.identity
     if name in ("zero", "one"):
         number = int(name == "one")
@@ -237,7 +238,7 @@ def identity(reduce: Reduce) -> str:
 def instruction_lines(
     item: Instruction, axes: tuple[Axis, ...], dtypes: dict[str, DType], piece: str = ""
 ) -> list[str]:
-    """The lines of a Load, Index, Constant, Compute or Store.
+    """The lines of a Load, Index, Constant, Compute, Running or Store.
 
     piece: the number of the piece, where the kernel is chunked: a store's element.
     """
@@ -263,6 +264,9 @@ def instruction_lines(
                 ]
             value = _explicit(expression(item, dtypes), item, dtypes)
             return [*lines, f"{result} = {value}{comment(loc)}"]
+        case Running(result, combine, operands, dtype, _, loc):
+            value = combined(combine, result, ", ".join(operands), dtype)
+            return [f"{result} = {value}{comment(loc)}"]
         case Store(access, operand, combine):
             element = f"{access.argument}[{address(access, axes, piece)}]"
             dtype, value = dtypes[operand], operand

@@ -4,6 +4,7 @@ Everything is a vector of `lanes` elements along the last axis; tails are masked
 code come out.  Where the last axis is parallel, threads share out blocks of it, and reduced axes
 are loops inside with one accumulator a lane.  Where it is reduced, threads share out the indices
 of the parallel axes, and the accumulator's lanes are folded, in a fixed order, behind the loop.
+A running value is its own accumulator; where the last axis is reduced, it goes from lane to lane.
 A contraction calls the tile micro-kernel on panels of rows and applies the rest of the body to
 each panel while it is in cache.
 """
@@ -24,6 +25,7 @@ from ..ir.kernel import (
     Kernel,
     Load,
     Reduce,
+    Running,
     Size,
     Store,
 )
@@ -191,8 +193,6 @@ class _Emitter:
         """One walk over the reduced axes: what `folds` and `stores` need, again if need be."""
         for fold in folds:
             self.line(f"{fold.result} = {_identity(fold)}")
-        depth = self.depth
-        self.reduction_loops(loops)
         needed = {fold.operand for fold in folds} | {store.operand for store in stores}
         for store in stores:
             needed |= {term.value for term in store.access.terms}
@@ -203,21 +203,22 @@ class _Emitter:
             checked = isinstance(item, Compute) and item.check and self.stage[item.result] == stage
             if item.result in needed or checked:
                 chosen.append(item)
-                if isinstance(item, Compute):
+                if isinstance(item, (Compute, Running)):
                     needed |= set(item.operands)
                 elif isinstance(item, Load):
                     needed |= {term.value for term in item.access.terms}
+        for item in reversed(chosen):
+            if isinstance(item, Running):
+                self.line(f"{item.result} = {_identity(item)}")
+        depth = self.depth
+        self.reduction_loops(loops)
         for item in reversed(chosen):
             self.instruction(item, check=self.stage[item.result] == stage)  # type: ignore[union-attr]
         for fold in folds:
             value = fold.operand
             if self.vector_is_reduced:
                 value = f"where(m, {value}, {_identity(fold)})"
-            sign = _OPERATORS.get(fold.combine)
-            joined = f"{fold.combine}({fold.result}, {value})"
-            if sign is not None:
-                joined = f"{fold.result} {sign} {value}"
-            self.line(f"{fold.result} = {joined}", fold.loc)
+            self.line(f"{fold.result} = {_combined(fold.combine, fold.result, value)}", fold.loc)
         for store in stores:
             self.instruction(store)
         self.depth = depth
@@ -322,6 +323,11 @@ class _Emitter:
                     value = value if self.dtypes[value] == int64 else f"i64({value})"
                     self.line(f"fail(status, {item.check}, {value}, {bad})", item.loc)
                 self.line(text, item.loc)
+            case Running(result, combine, operands):
+                joined = _combined(combine, result, *operands)
+                if self.vector_is_reduced:
+                    joined = f"running_{combine}({', '.join([result, *operands])})"
+                self.line(f"{result} = {joined}", item.loc)
             case Store():
                 self.store(item)
             case Reduce() | Contract():
@@ -371,7 +377,15 @@ def _minus_one(extent: Size) -> Size:
     return max(extent - 1, 0) if isinstance(extent, int) else f"max({extent} - 1, 0)"
 
 
-def _identity(fold: Reduce) -> str:
+def _combined(combine: str, before: str, *operands: str) -> str:
+    """The accumulator after one more step."""
+    sign = _OPERATORS.get(combine)
+    if sign is not None:
+        return f"{before} {sign} {operands[0]}"
+    return f"{combine}({', '.join([before, *operands])})"
+
+
+def _identity(fold: Reduce | Running) -> str:
     dtype = fold.dtype
     name = scalar.type_name(dtype)
     match fold.identity:

@@ -22,7 +22,7 @@ Loops that hold a barrier have bounds that are the same for all threads of a blo
 from __future__ import annotations
 
 from ..ir.dtypes import DType
-from ..ir.kernel import Compute, Instruction, Kernel, Load, Reduce, Store
+from ..ir.kernel import Compute, Instruction, Kernel, Load, Reduce, Running, Store
 from ..ir.launch import layout, parallel_axes, reduced_axes, row_threads, varies
 from .cuda_text import (
     Lines,
@@ -126,7 +126,7 @@ class _Walks:
                 case _:
                     pass
             if item.result in needed and self.full[item.result]:
-                if isinstance(item, Compute):
+                if isinstance(item, (Compute, Running)):
                     needed |= set(item.operands)
                 if isinstance(item, Load):
                     needed |= {term.value for term in item.access.terms}
@@ -174,6 +174,9 @@ class _Walks:
             reductions, body = self.reductions(stage), self.walk(stage)
             for reduce in reductions:
                 self.lines.add(f"{reduce.result} = {identity(reduce)}")
+            for item in body:
+                if isinstance(item, Running):
+                    self.lines.add(f"{item.result} = {identity(item)}")
             if not reductions and not body:
                 continue
             depth = self.lines.depth

@@ -21,8 +21,8 @@ from .walk import remake
 
 _LARGEST = 4096  # elements of a result that is kept as data
 _FOLDED = (
-    *("elementwise", "reduction", "contraction", "view", "gather", "scatter", "concat"),
-    "composite",
+    *("elementwise", "reduction", "cumulative", "contraction"),
+    *("view", "gather", "scatter", "concat", "composite"),
 )
 
 

@@ -26,12 +26,18 @@ _SCALARS = ("constant", "dimension")
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The index space of a group, the axes it reduces, and the length of split pieces."""
+    """The index space of a group, the axes it reduces, and the length of split pieces.
+
+    ordered: the one reduced axis is walked in order, for running values.  On a GPU one thread
+    walks a row then, where a block of them shares it for a sum; so the two stay apart, lest a sum
+    depend on what it is fused with.
+    """
 
     shape: Shape
     reduced: tuple[int, ...] | None = None
     chunk: int = 0
     contraction: Node | None = None
+    ordered: bool = False
 
     def join(self, other: Space) -> Space | None:
         """The space of both together, or None."""
@@ -40,13 +46,16 @@ class Space:
         contraction = self.contraction or other.contraction
         if self.shape == other.shape:
             if None not in (self.reduced, other.reduced) and (
-                self.reduced != other.reduced or self.chunk != other.chunk
+                self.reduced != other.reduced
+                or self.chunk != other.chunk
+                or self.ordered != other.ordered
             ):
                 return None
             reduced = other.reduced if self.reduced is None else self.reduced
             if contraction is not None and reduced is not None:
                 return None
-            return Space(self.shape, reduced, max(self.chunk, other.chunk), contraction)
+            ordered = self.ordered or other.ordered
+            return Space(self.shape, reduced, max(self.chunk, other.chunk), contraction, ordered)
         for small, large in ((self, other), (other, self)):
             if large.reduced is None or large.chunk or small.reduced is not None:
                 continue
@@ -74,6 +83,9 @@ def space_of(node: Node) -> Space | None:
             if "chunk" in node.attrs:
                 return Space(shape, tuple(range(len(shape))), node.attrs["chunk"])
             return Space(shape, node.attrs["axes"])
+        case "cumulative":
+            shape, axis = node.results[0].shape, node.attrs["axis"]
+            return Space(shape) if shape[axis] == 1 else Space(shape, (axis,), ordered=True)
         case "contraction":
             return Space(node.results[0].shape, contraction=node)
         case _:

@@ -8,7 +8,7 @@ from typing import Any, cast
 from ..ir.array import Array
 from ..ir.dims import DimLike, Shape
 from ..ir.graph import Graph
-from ..ir.kernel import Access, Compute, Contract, Kernel, Reduce, Role
+from ..ir.kernel import Access, Compute, Contract, Kernel, Reduce, Role, Running
 from ..ir.op import View
 from ..ir.shapes import broadcast, contiguous_strides
 from ..ir.tensor import Node, Tensor
@@ -28,6 +28,7 @@ def space_of_region(region: Graph) -> Space:
         next((space.reduced for space in spaces if space.reduced is not None), None),
         max(space.chunk for space in spaces),
         next((space.contraction for space in spaces if space.contraction is not None), None),
+        any(space.ordered for space in spaces),
     )
 
 
@@ -120,6 +121,15 @@ def _lower_node(draft: Draft, node: Node, inputs: Inputs) -> None:
             operand = _operand(draft, node.operands[0], inputs)
             made = Reduce(draft.fresh(), op.combine, operand, result.dtype, op.identity, node.loc)
             name = draft.add(made, result.dtype)
+        case "cumulative":
+            operands = tuple(_operand(draft, operand, inputs) for operand in node.operands)
+            if result.shape[node.attrs["axis"]] == 1:  # what follows the identity is the operand
+                name = operands[-1]
+            else:
+                made = Running(
+                    draft.fresh(), op.combine, operands, result.dtype, op.identity, node.loc
+                )
+                name = draft.add(made, result.dtype)
         case "generator":
             name = _generator(draft, node, inputs)
         case "gather":

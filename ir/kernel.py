@@ -5,7 +5,8 @@ computation: affine loads, scalar operations (rows of the op table), reductions 
 axes, stores.  A value that does not depend on a reduction is computed at every index; one that
 does, only once per index of the parallel axes, or again at every index where it meets values of
 the full space: the *stage* of an instruction is the number of reductions it waits for, and every
-stage walks the reduced axes again.
+stage walks the reduced axes again.  Running values walk the one reduced axis in order, and have a
+value at every index of it.
 
 Sizes and strides are integers or the kernel's own parameters ``d0``, ``d1``…, which a launch
 supplies; so one kernel serves every batch size, and equal work elsewhere is an equal kernel.
@@ -127,6 +128,21 @@ class Reduce:
 
 
 @dataclass(frozen=True, slots=True)
+class Running:
+    """result = combine(result one index before, *operands), in order along the one reduced axis.
+
+    Before the first index stands `identity`.
+    """
+
+    result: str
+    combine: str
+    operands: tuple[str, ...]
+    dtype: DType
+    identity: str
+    loc: Loc = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """result[i, j] = Σₖ lhs[i, k] · rhs[k, j] over the last two (parallel) axes i and j.
 
@@ -157,7 +173,7 @@ class Store:
     combine: str = ""
 
 
-Instruction = Load | Index | Constant | Compute | Reduce | Contract | Store
+Instruction = Load | Index | Constant | Compute | Reduce | Running | Contract | Store
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -190,7 +206,10 @@ class Kernel:
                     stage[result] = max((stage[t.value] for t in access.terms), default=0)
                 case Index(result=result) | Constant(result=result) | Contract(result=result):
                     stage[result] = 0
-                case Compute(result=result, operands=operands):
+                case (
+                    Compute(result=result, operands=operands)
+                    | Running(result=result, operands=operands)
+                ):
                     stage[result] = max((stage[name] for name in operands), default=0)
                 case Reduce(result=result, operand=operand):
                     stage[result] = stage[operand] + 1
@@ -211,6 +230,8 @@ class Kernel:
                     full[result] = any(strides[n] != 0 for n in reduced)
                 case Compute(result=result, operands=operands):
                     full[result] = any(full[name] for name in operands)
+                case Running(result=result):
+                    full[result] = True
                 case Constant(result=result) | Reduce(result=result) | Contract(result=result):
                     full[result] = False
                 case Store():

@@ -20,6 +20,7 @@ from .kernel import (
     Kernel,
     Load,
     Reduce,
+    Running,
     Size,
     Store,
     Term,
@@ -63,6 +64,9 @@ def print_instruction(instruction: Instruction, axes: tuple[Axis, ...]) -> str:
             return text + (f" check {check}" if check else "") + f" : {dtype}" + _loc(loc)
         case Reduce(result, combine, operand, dtype, identity, loc):
             return f"{result} = reduce {combine} {operand} from {identity} : {dtype}" + _loc(loc)
+        case Running(result, combine, operands, dtype, identity, loc):
+            text = f"{result} = running {combine} {', '.join(operands)} from {identity}"
+            return f"{text} : {dtype}" + _loc(loc)
         case Contract(result, lhs, rhs, depth, scratch, dtype, loc):
             text = f"{result} = contract {_access(lhs, axes)}, {_access(rhs, axes)}"
             return f"{text} over {depth} in {scratch} : {dtype}" + _loc(loc)
@@ -88,6 +92,7 @@ _LINES: dict[str, re.Pattern[str]] = {
     "index": re.compile(r"(\w+) = index \[(.*)\]$"),
     "constant": re.compile(r"(\w+) = constant (\S+) : (\w+)$"),
     "reduce": re.compile(r"(\w+) = reduce (\w+) (\w+) from (\w+) : (\w+)$"),
+    "running": re.compile(r"(\w+) = running (\w+) ([\w, ]+) from (\w+) : (\w+)$"),
     "contract": re.compile(
         r"(\w+) = contract (\w+)\[(.*)\], (\w+)\[(.*)\] over (\w+) in (\w+) : (\w+)$"
     ),
@@ -147,6 +152,9 @@ def parse_instruction(text: str, axes: tuple[Axis, ...]) -> Instruction:
                 return Constant(result, _value(value), BY_SHORT[dtype])
             case "reduce", (result, combine, operand, identity, dtype):
                 return Reduce(result, combine, operand, BY_SHORT[dtype], identity, loc)
+            case "running", (result, combine, operands, identity, dtype):
+                names = tuple(operands.split(", "))
+                return Running(result, combine, names, BY_SHORT[dtype], identity, loc)
             case "contract", (result, a, left, b, right, depth, scratch, dtype):
                 lhs, rhs = parse_access(a, left, axes), parse_access(b, right, axes)
                 return Contract(result, lhs, rhs, _size(depth), scratch, BY_SHORT[dtype], loc)

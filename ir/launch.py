@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import Literal
 
-from .kernel import Axis, Contract, Kernel, Size, Store
+from .kernel import Axis, Contract, Kernel, Running, Size, Store
 
 Layout = Literal["threads", "rows", "tiles"]
 Dimensions = tuple[int, int, int]
@@ -56,11 +56,13 @@ def layout(kernel: Kernel) -> Layout:
     """The layout of `kernel`.
 
     Neighbouring threads should read neighbouring elements, so the role of the last axis
-    decides; but what combines along the reduced axes must walk them in order.
+    decides; but running values, and what combines along the reduced axes, walk them in order.
     """
     if any(isinstance(item, Contract) for item in kernel.body):
         return "tiles"
     if not kernel.axes or kernel.axes[-1].role == "parallel":
+        return "threads"
+    if any(isinstance(item, Running) for item in kernel.body):
         return "threads"
     full = kernel.full()
     stores = [item for item in kernel.body if isinstance(item, Store)]

@@ -20,6 +20,7 @@ Kind = Literal[
     "elementwise",  # one scalar expression of the operands at the same (broadcast) index
     "generator",  # one scalar expression of the index itself: iota, random bits
     "reduction",  # folds axes with an associative scalar operation, keeping them as size 1
+    "cumulative",  # folds along one axis in order, and keeps every value on the way
     "contraction",  # sums products over a shared axis: matmul
     "view",  # other strides over the same memory: permute, broadcast, slice, reshape
     "gather",  # reads at computed indices
@@ -65,9 +66,9 @@ class Op:
         that carry one; element-wise ops need none.
     code: the scalar expression (operands and attributes by name) for CPU and CUDA alike.
     check: a scalar condition that must hold, or the call fails.
-    combine: the scalar operation of a reduction, and `identity`, its neutral element; of a linear
-        composite "add" where it adds up (and so rounds); that of a scatter, where ``last`` keeps
-        the last of the values for one place.
+    combine: the scalar operation of a reduction, and `identity`, its neutral element; a cumulative
+        gives it the value before and the operands; of a linear composite "add" where it adds up
+        (and so rounds); that of a scatter, where ``last`` keeps the last of the values for one place.
     view: the strides of the result over the operand's memory, or None where a copy is needed.
     expand: the formula of a composite, from a node to its results.
     flops: operations a result element, for the cost of a kernel.

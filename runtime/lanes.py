@@ -260,6 +260,11 @@ class Lanes:
         index = ir.Constant(ir.IntType(32), lane)
         return Lanes(self.builder, self.builder.extract_element(self.value, index))
 
+    def insert(self, lane: int, value: Lanes) -> Lanes:
+        """The vector with a scalar in one of its lanes."""
+        index = ir.Constant(ir.IntType(32), lane)
+        return Lanes(self.builder, self.builder.insert_element(self.value, value.value, index))
+
     def splat(self, count: int) -> Lanes:
         """This scalar in each of `count` lanes."""
         vector = ir.VectorType(self.type, count)

@@ -119,6 +119,20 @@ def _reduction(combine: Emit) -> Emit:
     return lambda dtype, value: reduce(value, lambda a, b: combine(dtype, a, b))
 
 
+def _running(combine: Emit) -> Emit:
+    """From lane to lane, going on from the last lane of the vector before."""
+
+    def emit(dtype: str, before: Lanes, *operands: Lanes) -> Lanes:
+        count = before.type.count
+        state, result = before.extract(count - 1), before
+        for lane in range(count):
+            state = combine(dtype, state, *(operand.extract(lane) for operand in operands))
+            result = result.insert(lane, state)
+        return result
+
+    return emit
+
+
 def _intrinsic(name: str) -> Emit:
     return lambda dtype, a: a.function(name)
 
@@ -132,6 +146,11 @@ FUNCTIONS: dict[str, Row] = {
     "reduce_multiply": (DTYPES, None, _reduction(_multiply)),
     "reduce_maximum": (DTYPES, None, _reduction(_maximum)),
     "reduce_minimum": (DTYPES, None, _reduction(_minimum)),
+    "running_add": (DTYPES, None, _running(_add)),
+    "running_multiply": (DTYPES, None, _running(_multiply)),
+    "running_maximum": (DTYPES, None, _running(_maximum)),
+    "running_minimum": (DTYPES, None, _running(_minimum)),
+    "running_fma": (FLOATS, None, _running(_plain(fma))),
     "fma": (FLOATS, None, _plain(fma)),
     "copysign": (FLOATS, None, _plain(copysign)),
     "floor": (FLOATS, None, _intrinsic("floor")),

@@ -23,6 +23,7 @@ from gradloom.ir.kernel import (
     Kernel,
     Load,
     Reduce,
+    Running,
     Size,
     Store,
 )
@@ -131,6 +132,8 @@ class _Run:
             case Reduce(_, combine, operand, dtype, identity):
                 values = np.broadcast_to(self.values[operand], self.space(True))
                 return _reduce(values.astype(dtype.numpy), combine, self.reduced, identity, dtype)
+            case Running():
+                return self.running(item)
             case Contract():
                 return self.contract(item)
             case _:
@@ -147,6 +150,21 @@ class _Run:
             return philox(counter, key0, key1, attrs["stream"])
         result = np.asarray(op.reference(*operands, **attrs))
         assert result.dtype == item.dtype.numpy, (item, result.dtype)
+        return result
+
+    def running(self, item: Running) -> Array:
+        """One index of the reduced axis after the other."""
+        (axis,) = self.reduced
+        space = self.space(True)
+        operands = [np.broadcast_to(self.values[name], space) for name in item.operands]
+        state = np.full(self.space(False), _identity(item.identity, item.dtype), item.dtype.numpy)
+        result = np.empty(space, item.dtype.numpy)
+        for index in range(space[axis]):
+            here = tuple(
+                slice(index, index + 1) if n == axis else slice(None) for n in range(len(space))
+            )
+            state = TABLE[item.combine].reference(state, *(operand[here] for operand in operands))
+            result[here] = state
         return result
 
     def contract(self, item: Contract) -> Array:
@@ -194,21 +212,24 @@ class _Run:
             getattr(np, store.combine).at(buffer, address, value)  # element by element
 
 
+def _identity(name: str, dtype: DType) -> Any:
+    if name in ("zero", "one"):
+        return int(name == "one")
+    if dtype.kind == "b":
+        return name == "highest"
+    if dtype.is_float:
+        return np.inf if name == "highest" else -np.inf
+    limits = np.iinfo(dtype.numpy)
+    return limits.max if name == "highest" else limits.min
+
+
 def _reduce(
     values: Array, combine: str, axes: tuple[int, ...], identity: str, dtype: DType
 ) -> Array:
     wide = (
         values.astype(np.float64) if dtype.is_float and combine in ("add", "multiply") else values
     )
-    start: Any = {"zero": 0, "one": 1}.get(identity)
-    if start is None:
-        if dtype.kind == "b":
-            start = identity == "highest"
-        elif dtype.is_float:
-            start = np.inf if identity == "highest" else -np.inf
-        else:
-            limits = np.iinfo(dtype.numpy)
-            start = limits.max if identity == "highest" else limits.min
+    start = _identity(identity, dtype)
     function = getattr(np, combine)
     result = function.reduce(wide, axis=axes, keepdims=True, initial=start, dtype=wide.dtype)
     return np.asarray(result).astype(dtype.numpy)
