@@ -247,8 +247,8 @@ def is_exact(op: Op) -> bool:
     """Whether results are chosen or moved, not rounded."""
     if op.kind in ("view", "gather", "generator", "concat"):
         return True
-    if op.kind in ("reduction", "scatter"):
-        return op.combine != "add"
+    if op.kind in ("reduction", "cumulative", "scatter"):
+        return op.combine in ("maximum", "minimum", "last")
     return op.kind == "composite" and bool(op.linear) and op.combine != "add"
 
 
@@ -297,7 +297,7 @@ def allowance(
     if is_exact(op) or result.dtype.kind != "f":
         return 0.0
     rounding = float(np.finfo(result.dtype).eps)
-    if op.linear or op.combine == "add":
+    if op.linear or op.combine in ("add", "fma"):
         return 8 * rounding * magnitude(op, arrays, attrs)
     inputs = [float(np.max(np.abs(array))) for array in arrays if array.size]
     return 32 * rounding * np.maximum(np.abs(result), max([1.0, *inputs]))

@@ -15,6 +15,7 @@ import numpy as np
 
 from gradloom.ir import dtypes as dt
 
+from .formulas_cumulative import FORMULAS as CUMULATIVE
 from .formulas_shape import FORMULAS as SHAPE
 from .formulas_shape import by_entry
 from .formulas_windows import FORMULAS as WINDOWS
@@ -153,6 +154,10 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     ),
     "max": _extreme(largest=True),
     "min": _extreme(largest=False),
+    "prod": lambda x, axes: np.prod(
+        x, axes, dtype=np.longdouble if x.dtype.kind == "f" else x.dtype, keepdims=True
+    ),
+    "partial_prod": _pieces(lambda piece: np.prod(piece, dtype=piece.dtype)),
     "partial_sum": _pieces(lambda piece: np.sum(piece, dtype=piece.dtype)),
     "partial_max": _pieces(_extreme(largest=True)),
     "partial_min": _pieces(_extreme(largest=False)),
@@ -164,6 +169,8 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     "slice": _slice,
     "iota": _iota,
     **SHAPE,
+    **CUMULATIVE,
+    **CUMULATIVE,
     "solve": lambda a, b: np.linalg.inv(a.astype(np.float64)) @ b,
     **WINDOWS,
 }

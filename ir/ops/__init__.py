@@ -13,6 +13,7 @@ from . import contraction as _contraction
 from . import control as _control
 from . import conversion as _conversion
 from . import create as _create
+from . import cumulative as _cumulative
 from . import diagonal as _diagonal
 from . import einsum as _einsum
 from . import indexing as _indexing
@@ -21,6 +22,7 @@ from . import linalg as _linalg
 from . import logic as _logic
 from . import nn, random
 from . import order as _order
+from . import recurrence as _recurrence
 from . import reduction as _reduction
 from . import shape as _shape
 from . import slicing as _slicing
@@ -35,6 +37,7 @@ from .contraction import *  # noqa: F403
 from .control import *  # noqa: F403
 from .conversion import *  # noqa: F403
 from .create import *  # noqa: F403
+from .cumulative import *  # noqa: F403
 from .diagonal import *  # noqa: F403
 from .einsum import *  # noqa: F403
 from .indexing import *  # noqa: F403
@@ -42,6 +45,7 @@ from .join import *  # noqa: F403
 from .linalg import *  # noqa: F403
 from .logic import *  # noqa: F403
 from .order import *  # noqa: F403
+from .recurrence import *  # noqa: F403
 from .reduction import *  # noqa: F403
 from .shape import *  # noqa: F403
 from .slicing import *  # noqa: F403
@@ -59,12 +63,14 @@ __all__ += _control.__all__
 __all__ += _conversion.__all__
 __all__ += _einsum.__all__
 __all__ += _create.__all__
+__all__ += _cumulative.__all__
 __all__ += _diagonal.__all__
 __all__ += _indexing.__all__
 __all__ += _join.__all__
 __all__ += _linalg.__all__
 __all__ += _logic.__all__
 __all__ += _order.__all__
+__all__ += _recurrence.__all__
 __all__ += _reduction.__all__
 __all__ += _shape.__all__
 __all__ += _slicing.__all__

@@ -23,10 +23,11 @@ from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import as_tensor, primitive
 from .conversion import accumulated, astype
 from .create import iota
+from .cumulative import product_of_others
 from .logic import equal, isnan, where
 from .shape import broadcast_to, reshape
 
-__all__ = ["all", "amax", "amin", "any", "argmax", "argmin", "max", "min", "sum"]
+__all__ = ["all", "amax", "amin", "any", "argmax", "argmin", "max", "min", "prod", "sum"]
 
 Axis = int | Sequence[int] | None
 
@@ -71,6 +72,10 @@ def _sum(x: Any, axes: tuple[int, ...]) -> Any:
     return np.sum(x, axes, dtype=wide, keepdims=True).astype(x.dtype)
 
 
+def _prod(x: Any, axes: tuple[int, ...]) -> Any:
+    return np.prod(x, axes, dtype=x.dtype, keepdims=True)
+
+
 @primitive(
     kind="reduction",
     infer=_numeric,
@@ -84,6 +89,39 @@ def _sum(x: Any, axes: tuple[int, ...]) -> Any:
 )
 def sum_(x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
     """Σ over `axes`; 0 where they are empty."""
+    ...
+
+
+def _others(x: Tensor, axes: Sequence[int]) -> Tensor:
+    """Π over `axes` of all entries but the one itself: ∂Π/∂x, exact also where some are 0."""
+    *rest, last = axes
+    own = product_of_others(x, last)
+    return own * _others(prod_(x, axes=(last,)), rest) if rest else own
+
+
+def _vjp_prod(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
+    (ct,), x, axes = cotangents, node.operands[0], node.attrs["axes"]
+    return [ct if ct is None or not axes else ct * _others(x, axes)]
+
+
+def _jvp_prod(node: Node, tangents: MaybeTensors) -> MaybeTensors:
+    (t,), x, axes = tangents, node.operands[0], node.attrs["axes"]
+    return [t if t is None or not axes else sum_(t * _others(x, axes), axes=axes)]
+
+
+@primitive(
+    kind="reduction",
+    infer=_numeric,
+    reference=_prod,
+    vjp=_vjp_prod,
+    jvp=_jvp_prod,
+    batch=_batch,
+    combine="multiply",
+    identity="one",
+    samples=_SAMPLES,
+)
+def prod_(x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
+    """Π over `axes`; 1 where they are empty."""
     ...
 
 
@@ -190,6 +228,20 @@ def sum(
     return _public(sum_, accumulated(as_tensor(x), dtype), axis, keepdims)
 
 
+def prod(
+    x: TensorLike,
+    axis: Axis = None,
+    keepdims: bool = False,
+    dtype: dt.DTypeLike | None = None,
+) -> Tensor:
+    """Π over `axis` (None: all), 1 where there is nothing.
+
+    dtype: to multiply in, and of the result, as of `sum`.  The derivative, the product of the
+    others, is exact where entries are 0.
+    """
+    return _public(prod_, accumulated(as_tensor(x), dtype), axis, keepdims)
+
+
 def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The largest entry over `axis` (None: all); nan if one is.
 
@@ -264,7 +316,7 @@ def _partial(function: Any) -> Any:
     return reference
 
 
-for _whole in (TABLE["sum"], TABLE["max"], TABLE["min"]):
+for _whole in (TABLE["sum"], TABLE["prod"], TABLE["max"], TABLE["min"]):
     register(
         Op(
             name=f"partial_{_whole.name}",
