@@ -195,6 +195,48 @@ CASES: dict[str, Case] = {
         ({"d0": 700},),
         ("d0", "3"),
     ),
+    "running by columns": Case(
+        """kernel running(a0: f32, a1: out f32, a2: out i32; d0, d1) over i: reduce d0, j: parallel d1 {
+          v0 = load a0[d1*i + j] : f32
+          v1 = running add v0 from zero : f32
+          v2 = running maximum v1 from lowest : f32
+          store a1[d1*i + j] = v2
+          v3 = constant 2 : i32
+          v4 = running multiply v3 from one : i32
+          store a2[d1*i + j] = v4
+        }""",
+        ({"d0": 0, "d1": 3}, {"d0": 1, "d1": 1}, {"d0": 37, "d1": 20}),
+        ("d0*d1", "d0*d1", "d0*d1"),
+    ),
+    "running along rows, behind a sum": Case(
+        """kernel recurrence(a0: f64, a1: f64, a2: out f64, a3: out f64; d0) over i: parallel 3, j: reduce d0 {
+          v0 = load a0[d0*i + j] : f64
+          v1 = running minimum v0 from highest : f64
+          v2 = reduce add v1 from zero : f64
+          v3 = subtract v1, v2 : f64
+          v4 = load a1[i] : f64
+          v5 = sigmoid v4 : f64
+          v6 = running fma v5, v3 from zero : f64
+          v7 = subtract v6, v1 : f64
+          store a2[d0*i + j] = v7
+          store a3[i] = v2
+        }""",
+        ({"d0": 0}, {"d0": 1}, {"d0": 53}),
+        ("3*d0", "3", "3*d0", "3"),
+    ),
+    "running bools and bytes": Case(
+        """kernel bits(a0: bool, a1: u8, a2: out bool, a3: out u8; d0) over i: parallel d0, j: reduce 19 {
+          v0 = load a0[19*i + j] : bool
+          v1 = running minimum v0 from highest : bool
+          store a2[19*i + j] = v1
+          v2 = load a1[19*i + j] : u8
+          v3 = running add v2 from zero : u8
+          store a3[19*i + j] = v3
+        }""",
+        ({"d0": 0}, {"d0": 4}),
+        ("19*d0", "19*d0", "19*d0", "19*d0"),
+        100,
+    ),
     "gather": Case(
         """kernel take(a0: f32, a1: i64, a2: out f32; d0, d1, d2) over i: parallel d0, j: parallel d1 {
           v0 = load a1[i] : i64

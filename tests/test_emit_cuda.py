@@ -58,6 +58,7 @@ def test_layouts() -> None:
     assert found["flat"] == found["softmax by columns"] == "threads"
     assert found["softmax by rows"] == found["everything, in pieces"] == "rows"
     assert found["scatter along the last axis"] == "threads"  # adds in order
+    assert found["running along rows, behind a sum"] == "threads"
     assert found["product"] == "tiles"
 
 

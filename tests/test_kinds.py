@@ -128,6 +128,15 @@ ROWS = [
         "fused",
         (0,),
     ),
+    Row(
+        "cumulative_sum",
+        (B4,),
+        lambda x: gl.cumulative_sum(x, axis=0),
+        "f64[B,4]",
+        lambda x: x.cumsum(0),
+        "fused",
+        (0,),
+    ),
     Row("matmul", (B4, ((4, 3), "float64")), gl.matmul, "f64[B,3]", np.matmul, "fused", (0, 1)),
     Row(
         "reshape",
