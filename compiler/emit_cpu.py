@@ -26,30 +26,19 @@ from ..ir.kernel import (
     Load,
     Reduce,
     Running,
-    Size,
     Store,
 )
 from ..ir.loc import Loc
 from . import scalar
+from .cpu_text import combined, identity, minus_one, product, total
 
 BLOCK = 4096  # elements of the last axis that a thread takes at a time
-_OPERATORS = {"add": "+", "multiply": "*"}
 PANEL = 32  # rows of a product between two walks over its right side
 
 
 def emit_cpu(kernel: Kernel, lanes: int) -> str:
     """The source of `kernel`: one function over (buffers, dims, status, tid, nth)."""
     return _Emitter(kernel, lanes).source()
-
-
-def _product(*factors: Size) -> str:
-    kept = [str(f) for f in factors if f != 1]
-    return "0" if 0 in factors else " * ".join(kept) or "1"
-
-
-def _sum(*terms: str) -> str:
-    kept = [term for term in terms if term != "0"]
-    return " + ".join(kept) or "0"
 
 
 class _Emitter:
@@ -120,7 +109,7 @@ class _Emitter:
         single = isinstance(vector.extent, int) and vector.extent <= block
         if not single:
             self.line(f"blocks = ({vector.extent} + {block - 1}) // {block}")
-        self.share(_product(*(axis.extent for axis in outer), 1 if single else "blocks"))
+        self.share(product(*(axis.extent for axis in outer), 1 if single else "blocks"))
         if outer:
             self.line("o = u" if single else "o = u // blocks")
             self.unravel(outer, "o")
@@ -141,7 +130,7 @@ class _Emitter:
             first = self.axes[0]
             self.share(f"({first.extent} + {chunk - 1}) // {chunk}")
         else:
-            self.share(_product(*(axis.extent for axis in outer)))
+            self.share(product(*(axis.extent for axis in outer)))
             if outer:
                 self.line("o = u")
                 self.unravel(outer, "o")
@@ -192,7 +181,7 @@ class _Emitter:
     ) -> None:
         """One walk over the reduced axes: what `folds` and `stores` need, again if need be."""
         for fold in folds:
-            self.line(f"{fold.result} = {_identity(fold)}")
+            self.line(f"{fold.result} = {identity(fold)}")
         needed = {fold.operand for fold in folds} | {store.operand for store in stores}
         for store in stores:
             needed |= {term.value for term in store.access.terms}
@@ -209,7 +198,7 @@ class _Emitter:
                     needed |= {term.value for term in item.access.terms}
         for item in reversed(chosen):
             if isinstance(item, Running):
-                self.line(f"{item.result} = {_identity(item)}")
+                self.line(f"{item.result} = {identity(item)}")
         depth = self.depth
         self.reduction_loops(loops)
         for item in reversed(chosen):
@@ -217,8 +206,8 @@ class _Emitter:
         for fold in folds:
             value = fold.operand
             if self.vector_is_reduced:
-                value = f"where(m, {value}, {_identity(fold)})"
-            self.line(f"{fold.result} = {_combined(fold.combine, fold.result, value)}", fold.loc)
+                value = f"where(m, {value}, {identity(fold)})"
+            self.line(f"{fold.result} = {combined(fold.combine, fold.result, value)}", fold.loc)
         for store in stores:
             self.instruction(store)
         self.depth = depth
@@ -241,7 +230,7 @@ class _Emitter:
         i, j = rows.name, columns.name
         self.line(f"panel = min({PANEL}, max(8, (({rows.extent} + nth - 1) // nth + 7) // 8 * 8))")
         self.line(f"panels = ({rows.extent} + panel - 1) // panel")
-        self.share(_product(*(axis.extent for axis in batch), "panels"))
+        self.share(product(*(axis.extent for axis in batch), "panels"))
         if batch:
             self.line("o = u // panels")
             self.unravel(batch, "o")
@@ -249,15 +238,15 @@ class _Emitter:
         self.line(f"count = min(panel, {rows.extent} - first)")
 
         def at(access: Access, inner: str) -> str:
-            lead = [_product(a.name, s) for a, s in zip(batch, access.strides, strict=False)]
-            return f"offset({access.argument}, {_sum(str(access.offset), *lead, inner)})"
+            lead = [product(a.name, s) for a, s in zip(batch, access.strides, strict=False)]
+            return f"offset({access.argument}, {total(str(access.offset), *lead, inner)})"
 
         *_, a_row, a_depth = item.lhs.strides
         *_, b_depth, _ = item.rhs.strides
         c_batch = self.batch_offset(batch)
-        out = f"offset({item.scratch}, {_sum(c_batch, _product('first', columns.extent))})"
+        out = f"offset({item.scratch}, {total(c_batch, product('first', columns.extent))})"
         self.line(
-            f"contract_{item.dtype}({at(item.lhs, _product('first', a_row))}, {a_row}, {a_depth}, "
+            f"contract_{item.dtype}({at(item.lhs, product('first', a_row))}, {a_row}, {a_depth}, "
             f"{at(item.rhs, '0')}, {b_depth}, {out}, {columns.extent}, count, {columns.extent}, "
             f"{item.depth})",
             item.loc,
@@ -267,7 +256,7 @@ class _Emitter:
         self.begin(f"for {i} in range(first, first + count):")
         self.begin(f"for {j} in range(0, {columns.extent}, {self.lanes}):")
         self.line(f"m = lanes({columns.extent} - {j})")
-        place = _sum(c_batch, _product(i, columns.extent), j)
+        place = total(c_batch, product(i, columns.extent), j)
         self.line(f"{item.result} = load({item.scratch}, {place}, m)")
         self.stages([])
 
@@ -277,18 +266,18 @@ class _Emitter:
         terms: list[str] = []
         for n, axis in enumerate(batch):
             inner = [other.extent for other in batch[n + 1 :]]
-            terms.append(_product(axis.name, *inner, rows.extent, columns.extent))
-        return _sum(*terms)
+            terms.append(product(axis.name, *inner, rows.extent, columns.extent))
+        return total(*terms)
 
     # --- instructions
 
     def address(self, access: Access) -> str:
         terms = [
-            _product(axis.name, stride)
+            product(axis.name, stride)
             for axis, stride in zip(self.axes, access.strides, strict=True)
             if stride != 0
         ]
-        return _sum(str(access.offset), *terms)
+        return total(str(access.offset), *terms)
 
     def vector_index(self, access: Access) -> tuple[str, str]:
         """Element numbers as a vector, and the mask that also knows empty buffers."""
@@ -298,10 +287,10 @@ class _Emitter:
         for term in access.terms:
             wide = self.dtypes[term.value] == scalar.INDEX
             value = term.value if wide else f"i64({term.value})"
-            value = f"minimum(maximum({value}, i64(0)), i64({_minus_one(term.extent)}))"
+            value = f"minimum(maximum({value}, i64(0)), i64({minus_one(term.extent)}))"
             text += f" + {value} * i64({term.stride})"
             if not isinstance(term.extent, int) or term.extent == 0:
-                mask += f" & lanes({_product(term.extent, self.lanes)})"
+                mask += f" & lanes({product(term.extent, self.lanes)})"
         return text, mask
 
     def instruction(self, item: Instruction, check: bool = True) -> None:
@@ -324,7 +313,7 @@ class _Emitter:
                     self.line(f"fail(status, {item.check}, {value}, {bad})", item.loc)
                 self.line(text, item.loc)
             case Running(result, combine, operands):
-                joined = _combined(combine, result, *operands)
+                joined = combined(combine, result, *operands)
                 if self.vector_is_reduced:
                     joined = f"running_{combine}({', '.join([result, *operands])})"
                 self.line(f"{result} = {joined}", item.loc)
@@ -355,49 +344,16 @@ class _Emitter:
             index, mask = self.vector_index(access)
             self.line(f"place = {index}")
             value = operand
-            if item.combine in _OPERATORS:
-                sign = _OPERATORS[item.combine]
-                value = f"gather({argument}, place, {mask}) {sign} {operand}"
-            elif item.combine not in ("", "last"):
-                value = f"{item.combine}(gather({argument}, place, {mask}), {operand})"
+            if item.combine not in ("", "last"):
+                value = combined(item.combine, f"gather({argument}, place, {mask})", operand)
             self.line(f"scatter({argument}, place, {value}, {mask})")
             return
         address = self.address(access)
         if self.kernel.chunk and not any(access.strides):
-            address = _sum(address, "u")
+            address = total(address, "u")
         if stride == 0:
             self.line(f"store_one({argument}, {address}, {operand})")
         elif stride == 1:
             self.line(f"store({argument}, {address}, {operand}, m)")
         else:
             self.line(f"store_strided({argument}, {address}, {stride}, {operand}, m)")
-
-
-def _minus_one(extent: Size) -> Size:
-    return max(extent - 1, 0) if isinstance(extent, int) else f"max({extent} - 1, 0)"
-
-
-def _combined(combine: str, before: str, *operands: str) -> str:
-    """The accumulator after one more step."""
-    sign = _OPERATORS.get(combine)
-    if sign is not None:
-        return f"{before} {sign} {operands[0]}"
-    return f"{combine}({', '.join([before, *operands])})"
-
-
-def _identity(fold: Reduce | Running) -> str:
-    dtype = fold.dtype
-    name = scalar.type_name(dtype)
-    match fold.identity:
-        case "zero" | "one":
-            number = int(fold.identity == "one")
-            return f"{name}({float(number) if dtype.is_float else number})"
-        case _:
-            lowest = fold.identity == "lowest"
-            if dtype.is_float:
-                return f"{name}({'-' if lowest else ''}inf)"
-            if dtype.kind == "b":
-                return f"{name}({not lowest})"
-            span = 1 << (dtype.bits - (dtype.kind == "i"))
-            low = -span if dtype.kind == "i" else 0
-            return f"{name}({low if lowest else span - 1})"
