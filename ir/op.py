@@ -68,7 +68,8 @@ class Op:
     check: a scalar condition that must hold, or the call fails.
     combine: the scalar operation of a reduction, and `identity`, its neutral element; a cumulative
         gives it the value before and the operands; of a linear composite "add" where it adds up
-        (and so rounds); that of a scatter, where ``last`` keeps the last of the values for one place.
+        (and so rounds); that of a scatter, where ``last`` keeps the last of the values for
+        one place.
     view: the strides of the result over the operand's memory, or None where a copy is needed.
     expand: the formula of a composite, from a node to its results.
     flops: operations a result element, for the cost of a kernel.
