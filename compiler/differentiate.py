@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..ir.graph import Graph, topological
+from ..ir.half import computes_in_float32
 from ..ir.interpret import before_evaluation
 from ..ir.loc import located, quote
 from ..ir.op import MaybeTensors
@@ -23,6 +24,7 @@ from ..ir.ops.shape import broadcast_to, sum_to
 from ..ir.tensor import Node, Tensor
 from .requests import has_requests
 from .walk import remake
+from .widen import as_before, in_float32, wide
 
 
 def differentiate(graph: Graph) -> Graph:
@@ -124,8 +126,18 @@ def pull(
     return [cotangents.get(tensor) for tensor in wrt]
 
 
+def _is_rounded_once(node: Node) -> bool:
+    """Whether the derivative of an op on halves, often several ops, is computed in float32."""
+    return computes_in_float32(node) and node.op.transpose is None
+
+
 def _vjp(node: Node, cotangents: MaybeTensors, depends: set[Tensor]) -> MaybeTensors:
     op = node.op
+    if _is_rounded_once(node):
+        inner = in_float32(node)
+        pairs = zip(inner.operands, node.operands, strict=True)
+        reached = {tensor for tensor, before in pairs if before in depends}
+        return as_before(_vjp(inner, _wide(cotangents), reached), node.operands)
     if op.vjp is not None:
         return op.vjp(node, cotangents)
     (cotangent,) = cotangents
@@ -141,6 +153,10 @@ def _vjp(node: Node, cotangents: MaybeTensors, depends: set[Tensor]) -> MaybeTen
             if node.operands[i] in depends:
                 result[i] = op.transpose(node, cotangent, i)
     return result
+
+
+def _wide(values: MaybeTensors) -> MaybeTensors:
+    return [None if value is None else wide(value) for value in values]
 
 
 def _partials(node: Node) -> Sequence[Any]:
@@ -180,6 +196,8 @@ def push(outputs: Sequence[Tensor], tangents: dict[Tensor, Tensor]) -> list[Tens
 
 def _jvp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
     op, (result, *_) = node.op, node.results
+    if _is_rounded_once(node):
+        return as_before(_jvp(in_float32(node), _wide(tangents)), node.results)
     if op.jvp is not None:
         return op.jvp(node, tangents)
     total: Tensor | None = None

@@ -9,10 +9,14 @@ are expanded: a softmax is rounded once, at its end.
 
 from __future__ import annotations
 
-from ..ir.dtypes import DType, float32
+from collections.abc import Sequence
+from typing import Any
+
+from ..ir.dtypes import float32
 from ..ir.graph import Graph
 from ..ir.half import computes_in_float32, wide_attributes
 from ..ir.loc import located
+from ..ir.op import MaybeTensors
 from ..ir.ops.conversion import astype
 from ..ir.tensor import Node, Tensor
 from .walk import remake
@@ -26,7 +30,7 @@ def widen(graph: Graph) -> Graph:
         results = made.results
         if computes_in_float32(made):
             with located(made.loc):
-                results = _in_float32(made)
+                results = tuple(as_before(in_float32(made).results, made.results))
         if results is not node.results:
             mapping.update(zip(node.results, results, strict=True))
     return graph.map(mapping) if mapping else graph
@@ -37,13 +41,17 @@ def wide(tensor: Tensor) -> Tensor:
     return astype(tensor, float32) if tensor.dtype.is_half else tensor
 
 
-def _in_float32(node: Node) -> tuple[Tensor, ...]:
-    operands = [wide(operand) for operand in node.operands]
+def in_float32(node: Node) -> Node:
+    """The node on its operands as float32."""
+    made = {operand: wide(operand) for operand in node.operands}
+    operands = [made[operand] for operand in node.operands]
     attrs = wide_attributes(node.attrs)
-    made = Node(node.op, operands, attrs, node.groups, node.regions, node.loc)
-    pairs = zip(made.results, node.results, strict=True)
-    return tuple(_narrow(result, before.dtype) for result, before in pairs)
+    return Node(node.op, operands, attrs, node.groups, node.regions, node.loc)
 
 
-def _narrow(tensor: Tensor, dtype: DType) -> Tensor:
-    return astype(tensor, dtype) if dtype.is_half else tensor
+def as_before(values: MaybeTensors, before: Sequence[Tensor]) -> list[Any]:
+    """The values that are of other dtypes than `before` rounded to those."""
+    return [
+        None if value is None else astype(value, tensor.dtype)
+        for value, tensor in zip(values, before, strict=True)
+    ]
