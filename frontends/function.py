@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..compiler.pipeline import compile_graph
+from ..ir.dtypes import DType
 from ..ir.errors import ArgumentError, DTypeError, ShapeError
 from ..ir.graph import Graph
-from ..ir.half import converted
+from ..ir.half import converted, may_become
 from ..ir.interpret import check_dimensions
 from ..ir.kernel import Kernel
 from ..ir.loc import current_loc, quote
@@ -138,7 +139,7 @@ class Function:
             raise ArgumentError(f"@{self.graph.name} needs an array for {where}; {error}") from None
         if array.dtype != wanted and array.dtype.newbyteorder("=") != wanted:
             weak = not isinstance(value, (np.ndarray, np.generic))
-            if not (weak and _fits(array, wanted)):
+            if not (weak and _fits(array, tensor.dtype)):
                 raise DTypeError(
                     f"@{self.graph.name} got {array.dtype}{list(array.shape)} for {where}; "
                     f'cast it with .astype("{tensor.dtype!r}")'
@@ -152,14 +153,14 @@ class Function:
         return f"<function @{self.graph.name}({self._signature()})>"
 
 
-def _fits(array: np.ndarray[Any, Any], wanted: np.dtype[Any]) -> bool:
+def _fits(array: np.ndarray[Any, Any], wanted: DType) -> bool:
     """Whether Python numbers, read as `array`, may become `wanted`: in its range or kind."""
     if array.size == 0:
         return True
     if array.dtype.kind in "iu" and wanted.kind in "iu":
-        limits = np.iinfo(wanted)
+        limits = np.iinfo(wanted.numpy)
         return limits.min <= int(array.min()) and int(array.max()) <= limits.max
-    return np.can_cast(array.dtype, wanted, "same_kind")
+    return may_become(array.dtype, wanted)
 
 
 def cpu_target() -> Target:

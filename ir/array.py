@@ -74,7 +74,7 @@ def _number(value: Any) -> str:
     if isinstance(value, np.bool_):
         return "true" if value else "false"
     if not isinstance(value, np.integer):  # bfloat16 is no np.floating
-        short = str(value)
+        short = str(value) if isinstance(value, np.floating) else repr(float(str(value)))
         return (
             short if np.isnan(value) or type(value)(float(short)) == value else repr(float(value))
         )

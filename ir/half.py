@@ -67,6 +67,16 @@ def converted(array: NumpyArray, dtype: DType) -> NumpyArray:
         return widened(array).astype(dtype.numpy)
 
 
+def may_become(source: np.dtype[Any], target: DType) -> bool:
+    """Whether numbers of that dtype may be given for `target`: of its kind or a lower one.
+
+    ml_dtypes would let complex numbers become bfloat16.
+    """
+    plain = np.dtype(np.float32)
+    wanted = plain if target == bfloat16 else target.numpy
+    return np.can_cast(plain if source.name == "bfloat16" else source, wanted, "same_kind")
+
+
 def _one_step_short(array: NumpyArray) -> NumpyArray:
     """Numbers as float32 that round to the same bfloat16 as they do themselves.
 

@@ -15,7 +15,7 @@ from .dims import Dim, DimLike, solve, symbols
 from .dims import evaluate as evaluate_dim
 from .errors import ArgumentError, DTypeError, GradloomError, ShapeError
 from .graph import Constraint, Graph
-from .half import computes_in_float32, converted, wide_attributes, widened
+from .half import computes_in_float32, converted, may_become, wide_attributes, widened
 from .loc import quote
 from .parameter import Parameter
 from .tensor import Node, Tensor, TensorType
@@ -162,7 +162,7 @@ def evaluate_graph(graph: Graph, feeds: Mapping[Any, Any]) -> dict[str, list[Num
         else:
             raise ArgumentError(f"no value for {name}: {leaf.type}")
         array = np.asarray(value)
-        if not np.can_cast(array.dtype, leaf.dtype.numpy, "same_kind"):
+        if not may_become(array.dtype, leaf.dtype):
             raise DTypeError(f"{name} must be {leaf.type}, got {array.dtype}{list(array.shape)}")
         arrays.append(converted(array, leaf.dtype))
     check_dimensions(graph)

@@ -10,7 +10,7 @@ from weakref import WeakSet
 import numpy as np
 
 from .errors import ArgumentError
-from .half import converted
+from .half import converted, may_become
 from .tensor import Node, Tensor, TensorType
 
 _parameters: WeakSet[Parameter] = WeakSet()
@@ -54,9 +54,7 @@ class Parameter(Tensor):
     @value.setter
     def value(self, value: Any) -> None:
         array = np.asarray(value)
-        if array.shape != self.buffer.shape or not np.can_cast(
-            array.dtype, self.buffer.dtype, "same_kind"
-        ):
+        if array.shape != self.buffer.shape or not may_become(array.dtype, self.dtype):
             raise ArgumentError(
                 f"parameter {self.name} is {self.type}, got {array.dtype}{list(array.shape)}"
             )
