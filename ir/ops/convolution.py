@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-def _operands(x: TensorLike, w: TensorLike) -> tuple[Tensor, Tensor, dt.DType]:
+def products(x: TensorLike, w: TensorLike) -> tuple[Tensor, Tensor, dt.DType]:
     """Both at a dtype that there are products for, and the dtype that the result is to have."""
     left, right = as_tensors([x, w])
     common = dt.promote(left.dtype, right.dtype)
@@ -73,7 +73,7 @@ def _conv(
     groups: Any,
     flip: bool,
 ) -> Tensor:
-    left, right, dtype = _operands(x, w)
+    left, right, dtype = products(x, w)
     count = _check(left, right, n, "O I", groups)
     inputs = _group_size(left.shape[1], count, "channels of the input")
     outputs = _group_size(right.shape[0], count, "kernels")
@@ -155,7 +155,7 @@ def _conv_transpose(
     dilation: Any,
     groups: Any,
 ) -> Tensor:
-    left, right, dtype = _operands(x, w)
+    left, right, dtype = products(x, w)
     count = _check(left, right, n, "I O", groups)
     inputs = _group_size(left.shape[1], count, "channels of the input")
     _check_channels(left.shape[1], right.shape[0], 1)
@@ -242,7 +242,7 @@ def conv_transpose3d(
 def _locally_connected(
     n: int, x: TensorLike, w: TensorLike, stride: Any, padding: Any, dilation: Any
 ) -> Tensor:
-    left, right, dtype = _operands(x, w)
+    left, right, dtype = products(x, w)
     check_rank(left, n)
     if right.ndim != 2 * n + 2:
         raise ShapeError(
@@ -261,10 +261,9 @@ def _locally_connected(
     for axis, (count, place) in enumerate(zip(walk.counts, places, strict=True)):
         unify(count, place, f"numbers of positions along axis {axis + 2}")
     order = (*range(2, 2 + n), 1, *range(2 + n, 2 + 2 * n), 0)  # O…, C, K…, N
-    count, depth, batch = product(places), channels * product(sizes), left.shape[0]
-    columns = reshape(permute(seen(left, walk), axes=order), (count, depth, batch))
-    made = matmul_(reshape(right, (count, outputs, depth)), columns)
-    made = reshape(made, (*places, outputs, batch))
+    depth = channels * product(sizes)
+    columns = reshape(permute(seen(left, walk), axes=order), (*walk.counts, depth, left.shape[0]))
+    made = matmul_(reshape(right, (*places, outputs, depth)), columns)
     return astype(permute(made, axes=(n + 1, n, *range(n))), dtype)
 
 

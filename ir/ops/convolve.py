@@ -169,11 +169,14 @@ def _expand_convolve(node: Node) -> list[Tensor]:
     sizes = w.shape[3:]
     spans = tuple(map(span_of, counts, sizes, strides, dilations))
     padded = _spread_out(x, attrs["lows"], attrs["spreads"], spans)
+    batch, (groups, outputs, channels) = x.shape[0], w.shape[:3]
+    if padded is x and product(sizes) == 1 and counts == x.shape[3:] and set(strides) == {1}:
+        pixels = reshape(x, (batch, groups, channels, product(counts)))  # columns as they are
+        made = matmul_(reshape(w, (groups, outputs, channels)), pixels)
+        return [reshape(made, (batch, groups, outputs, *counts))]
     seen = windows(padded, counts=counts, sizes=sizes, strides=strides, dilations=dilations)
     order = (1, 2, *range(3 + n, 3 + 2 * n), 0, *range(3, 3 + n))  # G, C, K…, N, O…
-    groups, outputs, channels = w.shape[:3]
     depth = channels * product(sizes)
-    batch = x.shape[0]
     columns = reshape(permute(seen, axes=order), (groups, depth, batch * product(counts)))
     made = matmul_(reshape(w, (groups, outputs, depth)), columns)
     made = reshape(made, (groups, outputs, batch, *counts))

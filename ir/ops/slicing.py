@@ -58,17 +58,19 @@ def _view_slice(node: Node, view: View) -> View:
     return View(strides, offset)
 
 
+def _transpose_slice(node: Node, cotangent: Tensor, _: int) -> Tensor:
+    shape, attrs = node.operands[0].shape, node.attrs
+    if cotangent.shape == shape:  # everything, some axes backwards: twice that is nothing
+        return slice_(cotangent, **attrs)
+    return embed(cotangent, starts=attrs["starts"], steps=attrs["steps"], shape=shape)
+
+
 @primitive(
     kind="view",
     infer=_infer_slice,
     reference=lambda x, starts, sizes, steps: x[_slices(starts, sizes, steps)] if x.ndim else x,
     linear=(0,),
-    transpose=lambda node, ct, _: embed(  # pyright: ignore[reportGeneralTypeIssues]
-        ct,
-        starts=node.attrs["starts"],
-        steps=node.attrs["steps"],
-        shape=node.operands[0].shape,
-    ),
+    transpose=_transpose_slice,
     batch=_batch_slice,
     view=_view_slice,
     samples=(

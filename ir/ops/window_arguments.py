@@ -31,6 +31,10 @@ class Frame(NamedTuple):
     strides: Ints
     dilations: Ints
 
+    @property
+    def is_unpadded(self) -> bool:
+        return all(low == 0 and high == 0 for low, high in self.pads)
+
 
 def integers(value: Any, n: int, what: str, least: int = 1) -> Ints:
     """An integer for each of `n` axes, of one for all or one for each."""
@@ -49,6 +53,13 @@ def check_rank(x: Tensor, n: int, what: str = "the input", kind: str = "N C") ->
     if x.ndim != n + 2:
         axes = " ".join("DHW"[3 - n :]) if n <= 3 else f"and {n} more"
         raise ShapeError(f"{what} needs {n + 2} axes ({kind} {axes}), got {x.type}")
+
+
+def spatial_axes(x: Tensor) -> int:
+    """How many axes there are behind N and C; ShapeError where there are none."""
+    if x.ndim < 3:
+        raise ShapeError(f"the input needs three axes or more (N C and spatial ones), got {x.type}")
+    return x.ndim - 2
 
 
 def pads_of(padding: Any, n: int) -> Pads:
