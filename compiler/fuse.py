@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ..ir.array import Array
 from ..ir.dims import Shape
+from ..ir.errors import GradloomError
 from ..ir.graph import Graph, rebuild
 from ..ir.loc import merge
 from ..ir.ops.build import CONSTANT, apply
@@ -332,8 +333,7 @@ def _emit(
         memory = [operand for operand in outer if operand not in scalars]
         inner = scalars | {t: placeholder_like(t.type, f"a{i}") for i, t in enumerate(memory)}
         outer = memory if scalars else outer
-        rebuild(group.nodes, inner)
-        if all(inner.get(t, t).type == t.type for node in group.nodes for t in node.results):
+        if _rebuilds(group.nodes, inner):
             break
         outer = list(dict.fromkeys(reads))
     inputs = [inner[operand] for operand in outer if operand in inner]
@@ -342,6 +342,19 @@ def _emit(
     loc = merge(node.loc for node in group.nodes)
     made = Node(FUSED, operands, {}, None, (region,), loc)
     mapping.update(zip(outputs, made.results, strict=True))
+
+
+def _rebuilds(nodes: list[Node], mapping: dict[Tensor, Tensor]) -> bool:
+    """Make the nodes again over other operands; whether all results keep their types.
+
+    A scalar in the place of an array can change the shape of a result, and so be none that an
+    index may have.
+    """
+    try:
+        rebuild(nodes, mapping)
+    except GradloomError:
+        return False
+    return all(mapping.get(t, t).type == t.type for node in nodes for t in node.results)
 
 
 def _scalars(group: Group, outer: list[Tensor]) -> dict[Tensor, Tensor]:

@@ -76,10 +76,8 @@ class _Lowering:
 
     def check(self, node: Node) -> int:
         """The number under which a failure of `node` is reported."""
-        operands = ", ".join(str(operand.type) for operand in node.operands)
         sizes = "".join(f" for size {v}" for k, v in node.attrs.items() if k == "size")
-        message = f"{node.op.name} of {operands}: index {{value}} is out of range{sizes}"
-        self.checks.append(f"{message}, at {quote(node.loc)}")
+        self.checks.append(f"index {{value}} is out of range{sizes}, at {quote(node.loc)}")
         return len(self.checks)
 
     def kernel(self, made: Kernel) -> Kernel:

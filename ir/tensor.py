@@ -20,6 +20,7 @@ from .op import Op
 
 if TYPE_CHECKING:
     from .graph import Graph
+    from .ops.updating import At
 
 TensorLike = Any  # a Tensor, Python scalar, Dim, NumPy array or nested list of numbers
 
@@ -159,6 +160,13 @@ class Tensor:
 
     def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         return _ops().min(self, axis=axis, keepdims=keepdims)
+
+    @property
+    def at(self) -> At:
+        """``x.at[index].set(values)``, and add, max, min: x with other entries there."""
+        from .ops.updating import At
+
+        return At(self)
 
     def eval(self, feeds: Mapping[Any, Any] | None = None) -> Any:
         """The value under `feeds` (name or tensor to array), by the reference interpreter."""
@@ -303,7 +311,7 @@ class Tensor:
         raise self._symbolic("`in` has no answer before a function is called; use any(x == y)")
 
     def __setitem__(self, *_: object) -> None:
-        raise self._symbolic("a tensor cannot be assigned to; use where(...)")
+        raise self._symbolic("a tensor cannot be assigned to; use x.at[...].set(...) or where(...)")
 
     def __reduce__(self) -> Any:
         raise TypeError("a tensor is what it is by identity: send str(graph), and parse it again")

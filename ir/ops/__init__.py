@@ -29,6 +29,7 @@ from . import slicing as _slicing
 from . import statistics as _statistics
 from . import transcendental as _transcendental
 from . import types as _types
+from . import updating as _updating
 from .activation import *  # noqa: F403
 from .arithmetic import *  # noqa: F403
 from .build import *  # noqa: F403
@@ -52,6 +53,7 @@ from .slicing import *  # noqa: F403
 from .statistics import *  # noqa: F403
 from .transcendental import *  # noqa: F403
 from .types import *  # noqa: F403
+from .updating import *  # noqa: F403
 
 __all__ = ["nn", "random"]
 __all__ += _activation.__all__
@@ -77,6 +79,7 @@ __all__ += _slicing.__all__
 __all__ += _statistics.__all__
 __all__ += _transcendental.__all__
 __all__ += _types.__all__
+__all__ += _updating.__all__
 
 # An error names the function that the user called, and where.
 for _name in __all__:

@@ -97,33 +97,42 @@ def _embed_reference(x: Any, starts: Any, steps: Any, shape: Any) -> Any:
     return x
 
 
+def _places(starts: Sizes, sizes: Shape, steps: Sizes, shape: Shape) -> dict[int, Tensor]:
+    """Which entry of a slice each index into `shape` is, by axis; less than 0 for those between
+    entries; axes that are taken whole are left out."""
+    from .logic import where
+
+    found: dict[int, Tensor] = {}
+    for axis, (start, count, step, size) in enumerate(
+        zip(starts, sizes, steps, shape, strict=True)
+    ):
+        if (start, step) == (0, 1) and size == count:
+            continue
+        along = tuple(size if i == axis else 1 for i in range(len(shape)))
+        away = iota(shape=along, axis=axis) - start
+        found[axis] = away if step == 1 else where(away % step == 0, away // step, -1)
+    return found
+
+
+def covered(starts: Sizes, sizes: Shape, steps: Sizes, shape: Shape) -> Tensor:
+    """bool: which entries of an array of `shape` a slice takes."""
+    inside: Any = constant(True)
+    for axis, place in _places(starts, sizes, steps, shape).items():
+        inside = inside & (place >= 0) & (place < sizes[axis])
+    return inside
+
+
 def _expand_embed(node: Node) -> list[Tensor]:
-    from .arithmetic import clip
     from .gather import gather
     from .logic import where
 
-    x, shape = node.operands[0], node.attrs["shape"]
-    value = x
-    inside: Tensor | None = None
-    indices: list[Tensor] = []
-    axes: list[int] = []
-    for axis, (start, step) in enumerate(
-        zip(node.attrs["starts"], node.attrs["steps"], strict=True)
-    ):
-        size, count = shape[axis], x.shape[axis]
-        if (start, step) == (0, 1) and size == count:
-            continue
-        ones = tuple(size if i == axis else 1 for i in range(x.ndim))
-        away = iota(shape=ones, axis=axis) - start
-        place = away // step
-        good = (place >= 0) & (place < count) & (away % step == 0)
-        inside = good if inside is None else inside & good
-        indices.append(clip(place, 0, count - 1))
-        axes.append(axis)
-    if inside is None:
-        return [value]
-    zero = constant(0, x.dtype)
-    return [where(inside, gather(value, *indices, axes=tuple(axes)), zero)]
+    x, attrs = node.operands[0], node.attrs
+    slice_of = (attrs["starts"], x.shape, attrs["steps"], attrs["shape"])
+    places = _places(*slice_of)
+    if not places:
+        return [x]
+    value = gather(x, *places.values(), axes=tuple(places))  # clamped where it is not chosen
+    return [where(covered(*slice_of), value, constant(0, x.dtype))]
 
 
 def _transpose_embed(node: Node, cotangent: Tensor, _: int) -> Tensor:
