@@ -284,8 +284,9 @@ class Tensor:
         return function(*inputs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        function = getattr(_ops(), func.__name__, None)
         module = func.__module__.replace("numpy", "np", 1)
+        namespace = _ops().linalg if module == "np.linalg" else _ops()
+        function = getattr(namespace, func.__name__, None)
         if not callable(function) or module not in ("np", "np.linalg"):
             raise self._symbolic(f"{module}.{func.__name__} has no symbolic form")
         return function(*args, **kwargs)

@@ -7,7 +7,7 @@ Maths in more digits, integers by Python's own, what moves numbers entry by entr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import mpmath
@@ -16,6 +16,8 @@ import numpy as np
 from gradloom.ir import dtypes as dt
 
 from .formulas_cumulative import FORMULAS as CUMULATIVE
+from .formulas_linalg import EQUATIONS as EQUATIONS
+from .formulas_linalg import FORMULAS as LINALG
 from .formulas_shape import FORMULAS as SHAPE
 from .formulas_shape import by_entry
 from .formulas_windows import FORMULAS as WINDOWS
@@ -170,10 +172,6 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     "iota": _iota,
     **SHAPE,
     **CUMULATIVE,
-    **CUMULATIVE,
-    "solve": lambda a, b: np.linalg.inv(a.astype(np.float64)) @ b,
+    **LINALG,
     **WINDOWS,
 }
-
-# For results that are not unique: from operands, results and attributes to pairs that are equal.
-EQUATIONS: dict[str, Callable[..., Sequence[tuple[Any, Any]]]] = {}

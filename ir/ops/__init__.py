@@ -18,9 +18,8 @@ from . import diagonal as _diagonal
 from . import einsum as _einsum
 from . import indexing as _indexing
 from . import join as _join
-from . import linalg as _linalg
+from . import linalg, nn, random
 from . import logic as _logic
-from . import nn, random
 from . import order as _order
 from . import recurrence as _recurrence
 from . import reduction as _reduction
@@ -43,19 +42,19 @@ from .diagonal import *  # noqa: F403
 from .einsum import *  # noqa: F403
 from .indexing import *  # noqa: F403
 from .join import *  # noqa: F403
-from .linalg import *  # noqa: F403
 from .logic import *  # noqa: F403
 from .order import *  # noqa: F403
 from .recurrence import *  # noqa: F403
 from .reduction import *  # noqa: F403
 from .shape import *  # noqa: F403
 from .slicing import *  # noqa: F403
+from .solving import solve
 from .statistics import *  # noqa: F403
 from .transcendental import *  # noqa: F403
 from .types import *  # noqa: F403
 from .updating import *  # noqa: F403
 
-__all__ = ["nn", "random"]
+__all__ = ["linalg", "nn", "random", "solve"]
 __all__ += _activation.__all__
 __all__ += _arithmetic.__all__
 __all__ += _build.__all__
@@ -69,7 +68,6 @@ __all__ += _cumulative.__all__
 __all__ += _diagonal.__all__
 __all__ += _indexing.__all__
 __all__ += _join.__all__
-__all__ += _linalg.__all__
 __all__ += _logic.__all__
 __all__ += _order.__all__
 __all__ += _recurrence.__all__
@@ -85,6 +83,6 @@ __all__ += _updating.__all__
 for _name in __all__:
     if callable(globals()[_name]):
         globals()[_name] = _explained(globals()[_name])
-for _space in (nn, random):
+for _space in (linalg, nn, random):
     for _name in _space.__all__:
         setattr(_space, _name, _explained(getattr(_space, _name)))

@@ -1,0 +1,186 @@
+"""Norms, ranks, powers and products of matrices and vectors, as formulas of other ops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+from operator import index
+from typing import Any
+
+from .. import dtypes as dt
+from ..dims import DimLike
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..shapes import broadcast, normalise_axis, unify
+from ..tensor import Tensor, TensorLike
+from .arithmetic import abs as absolute
+from .arithmetic import maximum
+from .build import as_tensor
+from .contraction import matmul, of_one_dtype
+from .conversion import astype
+from .diagonal import diagonal
+from .indexing import take
+from .logic import equal, not_equal, where
+from .matrices import check_matrix, identity_like
+from .reduction import max, min, sum
+from .shape import broadcast_to, expand_dims, reshape
+from .solving import inv, tolerance
+from .spectral import svdvals
+from .transcendental import sqrt
+
+__all__ = [
+    "cross",
+    "kron",
+    "matrix_norm",
+    "matrix_power",
+    "matrix_rank",
+    "outer",
+    "trace",
+    "vector_norm",
+]
+
+
+def _root(total: Tensor, order: float) -> Tensor:
+    """total to the power of 1 / order; at 0 the derivative is 0, not infinite."""
+    nothing = equal(total, 0.0)
+    some = where(nothing, 1.0, total)
+    return where(nothing, 0.0, sqrt(some) if order == 2 else some ** (1.0 / order))
+
+
+def _power(x: Tensor, order: float) -> Tensor:
+    """x ≥ 0 to the power of `order` > 0; at 0 the derivative is 0, not infinite."""
+    nothing = equal(x, 0.0)
+    return where(nothing, 0.0, where(nothing, 1.0, x) ** order)
+
+
+def vector_norm(
+    x: TensorLike,
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+    ord: float | str = 2,
+) -> Tensor:
+    """(Σ |x|ᵖ)^(1/p) over `axis` (None: all), for p = `ord`.
+
+    ord: any number; inf is the largest |x|, −inf the smallest, 0 counts what is not 0.
+    The derivative is finite everywhere for p ≥ 1: where the norm is 0, it is 0.
+    """
+    tensor = as_tensor(x)
+    if not tensor.dtype.is_float:
+        raise DTypeError(f"needs a float dtype, got {tensor.dtype}; cast with .astype")
+    if isinstance(ord, str):
+        raise ArgumentError(f"ord is a number, got {ord!r}")
+    if ord == 0:
+        return sum(astype(not_equal(tensor, 0.0), tensor.dtype), axis, keepdims)
+    if ord == 2:
+        return _root(sum(tensor * tensor, axis, keepdims), 2)
+    size = absolute(tensor)
+    if ord == inf:
+        return maximum(max(size, axis, keepdims), 0.0)  # 0 where there is nothing
+    if ord == -inf:
+        return min(size, axis, keepdims)
+    if ord == 1:
+        return sum(size, axis, keepdims)
+    powers = _power(size, ord) if ord > 0 else size**ord
+    return _root(sum(powers, axis, keepdims), ord)
+
+
+def matrix_norm(x: TensorLike, keepdims: bool = False, ord: float | str = "fro") -> Tensor:
+    """A norm of matrices, the last two axes.
+
+    ord: "fro" √Σ x², "nuc" Σ s of the singular values s, 2 their largest and −2 their smallest,
+    1 the largest sum of |x| in a column, −1 the smallest, inf and −inf those of rows.
+    """
+    tensor = as_tensor(x)
+    check_matrix(tensor.type)
+    if ord == "fro":
+        return vector_norm(tensor, (-2, -1), keepdims)
+    if ord in (1, -1, inf, -inf):
+        axis = -2 if ord in (1, -1) else -1
+        sums = sum(absolute(tensor), axis, keepdims=True)
+        fold: Any = max if ord in (1, inf) else min
+        result = fold(sums, (-2, -1), keepdims=True)
+    elif ord in (2, -2, "nuc"):
+        values = expand_dims(svdvals(tensor), -1)
+        fold = {2: max, -2: min, "nuc": sum}[ord]
+        result = fold(values, (-2, -1), keepdims=True)
+    else:
+        raise ArgumentError(f"ord is 'fro', 'nuc', 1, -1, 2, -2, inf or -inf, got {ord!r}")
+    if ord in (1, 2, inf):
+        result = maximum(result, 0.0)  # 0 where there is nothing
+    return result if keepdims else reshape(result, tensor.shape[:-2])
+
+
+def matrix_rank(x: TensorLike, rtol: TensorLike | None = None) -> Tensor:
+    """int64: how many singular values are above rtol times the largest.
+
+    rtol: a number, or one a matrix; None: the larger size times the spacing of the dtype at 1.
+    """
+    tensor = as_tensor(x)
+    check_matrix(tensor.type)
+    values = svdvals(tensor)
+    line = expand_dims(tolerance(tensor, rtol), -1) * max(values, -1, keepdims=True)
+    return sum(astype(values > line, dt.int64), -1)
+
+
+def matrix_power(x: TensorLike, n: int) -> Tensor:
+    """Square matrices multiplied n times, by repeated squaring; of the inverse for n < 0."""
+    tensor = as_tensor(x)
+    if tensor.ndim < 2:
+        raise ShapeError(f"needs matrices, which have at least two axes, got {tensor.type}")
+    unify(tensor.shape[-2], tensor.shape[-1], "the sizes of a square matrix")
+    n = index(n)
+    if n < 0:
+        tensor, n = inv(tensor), -n
+    result: Tensor | None = None
+    while n:
+        if n % 2:
+            result = tensor if result is None else matmul(result, tensor)
+        n //= 2
+        if n:
+            tensor = matmul(tensor, tensor)
+    return identity_like(tensor) if result is None else result
+
+
+def trace(x: TensorLike, offset: int = 0, dtype: dt.DTypeLike | None = None) -> Tensor:
+    """The sum of a diagonal of matrices: the main one, or `offset` to its right.
+
+    dtype: as of sum; None adds integers up as int64 or uint64.
+    """
+    return sum(diagonal(x, offset), -1, dtype=dtype)
+
+
+def cross(x: TensorLike, y: TensorLike, axis: int = -1) -> Tensor:
+    """The cross product of vectors of 3 along `axis`; the other axes broadcast."""
+    left, right = of_one_dtype([x, y])
+    if left.ndim != right.ndim and axis >= 0:
+        raise ArgumentError(f"axis {axis} of {left.type} and {right.type}: count it from the last")
+    for tensor in (left, right):
+        if tensor.shape[normalise_axis(axis, tensor.ndim)] != 3:
+            raise ShapeError(f"needs vectors of 3 along axis {axis}, got {tensor.type}")
+    shape = broadcast([left.shape, right.shape])
+    left, right = broadcast_to(left, shape), broadcast_to(right, shape)
+
+    def turned(tensor: Tensor, *order: int) -> Tensor:
+        return take(tensor, order, axis)
+
+    return turned(left, 1, 2, 0) * turned(right, 2, 0, 1) - turned(left, 2, 0, 1) * turned(
+        right, 1, 2, 0
+    )
+
+
+def outer(x: TensorLike, y: TensorLike) -> Tensor:
+    """x[i] · y[j] of two vectors."""
+    left, right = of_one_dtype([x, y])
+    if left.ndim != 1 or right.ndim != 1:
+        raise ShapeError(f"needs two vectors, got {left.type} and {right.type}")
+    return expand_dims(left, 1) * right
+
+
+def kron(x: TensorLike, y: TensorLike) -> Tensor:
+    """The Kronecker product: each entry of x times all of y; the shorter shape gets leading 1s."""
+    left, right = of_one_dtype([x, y])
+    rank = left.ndim if left.ndim > right.ndim else right.ndim
+    one: tuple[DimLike, ...] = (*[1] * (rank - left.ndim), *left.shape)
+    other: tuple[DimLike, ...] = (*[1] * (rank - right.ndim), *right.shape)
+    spread = reshape(left, tuple(size for n in one for size in (n, 1)))
+    repeated = reshape(right, tuple(size for n in other for size in (1, n)))
+    return reshape(spread * repeated, tuple(a * b for a, b in zip(one, other, strict=True)))
