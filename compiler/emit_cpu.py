@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from ..ir.dtypes import DType, int64
 from ..ir.kernel import (
+    BLOCK,
     Access,
     Axis,
     Compute,
@@ -31,8 +32,9 @@ from ..ir.kernel import (
 from ..ir.loc import Loc
 from . import scalar
 from .cpu_text import combined, identity, minus_one, product, total
+from .scalar import two_sum
 
-BLOCK = 4096  # elements of the last axis that a thread takes at a time
+SHARE = 4096  # elements of the last axis that a thread takes at a time
 PANEL = 32  # rows of a product between two walks over its right side
 
 
@@ -105,7 +107,7 @@ class _Emitter:
         """The last axis is parallel."""
         *_, vector = self.axes
         outer = [axis for axis in self.axes[:-1] if axis.role == "parallel"]
-        block = 4 * self.lanes if self.reduced else BLOCK
+        block = 4 * self.lanes if self.reduced else SHARE
         single = isinstance(vector.extent, int) and vector.extent <= block
         if not single:
             self.line(f"blocks = ({vector.extent} + {block - 1}) // {block}")
@@ -136,19 +138,28 @@ class _Emitter:
                 self.unravel(outer, "o")
         self.stages([self.axes[n] for n in self.reduced])
 
-    def reduction_loops(self, axes: Sequence[Axis]) -> None:
-        """Open the loops over the reduced axes, the vector one with its mask."""
+    def reduction_loops(self, axes: Sequence[Axis], long: Sequence[Reduce]) -> None:
+        """Open the loops over the reduced axes, the vector one with its mask.
+
+        The innermost goes in blocks where sums are `long`: each has an accumulator of its own.
+        """
         chunk = self.kernel.chunk
         for axis in axes:
             low, high = "0", str(axis.extent)
             if chunk and axis is self.axes[0]:
                 low, high = f"u * {chunk}", f"min(u * {chunk} + {chunk}, {high})"
-            if axis is self.axes[-1]:
-                self.begin(f"for {axis.name} in range({low}, {high}, {self.step}):")
-                rest = f"{high} - {axis.name}"
-                self.line(f"m = lanes({rest if self.step > 1 else 1})")
-            else:
-                self.begin(f"for {axis.name} in range({low}, {high}):")
+            is_vector = axis is self.axes[-1]
+            step = self.step if is_vector else 1
+            end = high
+            if long and axis is axes[-1]:
+                start, length = f"{axis.name}_block", BLOCK * step
+                self.begin(f"for {start} in range({low}, {high}, {length}):")
+                for fold in long:
+                    self.line(f"{fold.result}_block = {identity(fold)}")
+                low, end = start, f"min({start} + {length}, {high})"
+            self.begin(f"for {axis.name} in range({low}, {end}{f', {step}' if step > 1 else ''}):")
+            if is_vector:
+                self.line(f"m = lanes({f'{high} - {axis.name}' if step > 1 else 1})")
 
     def stages(self, loops: Sequence[Axis]) -> None:
         """The body: values of the row, then a walk over the reduced axes, and so on."""
@@ -182,6 +193,9 @@ class _Emitter:
         """One walk over the reduced axes: what `folds` and `stores` need, again if need be."""
         for fold in folds:
             self.line(f"{fold.result} = {identity(fold)}")
+        long = [fold for fold in folds if self.kernel.compensates(fold)]
+        for fold in long:
+            self.line(f"{fold.result}_lost = {identity(fold)}")
         needed = {fold.operand for fold in folds} | {store.operand for store in stores}
         for store in stores:
             needed |= {term.value for term in store.access.terms}
@@ -200,16 +214,21 @@ class _Emitter:
             if isinstance(item, Running):
                 self.line(f"{item.result} = {identity(item)}")
         depth = self.depth
-        self.reduction_loops(loops)
+        self.reduction_loops(loops, long)
         for item in reversed(chosen):
             self.instruction(item, check=self.stage[item.result] == stage)  # type: ignore[union-attr]
         for fold in folds:
             value = fold.operand
             if self.vector_is_reduced:
                 value = f"where(m, {value}, {identity(fold)})"
-            self.line(f"{fold.result} = {combined(fold.combine, fold.result, value)}", fold.loc)
+            place = f"{fold.result}_block" if fold in long else fold.result
+            self.line(f"{place} = {combined(fold.combine, place, value)}", fold.loc)
         for store in stores:
             self.instruction(store)
+        self.depth -= 1
+        for fold in long:
+            for line in two_sum(fold.result, f"{fold.result}_block", identity(fold)):
+                self.line(line, fold.loc)
         self.depth = depth
         if self.vector_is_reduced:
             for fold in folds:

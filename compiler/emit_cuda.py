@@ -39,6 +39,7 @@ from .cuda_text import (
     written,
 )
 from .cuda_tiles import emit_tiles
+from .scalar import two_sum
 
 
 def emit_cuda(kernel: Kernel) -> str:
@@ -173,7 +174,7 @@ class _Walks:
                 self.add(item)
             reductions, body = self.reductions(stage), self.walk(stage)
             for reduce in reductions:
-                self.lines.add(f"{reduce.result} = {identity(reduce)}")
+                self.begin_fold(reduce, reduce.result)
             for item in body:
                 if isinstance(item, Running):
                     self.lines.add(f"{item.result} = {identity(item)}")
@@ -194,11 +195,20 @@ class _Walks:
             self.add(item)
         self.lines.add(f"{flat} = index({flat} + cuda.gridsize(1))")
 
+    def begin_fold(self, reduce: Reduce, partial: str) -> None:
+        self.lines.add(f"{partial} = {identity(reduce)}")
+        if self.kernel.compensates(reduce):
+            self.lines.add(f"{partial}_lost = {identity(reduce)}")
+
     def fold_into(self, reduce: Reduce, partial: str) -> None:
         dtype = reduce.dtype
         value = reduce.operand
         if self.dtypes[value] != dtype:
             value = f"{'boolean' if dtype.kind == 'b' else dtype.short}({value})"
+        if self.kernel.compensates(reduce):
+            for line in two_sum(partial, value, identity(reduce)):
+                self.lines.add(line + comment(reduce.loc))
+            return
         text = combined(reduce.combine, partial, value, dtype)
         self.lines.add(f"{partial} = {text}{comment(reduce.loc)}")
 
@@ -224,7 +234,7 @@ class _Walks:
             reductions, body = self.reductions(stage), self.walk(stage)
             partials = [self.names.fresh("partial") for _ in reductions]
             for reduce, partial in zip(reductions, partials, strict=True):
-                self.lines.add(f"{partial} = {identity(reduce)}")
+                self.begin_fold(reduce, partial)
             if reductions or body:
                 step = self.names.fresh("r")
                 self.lines.open(f"for {step} in range(index({self.thread}), {count}, {threads}):")

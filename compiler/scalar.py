@@ -52,6 +52,22 @@ def condition(instruction: Compute, dtypes: Mapping[str, DType]) -> str:
     return _fill(op.check, op, instruction, dtypes)
 
 
+def two_sum(total: str, value: str, zero: str) -> list[str]:
+    """Lines that add `value` and ``total_lost`` to `total`, and keep what that rounds off.
+
+    What an infinite sum has lost is nan, and forgotten.
+    """
+    term, new, part, lost = (f"{total}_{word}" for word in ("term", "new", "part", "lost"))
+    return [
+        f"{term} = {value} + {lost}",
+        f"{new} = {total} + {term}",
+        f"{part} = {new} - {total}",
+        f"{lost} = ({total} - ({new} - {part})) + ({term} - {part})",
+        f"{lost} = where(isfinite({lost}), {lost}, {zero})",
+        f"{total} = {new}",
+    ]
+
+
 @lru_cache(maxsize=1024)
 def _parsed(code: str) -> ast.expr:
     return ast.parse(code, mode="eval").body

@@ -32,6 +32,8 @@ from .dtypes import DType
 from .loc import Loc
 
 Size = int | str  # a number, or a parameter of the kernel
+SHORT = 256  # terms up to which a float32 sum keeps its digits as it is
+BLOCK = 16  # terms of a long one that are added up plainly
 Role = Literal["parallel", "reduce"]
 
 
@@ -237,6 +239,27 @@ class Kernel:
                 case Store():
                     pass
         return full
+
+    def compensates(self, fold: Reduce) -> bool:
+        """Whether a sum carries along what its additions round off.
+
+        So where float32 sums may be long.  What s + x loses is itself a float, found in six
+        operations (Knuth's two-sum, TAOCP 4.2.2); added to the next term, it keeps the relative
+        error of a sum of positive terms at a few roundings, however many there are (Kahan, CACM 8,
+        1965).  A backend may add up to BLOCK terms plainly before each such step.
+        """
+        if fold.combine != "add" or not fold.dtype.is_float or fold.dtype.bits > 32:
+            return False
+        terms = 1
+        for n, axis in enumerate(self.axes):
+            size = axis.extent
+            if axis.role == "reduce":
+                if n == 0 and self.chunk:
+                    size = min(self.chunk, size) if isinstance(size, int) else self.chunk
+                if isinstance(size, str):
+                    return True
+                terms *= size
+        return terms > SHORT
 
     def stores(self, argument: str) -> list[Store]:
         """The stores to one argument."""

@@ -239,3 +239,69 @@ def test_variance_beside_a_large_mean():
     wanted = np.var(x.astype(np.float64))
     for got in both(gl.var, x):
         np.testing.assert_allclose(got, wanted, rtol=1e-5)
+
+
+# --- digits of long float32 sums ------------------------------------------------------------------
+
+LAYOUTS: list[tuple[tuple[int, ...], Any]] = [
+    ((3_333_334, 3), 0),
+    ((10_000_000,), None),
+    ((10_000_000, 3), 0),
+    ((3, 10_000_000), 1),
+    ((1000, 10_000), None),
+    ((1000, 10_000), (0, 1)),
+    ((100, 100, 1000), (0, 2)),
+]
+
+
+def long_sums(shape: tuple[int, ...], axis: Any, named: bool) -> None:
+    """The relative error of sums, means and variances of positive numbers; equal ones, whose
+    roundings all point one way, are the worst."""
+    sizes: Any = tuple("BCD"[: len(shape)]) if named else shape
+    x = gl.placeholder(sizes)
+    outputs = [gl.sum(x, axis), gl.mean(x, axis), gl.var(x, axis)]
+    functions = [gl.function([x], outputs, threads=threads) for threads in (1, 2)]
+    rng = np.random.default_rng(0)
+    for array in (rng.random(shape, np.float32), np.full(shape, 0.1, np.float32)):
+        wide = array.astype(np.float64)
+        results = [function(array) for function in functions]
+        for one, two in zip(*results, strict=True):
+            np.testing.assert_array_equal(one, two)
+        np.testing.assert_allclose(results[0][0], np.sum(wide, axis), rtol=2e-7)
+        np.testing.assert_allclose(results[0][1], np.mean(wide, axis), rtol=3e-7)
+        np.testing.assert_allclose(results[0][2], np.var(wide, axis), rtol=1e-6, atol=1e-15)
+
+
+def test_long_sums_keep_their_digits():
+    long_sums(*LAYOUTS[0], named=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_long_sums_keep_their_digits_in_any_layout(layout: tuple[Any, Any], named: bool):
+    long_sums(*layout, named)
+
+
+def test_sums_of_infinities_and_what_overflows():
+    """What is compensated must not make nan of inf."""
+    large = np.finfo(np.float32).max
+    rows = np.zeros((6, 1000), np.float32)
+    rows[0, 5], rows[1, 5] = np.inf, -np.inf
+    rows[2, [3, 900]] = np.inf, -np.inf
+    rows[3, 7] = np.nan
+    rows[4, :] = large
+    rows[5, [1, 2]] = large, -large
+    wanted = [np.inf, -np.inf, np.nan, np.nan, np.inf, 0]
+    for array, axis in ((rows, 1), (np.ascontiguousarray(rows.T), 0)):
+        x = gl.placeholder(("B", "N"))
+        np.testing.assert_array_equal(gl.function([x], gl.sum(x, axis))(array), wanted)
+
+
+def test_a_sum_is_the_same_whatever_it_is_fused_with():
+    x = gl.placeholder(("B", "N"))
+    outputs = [gl.sum(gl.exp(x), axis=a) * gl.mean(x, axis=a) for a in (0, 1)]
+    array = drawn((700, 500), "float32")
+    whole, apart = (gl.function([x], outputs, fusion=f)(array) for f in (True, False))
+    for one, two in zip(whole, apart, strict=True):
+        np.testing.assert_array_equal(one, two)
