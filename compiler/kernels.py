@@ -155,7 +155,7 @@ def _generator(draft: Draft, node: Node, inputs: Inputs) -> str:
         )
         for word in range(2)
     ]
-    attrs = (("stream", node.attrs["stream"]),)
+    attrs = (("stream", node.attrs["stream"]), ("word", node.attrs["word"]))
     made = Compute(
         draft.fresh(), node.op.name, (index, *words), node.results[0].dtype, attrs, 0, node.loc
     )

@@ -14,7 +14,7 @@ from typing import Any
 from llvmlite import ir
 
 from ..ir.dtypes import ALL, HALVES
-from . import conversion, half
+from . import conversion, half, maths
 from .cuda_vocabulary import FLOAT_FUNCTIONS, PHILOX_MULTIPLIERS, PHILOX_STEPS, Vocabulary
 from .lanes import Lanes
 
@@ -197,7 +197,12 @@ def clamp_index(b: Any, value: Scalar, x: Any, extent: Any) -> Any:
     return b.select(b.icmp_signed("<", x, i64[0]), i64[0], x)
 
 
-def philox_word(b: Any, counter: Any, key0: Any, key1: Any, stream: Any) -> Any:
+def _normal_quantile(b: Any, t: Scalar, x: Any) -> Any:
+    """The CPU's formula: with libdevice's, a stream of numbers would have other bits."""
+    return maths.normal_quantile(Lanes(b, x)).value
+
+
+def philox_word(b: Any, counter: Any, key0: Any, key1: Any, stream: Any, word: Any) -> Any:
     def halves(x: Any) -> tuple[Any, Any]:
         return b.trunc(b.lshr(x, ir.Constant(_I64, 32)), _I32), b.trunc(x, _I32)
 
@@ -217,7 +222,11 @@ def philox_word(b: Any, counter: Any, key0: Any, key1: Any, stream: Any) -> Any:
             b.add(key, ir.Constant(_I32, step))
             for key, step in zip(keys, PHILOX_STEPS, strict=True)
         ]
-    return words[0]
+    chosen = words[0]
+    for number in (1, 2, 3):
+        is_it = b.icmp_unsigned("==", word, ir.Constant(_I32, number))
+        chosen = b.select(is_it, words[number], chosen)
+    return chosen
 
 
 def _libdevice_function(symbol: str) -> Callable[..., Any]:
@@ -240,6 +249,7 @@ SAME: dict[str, Callable[..., Any]] = {  # operands and result of one type
     "absolute": _absolute,
     "sign": _sign,
     "sigmoid": _sigmoid,
+    "normal_quantile": _normal_quantile,
     "rsqrt": lambda b, t, x: b.fdiv(t(1), _libdevice(b, "sqrt", t, x)),
     **{name: _libdevice_function(symbol) for name, symbol in FLOAT_FUNCTIONS.items()},
 }
@@ -331,9 +341,12 @@ def device_vocabulary(extending: Any, types: Any, *, narrow: bool) -> Vocabulary
         )
 
     @extending.intrinsic
-    def philox(typing_context: Any, counter: Any, key0: Any, key1: Any, stream: Any) -> Any:
-        word = types.uint32
-        return word(types.int64, word, word, word), lambda c, b, s, values: philox_word(b, *values)
+    def philox(
+        typing_context: Any, counter: Any, key0: Any, key1: Any, stream: Any, word: Any
+    ) -> Any:
+        own = types.uint32
+        code = lambda c, b, s, values: philox_word(b, *values)  # noqa: E731
+        return own(types.int64, own, own, own, own), code
 
     return {**made, "where": where, "clamp": clamp, "philox": philox}
 

@@ -13,7 +13,7 @@ a few lines what every name means.  ``runtime/cuda_intrinsics.py`` says the same
  - ``floor_divide``, ``remainder``: as NumPy's, integers by 0 giving 0; ``invert``: bitwise, on
    bools logical; ``maximum``, ``minimum``: nan if one is.
  - ``where(condition, x, y)``, ``fma(x, y, z)`` (rounded once), and functions by NumPy's names.
- - ``philox(counter, key0, key1, stream)``: the first word of Philox4x32-10, uint32.
+ - ``philox(counter, key0, key1, stream, word)``: that word of Philox4x32-10, uint32.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy as np
 
 from ..ir.dtypes import ALL, HALVES, DType
 from ..ir.half import converted
+from ..ir.op import TABLE
 
 Vocabulary = dict[str, Any]
 
@@ -104,7 +105,7 @@ PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 PHILOX_STEPS = (0x9E3779B9, 0xBB67AE85)
 
 
-def _philox(counter: Any, key0: Any, key1: Any, stream: Any) -> Any:
+def _philox(counter: Any, key0: Any, key1: Any, stream: Any, word: Any) -> Any:
     number, first, second = int(counter), int(key0), int(key1)
     words = [number & _MASK, (number >> 32) & _MASK, int(stream), 0]
     for _ in range(10):
@@ -113,7 +114,7 @@ def _philox(counter: Any, key0: Any, key1: Any, stream: Any) -> Any:
         first, second = (
             (k + s) & _MASK for k, s in zip((first, second), PHILOX_STEPS, strict=True)
         )
-    return np.uint32(words[0])
+    return np.uint32(words[int(word)])
 
 
 def python_vocabulary() -> Vocabulary:
@@ -152,5 +153,6 @@ def python_vocabulary() -> Vocabulary:
         "erf": lambda x: x.dtype.type(math.erf(x)),
         "rsqrt": lambda x: x.dtype.type(1) / np.sqrt(x),
         "sigmoid": _sigmoid,
+        "normal_quantile": lambda x: x.dtype.type(TABLE["normal_quantile"].reference(x)),
         "philox": _philox,
     }

@@ -71,18 +71,20 @@ def _product(a: Lanes, factor: int) -> tuple[Lanes, Lanes]:
     )
 
 
-def philox(counter: Lanes, key0: Lanes, key1: Lanes, stream: Lanes) -> Lanes:
-    """First word of Philox4x32-10 of the counter (low, high, stream, 0) and the key.
+def philox(counter: Lanes, key0: Lanes, key1: Lanes, stream: Lanes, word: Lanes) -> Lanes:
+    """One of the four words of Philox4x32-10 of the counter (low, high, stream, 0) and the key.
+
+    `word` is a constant in kernels, so LLVM drops the choice; where a kernel asks for several
+    words of one counter it computes the rounds once.
 
     Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC 2011).
     """
-    word = integer_type(32)
-    c0 = counter.cast("trunc", word)
-    c1 = counter.shift_right_logical(32).cast("trunc", word)
+    c0 = counter.cast("trunc", integer_type(32))
+    c1 = counter.shift_right_logical(32).cast("trunc", integer_type(32))
     c2, c3 = stream, stream.constant(0)
     for _ in range(10):
         high0, low0 = _product(c0, MULTIPLIERS[0])
         high1, low1 = _product(c2, MULTIPLIERS[1])
         c0, c1, c2, c3 = high1 ^ c1 ^ key0, low1, high0 ^ c3 ^ key1, low0
         key0, key1 = key0 + KEY_STEPS[0], key1 + KEY_STEPS[1]
-    return c0
+    return select(word == 0, c0, select(word == 1, c1, select(word == 2, c2, c3)))

@@ -21,6 +21,9 @@ from .coefficients import (
     LOG_32,
     LOG_64,
     LOG_ERFC,
+    QUANTILE_CENTRE,
+    QUANTILE_FAR,
+    QUANTILE_TAIL,
     TANH,
 )
 from .lanes import Lanes, absolute, at_least, at_most, copysign, fma, polynomial, select
@@ -210,6 +213,31 @@ def erf(x: Lanes) -> Lanes:
     t = at_most(at_least(size, 1.0) - 1.0, 3.0 if x.bits == 32 else 5.0)
     far = 1.0 - _exp_normal(polynomial(t, LOG_ERFC[x.bits]))
     return copysign(select(size < 1.0, near, far), x)
+
+
+def normal_quantile(p: Lanes) -> Lanes:
+    """The inverse of the normal distribution function: rational functions of p − ½ near ½, and of
+    √(−log) of the tail elsewhere (after Wichura, AS 241, with fits of our own).
+
+    They stand for what is left of simple first guesses, so that their own rounding hardly shows.
+    """
+    tail = select(p < 0.5, p, 1.0 - p)
+    x = 0.5 - tail
+    w = -log(tail)
+    t = w.function("sqrt")
+    lost = fma(-t, t, w) / (t + t)  # what the root's rounding took from it
+    is_central = x <= 0.425
+    parts = [(fma(-x, x, 0.180625), QUANTILE_CENTRE[p.bits]), (t - 1.6, QUANTILE_TAIL[p.bits])]
+    if p.bits == 64:
+        parts.append((t - 5.0, QUANTILE_FAR))
+    centre, *tails = [[polynomial(s, part) for part in pair] for s, pair in parts]
+    above, below = tails[0]
+    if p.bits == 64:
+        above, below = (select(t > 5.0, b, a) for a, b in zip(*tails, strict=True))
+    rest = select(is_central, centre[0], above) / select(is_central, centre[1], below)
+    central = fma(x, rest, x * math.sqrt(2 * math.pi))
+    size = select(is_central, central, select(tail > 0.0, t + (rest + lost), t))
+    return copysign(size, p - 0.5)
 
 
 def rsqrt(x: Lanes) -> Lanes:

@@ -354,7 +354,7 @@ def _lane_functions(count: int) -> dict[str, VectorFunction]:
 
     def philox_rule(*arguments: Any) -> Any:
         word = vector("u32", count)
-        return len(arguments) == 4 and (word, [vector("i64", count), word, word, word])
+        return len(arguments) == 5 and (word, [vector("i64", count), word, word, word, word])
 
     functions = {
         name: VectorFunction(name, lane_wise(accepts, result), on_lanes(emit))

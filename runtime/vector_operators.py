@@ -86,8 +86,7 @@ def where(dtype: str, condition: Lanes, yes: Lanes, no: Lanes) -> Lanes:
 
 
 def philox_word(dtype: str, *words: Lanes) -> Lanes:
-    counter, key0, key1, stream = words
-    return integer.philox(counter, key0, key1, stream)
+    return integer.philox(*words)
 
 
 def _maximum(dtype: str, a: Lanes, b: Lanes) -> Lanes:
@@ -170,6 +169,7 @@ FUNCTIONS: dict[str, Row] = {
     "tanh": (FLOATS, None, _plain(maths.tanh)),
     "sigmoid": (FLOATS, None, _plain(maths.sigmoid)),
     "erf": (FLOATS, None, _plain(maths.erf)),
+    "normal_quantile": (FLOATS, None, _plain(maths.normal_quantile)),
     "rsqrt": (FLOATS, None, _plain(maths.rsqrt)),
     "sin": (FLOATS, None, _plain(trigonometry.sin)),
     "cos": (FLOATS, None, _plain(trigonometry.cos)),

@@ -291,7 +291,7 @@ CASES: dict[str, Case] = {
           v0 = index [i]
           v1 = load a0[0] : u32
           v2 = load a0[1] : u32
-          v3 = random_bits v0, v1, v2 {stream=2} : u32
+          v3 = random_bits v0, v1, v2 {stream=2, word=1} : u32
           store a1[i] = v3
           v4 = constant 256 : u32
           v5 = floor_divide v3, v4 : u32

@@ -29,7 +29,7 @@ from gradloom.ir.kernel import (
 )
 from gradloom.ir.launch import varies
 from gradloom.ir.op import TABLE
-from gradloom.ir.ops import random  # the table is filled by importing the ops
+from gradloom.ir.ops.philox import philox  # the table is filled by importing the ops
 
 Array = np.ndarray[Any, Any]
 
@@ -145,9 +145,8 @@ class _Run:
         if op.name == "iota":
             return operands[0]
         if op.name == "random_bits":
-            philox = random._philox  # pyright: ignore[reportPrivateUsage]
             counter, key0, key1 = operands
-            return philox(counter, key0, key1, attrs["stream"])
+            return philox(counter, key0, key1, attrs["stream"], attrs["word"])
         result = np.asarray(op.reference(*operands, **attrs))
         assert result.dtype == item.dtype.numpy, (item, result.dtype)
         return result

@@ -18,6 +18,7 @@ from gradloom.ir import dtypes as dt
 from .formulas_cumulative import FORMULAS as CUMULATIVE
 from .formulas_linalg import EQUATIONS as EQUATIONS
 from .formulas_linalg import FORMULAS as LINALG
+from .formulas_random import FORMULAS as RANDOM
 from .formulas_shape import FORMULAS as SHAPE
 from .formulas_shape import by_entry
 from .formulas_windows import FORMULAS as WINDOWS
@@ -170,6 +171,7 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     "embed": _embed,
     "slice": _slice,
     "iota": _iota,
+    **RANDOM,
     **SHAPE,
     **CUMULATIVE,
     **LINALG,

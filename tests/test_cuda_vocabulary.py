@@ -165,17 +165,17 @@ def test_clamp(dtype: DType) -> None:
     check("clamp", [dtype, i64], i64, emit, rows)
 
 
-@pytest.mark.parametrize("stream", [0, 1, 0xFFFFFFFF])
-def test_philox(stream: int) -> None:
+@pytest.mark.parametrize(("stream", "word"), [(0, 0), (1, 3), (0xFFFFFFFF, 1), (2, 2)])
+def test_philox(stream: int, word: int) -> None:
     """Against the plain one, whose words the op's reference shares (see test_emit_cuda)."""
     u32, i64 = BY_SHORT["u32"], BY_SHORT["i64"]
 
     def emit(builder: Any, _: Scalar, counter: Any, key0: Any, key1: Any) -> Any:
-        word = ir.Constant(ir.IntType(32), stream)
-        return intrinsics.philox_word(builder, counter, key0, key1, word)
+        constants = [ir.Constant(ir.IntType(32), number) for number in (stream, word)]
+        return intrinsics.philox_word(builder, counter, key0, key1, *constants)
 
     rows = [(0, 0, 0), (1, 2, 3), (2**40 + 7, 0xFFFFFFFF, 0x80000000)]
-    expected = [VOCABULARY["philox"](*row, stream) for row in rows]
+    expected = [VOCABULARY["philox"](*row, stream, word) for row in rows]
     assert run([i64, u32, u32], u32, emit, rows).tolist() == [int(word) for word in expected]
 
 

@@ -286,6 +286,7 @@ def test_philox() -> None:
     counter = random.integers(0, 2**63 - 1, 48)
     counter[:3] = (0, 1, 2**40 + 5)
     words = [random.integers(0, 2**32, 48, np.uint32) for _ in range(3)]
+    words.append(random.integers(0, 4, 48, np.uint32))
     for word in words:
         word[:2] = 0
     kernel = Kernel(
@@ -294,13 +295,14 @@ def test_philox() -> None:
         "    k = load(u32_pointer(buffers, 1), i, all_lanes())\n"
         "    l = load(u32_pointer(buffers, 2), i, all_lanes())\n"
         "    s = load(u32_pointer(buffers, 3), i, all_lanes())\n"
-        "    store(u32_pointer(buffers, 4), i, philox(c, k, l, s), all_lanes())"
+        "    w = load(u32_pointer(buffers, 4), i, all_lanes())\n"
+        "    store(u32_pointer(buffers, 5), i, philox(c, k, l, s, w), all_lanes())"
     )
     result = np.zeros(48, np.uint32)
     kernel(counter, *words, result)
     expected = [
-        philox_reference([c & ones, c >> 32, stream, 0], [key0, key1])[0]
-        for c, key0, key1, stream in zip(
+        philox_reference([c & ones, c >> 32, stream, 0], [key0, key1])[word]
+        for c, key0, key1, stream, word in zip(
             counter.tolist(), *(w.tolist() for w in words), strict=True
         )
     ]

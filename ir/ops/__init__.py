@@ -21,6 +21,7 @@ from . import join as _join
 from . import linalg, nn, random
 from . import logic as _logic
 from . import order as _order
+from . import quantiles as _quantiles
 from . import recurrence as _recurrence
 from . import reduction as _reduction
 from . import shape as _shape
@@ -44,6 +45,7 @@ from .indexing import *  # noqa: F403
 from .join import *  # noqa: F403
 from .logic import *  # noqa: F403
 from .order import *  # noqa: F403
+from .quantiles import *  # noqa: F403
 from .recurrence import *  # noqa: F403
 from .reduction import *  # noqa: F403
 from .shape import *  # noqa: F403
@@ -71,6 +73,7 @@ __all__ += _join.__all__
 __all__ += _logic.__all__
 __all__ += _order.__all__
 __all__ += _recurrence.__all__
+__all__ += _quantiles.__all__
 __all__ += _reduction.__all__
 __all__ += _shape.__all__
 __all__ += _slicing.__all__
