@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,20 +16,30 @@ from gradloom.ir.tensor import Tensor
 
 NumpyArray = np.ndarray[Any, Any]
 AXES = [None, 0, 1, -1, (0, 2), (-1, 0), (1, 2), ()]
+SOME = [None, 1, (-1, 0), ()]
 SHAPES = [(3, 4, 5), (1, 1, 1), (2, 1, 33), (4, 0, 2)]
+
+
+def runs(
+    build: Callable[[Tensor], list[Tensor]], arrays: Sequence[NumpyArray], named: bool = True
+) -> list[list[list[NumpyArray]]]:
+    """For each array the results by the interpreter and compiled, with a name for each size."""
+    first = arrays[0]
+    x = gl.placeholder(tuple("BCDE"[: first.ndim]) if named else first.shape, first.dtype.name)
+    function = gl.function([x], build(x))
+    found: list[list[list[NumpyArray]]] = []
+    for array in arrays:
+        fixed = gl.placeholder(array.shape, array.dtype.name)
+        interpreted = [tensor.eval({fixed: array}) for tensor in build(fixed)]
+        found.append([[np.asarray(v) for v in values] for values in (interpreted, function(array))])
+    return found
 
 
 def everywhere(
     build: Callable[[Tensor], list[Tensor]], x: NumpyArray, named: bool = True
 ) -> list[list[NumpyArray]]:
-    """By the interpreter, compiled, and compiled with a name for each size."""
-    fixed = gl.placeholder(x.shape, x.dtype.name)
-    results = build(fixed)
-    found = [[tensor.eval({fixed: x}) for tensor in results], gl.function([fixed], results)(x)]
-    if named:
-        free = gl.placeholder(tuple("BCDE"[: x.ndim]), x.dtype.name)
-        found.append(gl.function([free], build(free))(x))
-    return [[np.asarray(value) for value in values] for values in found]
+    """As `runs`, for one array."""
+    return runs(build, [x], named)[0]
 
 
 def both(build: Callable[[Tensor], Tensor], x: NumpyArray, named: bool = True) -> list[NumpyArray]:
@@ -49,21 +59,23 @@ def drawn(shape: tuple[int, ...], dtype: str = "float64", seed: int = 0) -> Nump
 def check(
     build: Callable[[Tensor], list[Tensor]],
     by_numpy: Callable[[NumpyArray], list[Any]],
-    x: NumpyArray,
+    *arrays: NumpyArray,
     tolerance: float = 1e-12,
 ) -> None:
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        wanted = [np.asarray(value) for value in by_numpy(x)]
-    for got in everywhere(build, x):
-        for value, right in zip(got, wanted, strict=True):
-            assert value.dtype == right.dtype
-            assert value.shape == right.shape
-            np.testing.assert_allclose(value, right, rtol=tolerance, atol=tolerance)
+    for x, found in zip(arrays, runs(build, arrays), strict=True):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wanted = [np.asarray(value) for value in by_numpy(x)]
+        for got in found:
+            for value, right in zip(got, wanted, strict=True):
+                assert value.dtype == right.dtype
+                assert value.shape == right.shape
+                np.testing.assert_allclose(value, right, rtol=tolerance, atol=tolerance)
 
 
 FLOATING: dict[str, tuple[Callable[..., Tensor], Callable[..., Any]]] = {
     "sum": (gl.sum, np.sum),
+    "prod": (gl.prod, np.prod),
     "mean": (gl.mean, np.mean),
     "var": (gl.var, np.var),
     "std": (gl.std, np.std),
@@ -78,27 +90,23 @@ FLOATING: dict[str, tuple[Callable[..., Tensor], Callable[..., Any]]] = {
 
 
 @pytest.mark.parametrize("name", FLOATING)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_over_any_axes(name: str, shape: tuple[int, ...]):
+def test_over_any_axes(name: str):
     build, by_numpy = FLOATING[name]
-    x = drawn(shape)
-    x[x < -1] = 0
     check(
         lambda t: [build(t, axis=a, keepdims=a is None or a == 1) for a in AXES],
         lambda t: [by_numpy(t, axis=a, keepdims=a is None or a == 1) for a in AXES],
-        x,
+        *(np.where(x < -1, 0, x) for x in map(drawn, SHAPES)),
     )
 
 
 @pytest.mark.parametrize("name", ["logsumexp", "softmax", "log_softmax"])
 def test_exponentials_over_any_axes(name: str):
     special = pytest.importorskip("scipy.special")
-    for shape in SHAPES[:3]:
-        check(
-            lambda t: [getattr(gl, name)(t, a) for a in AXES],
-            lambda t: [getattr(special, name)(t, a) for a in AXES],
-            drawn(shape) * 300,
-        )
+    check(
+        lambda t: [getattr(gl, name)(t, a) for a in SOME],
+        lambda t: [getattr(special, name)(t, a) for a in SOME],
+        *(drawn(shape) * 300 for shape in SHAPES[:3]),
+    )
 
 
 def test_gradient_of_logsumexp_over_several_axes_is_softmax():
@@ -132,14 +140,14 @@ ACCUMULATED = {
 }
 
 
-@pytest.mark.parametrize("dtype", ACCUMULATED)
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "float32"])
 def test_integers_add_up_in_the_widest_dtype(dtype: str):
     x = drawn((3, 4, 5), dtype) if dtype != "int8" else np.full((3, 4, 5), 127, "int8")
     check(
-        lambda t: [gl.sum(t, a) for a in (None, 1)],
-        lambda t: [np.sum(t, a, dtype=ACCUMULATED[dtype]) for a in (None, 1)],
+        lambda t: [f(t, a) for f in (gl.sum, gl.prod) for a in (None, 1)],
+        lambda t: [f(t, a, dtype=ACCUMULATED[dtype]) for f in (np.sum, np.prod) for a in (None, 1)],
         x,
-        1e-6,
+        tolerance=1e-5,
     )
 
 
@@ -165,11 +173,11 @@ EXTREMES = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["bool", "int8", "uint64", "float32"])
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint64"])
 def test_extremes_at_every_dtype(dtype: str):
     check(
-        lambda t: [f(t, a, keepdims=a == 0) for f, _ in EXTREMES.values() for a in (None, 0, -1)],
-        lambda t: [f(t, a, keepdims=a == 0) for _, f in EXTREMES.values() for a in (None, 0, -1)],
+        lambda t: [f(t, a, keepdims=a == 0) for f, _ in EXTREMES.values() for a in (None, 0)],
+        lambda t: [f(t, a, keepdims=a == 0) for _, f in EXTREMES.values() for a in (None, 0)],
         drawn((3, 4, 5), dtype),
     )
 

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes as dt
+from ..dims import maximum
 from ..errors import ArgumentError, DTypeError
 from ..op import MaybeTensors
 from ..shapes import normalise_axis
 from ..tensor import Node, Tensor, TensorLike, TensorType
-from .build import as_tensor, constant, primitive
+from .build import as_tensor, as_tensors, constant, primitive
 from .conversion import accumulated
 from .create import full, ones, zeros
 from .join import concat_
@@ -32,7 +33,8 @@ from .recurrence import (
     linear_recurrence_,
     same_type,
 )
-from .slicing import flip
+from .shape import broadcast_to
+from .slicing import flip, slice_axis
 from .transcendental import exp, log
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "cumulative_min",
     "cumulative_prod",
     "cumulative_sum",
+    "diff",
 ]
 
 
@@ -329,3 +332,33 @@ def cumulative_logsumexp(x: TensorLike, axis: int | None = None, reverse: bool =
 
 
 cumsum, cumprod = cumulative_sum, cumulative_prod
+
+
+def diff(
+    x: TensorLike,
+    n: int = 1,
+    axis: int = -1,
+    prepend: TensorLike | None = None,
+    append: TensorLike | None = None,
+) -> Tensor:
+    """x[i+1] − x[i] along `axis`, `n` times; what `cumulative_sum` undoes.
+
+    Each time leaves one entry less, none of none.  prepend, append: what to put at the ends first,
+    numbers or arrays with the other sizes of `x`.  Unsigned integers wrap around.
+    """
+    if isinstance(n, bool) or not isinstance(n, int) or n < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentError(f"n counts how often, an integer from 0 on; got {n!r}")
+    tensor = as_tensor(x)
+    if tensor.dtype.kind == "b":
+        raise DTypeError("needs a number dtype, got bool; see not_equal")
+    place = normalise_axis(axis, tensor.ndim)
+    parts = [part for part in (prepend, x, append) if part is not None]
+    if len(parts) > 1 and n:
+        one = tuple(1 if i == place else size for i, size in enumerate(tensor.shape))
+        ends = [broadcast_to(part, one) if part.ndim == 0 else part for part in as_tensors(parts)]
+        tensor = concat_(*ends, axis=place)
+    for _ in range(n):
+        size = maximum(tensor.shape[place] - 1, 0)
+        low = slice_axis(tensor, place, 0, size)
+        tensor = slice_axis(tensor, place, tensor.shape[place] - size, size) - low
+    return tensor
