@@ -79,7 +79,8 @@ def test_ops_compiled() -> None:
     rng = generator("halves")
     takes = [op for op in OPS if half_cases(op, HALVES[0])]
     found: list[Case] = []
-    for number in rng.permutation(len(takes))[:36].tolist():
+    chosen: list[int] = rng.permutation(len(takes))[:36].tolist()
+    for number in chosen:
         own = half_cases(takes[number], HALVES[len(found) % 2])
         found.append(own[rng.integers(len(own))])
     assert len(found) == 36
