@@ -23,7 +23,7 @@ def lift(graph: Graph) -> Graph:
         shape = wanted.get(node)
         if shape is not None:
             with located(node.loc):
-                moved = [o if o.shape in ((), shape) else reshape(o, shape) for o in operands]
+                moved = [_moved(o, node.results[0].shape, shape) for o in operands]
                 mapping[node.results[0]] = apply(node.op, moved, **node.attrs)
         elif node.op.name == "reshape" and operands[0].shape == node.results[0].shape:
             mapping[node.results[0]] = operands[0]
@@ -32,6 +32,16 @@ def lift(graph: Graph) -> Graph:
             if made is not node:
                 mapping.update(zip(node.results, made.results, strict=True))
     return graph.map(mapping) if mapping else graph
+
+
+def _moved(operand: Tensor, before: Shape, after: Shape) -> Tensor:
+    """An operand that broadcasts to `before` as one that broadcasts to `after` alike; itself where
+    it is a number, or was moved already."""
+    if operand.shape in ((), after):
+        return operand
+    sizes = (*[1] * (len(before) - operand.ndim), *operand.shape)
+    kept = iter(own for own, size in zip(sizes, before, strict=True) if size != 1)
+    return reshape(operand, tuple(next(kept) if size != 1 else 1 for size in after))
 
 
 def _wanted(graph: Graph) -> dict[Node, Shape]:
@@ -50,8 +60,6 @@ def _wanted(graph: Graph) -> dict[Node, Shape]:
         result = node.results[0]
         users = graph.users.get(result, ())
         if node not in at_memory or len(users) != 1 or result in graph.results_set:
-            continue
-        if any(operand.shape not in (result.shape, ()) for operand in node.operands):
             continue
         (user,) = users
         if user.op.name == "reshape" and only_ones_differ(result.shape, user.attrs["shape"]):

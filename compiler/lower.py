@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from ..ir.array import Array
-from ..ir.dims import DimLike
+from ..ir.dims import DimLike, minimum, product
 from ..ir.graph import Graph
 from ..ir.kernel import Argument, Contract, Kernel
 from ..ir.loc import quote
@@ -348,7 +348,8 @@ def _scatter(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None
     target = state.temporary(result.type)
     stored[result] = target
     _copy(state, x, stored[x], target)
-    shape = updates.shape
+    room = minimum(product(x.shape[axis] for axis in axes), 1)  # no place, nothing to write
+    shape = tuple(n * room if i in axes else n for i, n in enumerate(updates.shape))
     draft = Draft(
         shape, ["reduce" if i in axes else "parallel" for i in range(x.ndim)], 0, state.check
     )

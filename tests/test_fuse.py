@@ -9,6 +9,7 @@ from gradloom.compiler.fuse import MOST_NODES, fuse
 from gradloom.compiler.lift import lift
 from gradloom.compiler.select import select
 from gradloom.compiler.split import PIECE, split
+from gradloom.ir.dims import symbol
 from gradloom.ir.graph import Graph
 
 
@@ -138,6 +139,15 @@ def test_lift_moves_squeezes_to_memory() -> None:
     total = gl.reshape(gl.exp(gl.sum(x, axis=0, keepdims=True)), ())
     kept = lift(Graph("f", [x], [total]))  # nothing may part the sum from exp
     assert [node.op.name for node in kept.nodes] == ["sum", "exp", "reshape"]
+
+
+def test_lift_moves_what_broadcasts_along() -> None:
+    """A bias between two layers whose arrays differ in an axis of size 1."""
+    x, b = gl.placeholder(("B", 3, 4), name="x"), gl.placeholder((3, 1), name="b")
+    graph = lift(Graph("f", [x, b], [gl.reshape(gl.tanh(x + b), ("B", 1, 3, 4))]))
+    assert [node.op.name for node in graph.nodes] == ["reshape", "reshape", "add", "tanh"]
+    shapes = [operand.shape for operand in graph.nodes[2].operands]
+    assert shapes == [(symbol("B"), 1, 3, 4), (1, 1, 3, 1)]
 
 
 def test_select_only_where_the_row_is_computed() -> None:

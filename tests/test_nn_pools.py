@@ -175,6 +175,17 @@ def test_resizing_over_named_sizes_and_whole_numbers():
     refused("axis 2 of f64[1,2,0,3] is empty", lambda: gl.nn.resize(x[:, :, :0], 2))
 
 
+def test_nothing_resized_is_no_crash():
+    """The transpose of reading an empty image writes nothing."""
+    x = image(1, 2, "H")
+    for method in ("nearest", "linear"):
+        y = gl.nn.resize(x, 3, method)
+        graph = gl.Graph("g", [x], [y, gl.grad(gl.sum(y), x)])
+        empty = numbers(1, 2, 0)
+        for value, slope in (gl.compile(graph)(empty), gl.evaluate(graph, {"image": empty})):
+            assert not value.any() and value.shape == (1, 2, 3) and slope.shape == empty.shape
+
+
 def test_columns_are_windows_and_fold_adds_them_up():
     x = numbers(2, 3, 5, 6)
     got = both(lambda x: gl.nn.unfold(x, (2, 3), (1, 2), 0, (2, 1)), x)

@@ -142,7 +142,7 @@ def _writing(write: Any) -> Any:
         result = x.copy()
         if x.ndim == 0:
             write(result, (), updates)
-        elif updates.size:
+        elif updates.size and result.size:
             places = _numpy_index(x.shape, updates.shape, indices, axes)
             write(result, tuple(np.broadcast_arrays(*places, updates)[:-1]), updates)
         return result
