@@ -30,7 +30,7 @@ from gradloom.ir.tensor import Node, Tensor, TensorType
 NumpyArray = np.ndarray[Any, Any]
 STEP = 1e-5  # of central differences
 
-DTYPES = (dt.float32, dt.float64, dt.int32, dt.int64, dt.uint32, dt.bool_)
+DTYPES = dt.ALL
 FLOATS = (dt.float32, dt.float64)
 ELEMENTWISE = [op for op in TABLE.values() if op.kind == "elementwise"]
 SAMPLED = [op for op in TABLE.values() if op.samples]
