@@ -2,9 +2,9 @@
 
 Numba gives an operator on two small integers a 64-bit result, raises for ``//`` by zero, and
 takes ``~`` of a bool for a number.  So what an op's expression means is made explicit here:
-``//``, ``%`` and ``~`` become names of the vocabulary, and arithmetic on integers is
-converted back to their own dtype.  A half is its 16 bits, an unsigned integer to Numba: where one
-is cast, ``from_f16`` or ``from_bf16`` says so.
+``//``, ``%``, ``<<``, ``>>`` and ``~`` become names of the vocabulary, and arithmetic on integers
+is converted back to their own dtype.  A half is its 16 bits, an unsigned integer to Numba: where
+one is cast, ``from_f16`` or ``from_bf16`` says so.
 """
 
 from __future__ import annotations
@@ -33,7 +33,12 @@ from ..ir.loc import Loc
 from ..ir.op import TABLE
 from .scalar import condition, constant, expression, literal
 
-_CALLS = {ast.FloorDiv: "floor_divide", ast.Mod: "remainder"}
+_CALLS = {
+    ast.FloorDiv: "floor_divide",
+    ast.Mod: "remainder",
+    ast.LShift: "left_shift",
+    ast.RShift: "right_shift",
+}
 _COMBINE = {"add": "{} + {}", "multiply": "{} * {}"}
 
 

@@ -30,6 +30,11 @@ def _comes_back(match: Match) -> bool:
     return match.root.dtype == source and holds(match.attributes["d"], source)
 
 
+def _floats(match: Match) -> bool:
+    """For rules whose right side integers do not have."""
+    return match.root.dtype.is_float
+
+
 # Order counts: the first rule that fits a node is applied.
 STABILISE = (
     # --- the sigmoid and its relatives
@@ -128,7 +133,7 @@ _SIGNS = (
     Rule(
         "abs(square(x)) -> square(x)",
         "exact for floats: a square is not negative",
-        lambda match: match.root.dtype.is_float,
+        _floats,
     ),
 )
 
@@ -139,8 +144,8 @@ _POWERS = (
     Rule("x ** 0.5 -> sqrt(x)", "as exact as can be; they differ at -inf alone"),
     Rule("x ** -0.5 -> rsqrt(x)", "cheaper than exp and log; they differ at -inf alone"),
     Rule("x * (1 / y) -> x / y", "rounded once, and 1 / y may overflow where x / y does not"),
-    Rule("x ** -1 -> 1 / x", "one division, and rounded once"),
-    Rule("x ** -2 -> 1 / square(x)", "a multiplication and a division"),
+    Rule("x ** -1 -> 1 / x", "one division, and rounded once", _floats),
+    Rule("x ** -2 -> 1 / square(x)", "a multiplication and a division", _floats),
     Rule("x ** 0 -> 1", "exact: by IEEE 754 this holds for nan too", forgets=True),
 )
 

@@ -255,6 +255,18 @@ class Tensor:
     def __rxor__(self, other: TensorLike) -> Tensor:
         return _ops().bitwise_xor(other, self)
 
+    def __lshift__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_left_shift(self, other)
+
+    def __rlshift__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_left_shift(other, self)
+
+    def __rshift__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_right_shift(self, other)
+
+    def __rrshift__(self, other: TensorLike) -> Tensor:
+        return _ops().bitwise_right_shift(other, self)
+
     def __lt__(self, other: TensorLike) -> Tensor:
         return _ops().less(self, other)
 

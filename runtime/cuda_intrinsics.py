@@ -179,6 +179,45 @@ def _sigmoid(b: Any, t: Scalar, x: Any) -> Any:
     return b.fdiv(top, b.fadd(t(1), e))
 
 
+def _power(b: Any, t: Scalar, x: Any, y: Any) -> Any:
+    """Of integers a loop over the exponent's bits; of negative exponents only ±1 keep anything."""
+    if t.is_float:
+        return _libdevice(b, "pow", t, x, y)
+    negative = b.icmp_signed("<", y, t(0)) if t.kind == "i" else ir.Constant(ir.IntType(1), 0)
+    exponent = b.select(negative, b.and_(y, t(1)), y)
+    before = b.block
+    loop, end = b.append_basic_block("power"), b.append_basic_block("power_end")
+    b.branch(loop)
+    b.position_at_end(loop)
+    result, base, rest = (b.phi(t.llvm) for _ in range(3))
+    is_odd = b.icmp_unsigned("!=", b.and_(rest, t(1)), t(0))
+    product = b.select(is_odd, b.mul(result, base), result)
+    later = product, b.mul(base, base), b.lshr(rest, t(1))
+    for phi, first, following in zip((result, base, rest), (t(1), x, exponent), later, strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(following, loop)
+    b.cbranch(b.icmp_unsigned("!=", later[2], t(0)), loop, end)
+    b.position_at_end(end)
+    is_unit = b.icmp_unsigned("==", x, t(1))
+    if t.kind == "i":
+        is_unit = b.or_(is_unit, b.icmp_unsigned("==", x, t(-1)))
+    return b.select(b.and_(negative, b.not_(is_unit)), t(0), product)
+
+
+def _shift(b: Any, t: Scalar, x: Any, count: Any, *, left: bool) -> Any:
+    """By a count outside of [0, bits) every bit goes; to the right the sign fills up."""
+    inside = b.icmp_unsigned("<", count, t(t.bits))
+    if not left and t.kind == "i":
+        return b.ashr(x, b.select(inside, count, t(t.bits - 1)))
+    moved = (b.shl if left else b.lshr)(x, b.select(inside, count, t(0)))
+    return b.select(inside, moved, t(0))
+
+
+def _sign_bit(b: Any, t: Scalar, x: Any) -> Any:
+    word = ir.IntType(t.bits)
+    return b.icmp_signed("<", b.bitcast(x, word), ir.Constant(word, 0))
+
+
 def _is_infinite(b: Any, t: Scalar, x: Any) -> Any:
     return b.fcmp_ordered("==", _libdevice(b, "fabs", t, x), t(float("inf")))
 
@@ -240,8 +279,13 @@ SAME: dict[str, Callable[..., Any]] = {  # operands and result of one type
     "remainder": lambda b, t, x, y: _divide(b, t, x, y)[1],
     "maximum": lambda b, t, x, y: _extreme(b, t, x, y, ">"),
     "minimum": lambda b, t, x, y: _extreme(b, t, x, y, "<"),
-    "power": lambda b, t, x, y: _libdevice(b, "pow", t, x, y),
+    "power": lambda b, t, x, y: _power(b, t, x, y),
+    "left_shift": lambda b, t, x, y: _shift(b, t, x, y, left=True),
+    "right_shift": lambda b, t, x, y: _shift(b, t, x, y, left=False),
     "copysign": lambda b, t, x, y: _libdevice(b, "copysign", t, x, y),
+    "nextafter": lambda b, t, x, y: _libdevice(b, "nextafter", t, x, y),
+    "hypot": lambda b, t, x, y: _libdevice(b, "hypot", t, x, y),
+    "atan2": lambda b, t, x, y: _libdevice(b, "atan2", t, x, y),
     "fma": lambda b, t, x, y, z: _libdevice(b, "fma", t, x, y, z),
     "quotient": lambda b, t, x, y: b.udiv(x, y),
     "modulus": lambda b, t, x, y: b.urem(x, y),
@@ -255,6 +299,7 @@ SAME: dict[str, Callable[..., Any]] = {  # operands and result of one type
 }
 
 TESTS: dict[str, Callable[..., Any]] = {  # of one float, a bool
+    "signbit": _sign_bit,
     "isnan": lambda b, t, x: b.fcmp_unordered("uno", x, x),
     "isinf": _is_infinite,
     "isfinite": _is_finite,

@@ -12,6 +12,8 @@ a few lines what every name means.  ``runtime/cuda_intrinsics.py`` says the same
    negative by a size; ``clamp(value, extent)``: the index in [0, extent) that is nearest.
  - ``floor_divide``, ``remainder``: as NumPy's, integers by 0 giving 0; ``invert``: bitwise, on
    bools logical; ``maximum``, ``minimum``: nan if one is.
+ - ``left_shift``, ``right_shift``: of integers; by a count outside of [0, bits) all bits go, and
+   the sign fills up.  ``power`` of integers wraps; a negative exponent gives 1 / x, towards zero.
  - ``where(condition, x, y)``, ``fma(x, y, z)`` (rounded once), and functions by NumPy's names.
  - ``philox(counter, key0, key1, stream, word)``: that word of Philox4x32-10, uint32.
 """
@@ -39,10 +41,24 @@ FLOAT_FUNCTIONS = {
     "log": "log",
     "log1p": "log1p",
     "log2": "log2",
+    "log10": "log10",
     "sin": "sin",
     "cos": "cos",
+    "tan": "tan",
+    "asin": "asin",
+    "acos": "acos",
+    "atan": "atan",
+    "sinh": "sinh",
+    "cosh": "cosh",
     "tanh": "tanh",
+    "asinh": "asinh",
+    "acosh": "acosh",
+    "atanh": "atanh",
+    "cbrt": "cbrt",
     "erf": "erf",
+    "erfc": "erfc",
+    "erfinv": "erfinv",
+    "normal_cdf": "normcdf",
     "floor": "floor",
     "ceil": "ceil",
     "rint": "rint",
@@ -78,6 +94,19 @@ def _by_zero(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         return x.dtype.type(0)
 
     return call
+
+
+def _power(x: Any, y: Any) -> Any:
+    if isinstance(x, np.floating):
+        return np.power(x, y)
+    base, exponent = int(x), int(y)
+    if exponent >= 0:
+        bits = 8 * x.dtype.itemsize
+        power = pow(base, exponent, 1 << bits)
+        signed = x.dtype.kind == "i" and power >> (bits - 1)
+        return x.dtype.type(power - (1 << bits) if signed else power)
+    unit = base if exponent % 2 else 1  # of ±1
+    return x.dtype.type(unit if abs(base) == 1 else 0)
 
 
 def _fma(x: Any, y: Any, z: Any) -> Any:
@@ -119,7 +148,7 @@ def _philox(counter: Any, key0: Any, key1: Any, stream: Any, word: Any) -> Any:
 
 def python_vocabulary() -> Vocabulary:
     """The vocabulary over NumPy scalars."""
-    functions = {name: getattr(np, name) for name in FLOAT_FUNCTIONS if name != "erf"}
+    functions = {name: getattr(np, name) for name in FLOAT_FUNCTIONS if hasattr(np, name)}
     numbers = [dtype for dtype in ALL if dtype.kind != "b" and not dtype.is_half]
     casts = {dtype.short: _cast(dtype) for dtype in numbers}
     casts |= {dtype.short: _to_half(dtype) for dtype in HALVES}
@@ -148,9 +177,18 @@ def python_vocabulary() -> Vocabulary:
         "isfinite": np.isfinite,
         "where": lambda condition, x, y: x if condition else y,
         "fma": _fma,
-        "power": np.power,
+        "power": _power,
+        "left_shift": np.left_shift,
+        "right_shift": np.right_shift,
         "copysign": np.copysign,
+        "signbit": np.signbit,
+        "nextafter": np.nextafter,
+        "hypot": np.hypot,
+        "atan2": np.atan2,
         "erf": lambda x: x.dtype.type(math.erf(x)),
+        "erfc": lambda x: x.dtype.type(math.erfc(x)),
+        "erfinv": lambda x: TABLE["erfinv"].reference(x),
+        "normal_cdf": lambda x: TABLE["normal_cdf"].reference(x),
         "rsqrt": lambda x: x.dtype.type(1) / np.sqrt(x),
         "sigmoid": _sigmoid,
         "normal_quantile": lambda x: x.dtype.type(TABLE["normal_quantile"].reference(x)),

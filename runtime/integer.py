@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from .lanes import DOUBLE, FLOAT, Lanes, integer_type, select
+from llvmlite import ir
+
+from .lanes import DOUBLE, FLOAT, Lanes, any_lane, constant, integer_type, select
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
@@ -47,6 +49,48 @@ def divide(a: Lanes, b: Lanes, signed: bool) -> tuple[Lanes, Lanes]:
     return select(by_zero, quotient.constant(0), quotient), select(
         by_zero, remainder.constant(0), remainder
     )
+
+
+def _define_power(function: ir.Function) -> None:
+    """The function a^b of b as an unsigned number: a square for each bit of b until none is set."""
+    entry, loop, end = (function.append_basic_block(n) for n in ("entry", "loop", "end"))
+    a, b = function.args
+    one = constant(a.type, 1)
+    builder = ir.IRBuilder(entry)
+    builder.branch(loop)
+
+    builder = ir.IRBuilder(loop)
+    result, base, rest = (Lanes(builder, builder.phi(a.type)) for _ in range(3))
+    product = select((rest & 1) != 0, result * base, result)
+    square, following = base * base, rest.shift_right_logical(1)
+    for phi, first, later in (
+        (result, one, product),
+        (base, a, square),
+        (rest, b, following),
+    ):
+        phi.value.add_incoming(first, entry)
+        phi.value.add_incoming(later.value, loop)
+    builder.cbranch(any_lane(following != 0), loop, end)
+    ir.IRBuilder(end).ret(product.value)
+
+
+def power(a: Lanes, b: Lanes, signed: bool) -> Lanes:
+    """a^b, which wraps; for negative b 1 / a^−b towards zero, where 1 / 0 is 0."""
+    name = f"gradloom_power_i{a.bits}"
+    function = a.builder.module.globals.get(name)
+    if function is None:
+        signature = ir.FunctionType(a.type, [a.type, a.type])
+        function = ir.Function(a.builder.module, signature, name)
+        function.linkage = "internal"
+        _define_power(function)
+    if not signed:
+        return Lanes(a.builder, a.builder.call(function, [a.value, b.value]))
+    # Of negative exponents only ±1 keep anything, and there the sign of the exponent is nothing.
+    negative = b < 0
+    unit = (a == 1) | (a == -1)
+    exponent = select(negative, b & 1, b)
+    result = Lanes(a.builder, a.builder.call(function, [a.value, exponent.value]))
+    return select(negative & ~unit, 0, result)
 
 
 def shift_left(a: Lanes, count: Lanes) -> Lanes:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -309,6 +309,22 @@ def absolute(x: Lanes) -> Lanes:
 
 def copysign(magnitude: Lanes, sign: Lanes) -> Lanes:
     return magnitude.function("copysign", sign)
+
+
+def in_double(function: Callable[..., Lanes]) -> Callable[..., Lanes]:
+    """A function of float64 for float32 too, computed in float64 and rounded at the end.
+
+    For what would lose the last bits of float32 otherwise, and is not asked for every day.
+    """
+
+    @functools.wraps(function)
+    def either(*operands: Lanes) -> Lanes:
+        if operands[0].bits == 64:
+            return function(*operands)
+        wide = [operand.cast("fpext", DOUBLE) for operand in operands]
+        return function(*wide).cast("fptrunc", FLOAT)
+
+    return either
 
 
 def at_most(x: Lanes, bound: float) -> Lanes:

@@ -29,7 +29,7 @@ _BLANK = re.compile(r"\n{2,}")
 _NAME = re.compile(r"\bdef +(\w+)")
 _CONTRACT = re.compile(r"\bcontract_(f32|f64|i32|i64)\(")  # in kernel text
 _CONTRACTION = re.compile((tile.PREFIX + r"(f32|f64|i32|i64)").encode())  # in object code
-_IMPORT = re.compile(r"^from \.(\w*) import \(?([\w, ]*)", re.MULTILINE)
+_IMPORT = re.compile(r"^from \.(\w*) import (\([^)]*\)|.*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)

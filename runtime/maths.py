@@ -59,29 +59,29 @@ def scale(x: Lanes, exponent: Lanes) -> Lanes:
     return x * power_of_two(half) * power_of_two(exponent - half)
 
 
-def _reduce(x: Lanes) -> tuple[Lanes, Lanes]:
+def reduce_exponent(x: Lanes) -> tuple[Lanes, Lanes]:
     """r and the integer n of x = n ln 2 + r, |r| ≤ ½ ln 2."""
     n, exponent = round_to_integer(x, LOG2_E)
     high, low = LN2[x.bits]
     return fma(n, -low, fma(n, -high, x)), exponent
 
 
-def _exp_minus_one(r: Lanes) -> Lanes:
+def exp_minus_one(r: Lanes) -> Lanes:
     """e^r − 1 for |r| ≤ ½ ln 2."""
     return fma(r * r, polynomial(r, EXP[r.bits]), r)
 
 
-def _exp_normal(x: Lanes) -> Lanes:
+def exp_normal(x: Lanes) -> Lanes:
     """e^x where neither x nor the result leaves the normal numbers."""
-    r, exponent = _reduce(x)
-    return (_exp_minus_one(r) + 1.0) * power_of_two(exponent)
+    r, exponent = reduce_exponent(x)
+    return (exp_minus_one(r) + 1.0) * power_of_two(exponent)
 
 
 def exp(x: Lanes) -> Lanes:
     """e^x."""
     low, high = (-104.0, 89.0) if x.bits == 32 else (-746.0, 710.0)
-    r, exponent = _reduce(at_most(at_least(x, low), high))
-    return scale(_exp_minus_one(r) + 1.0, exponent)
+    r, exponent = reduce_exponent(at_most(at_least(x, low), high))
+    return scale(exp_minus_one(r) + 1.0, exponent)
 
 
 def exp2(x: Lanes) -> Lanes:
@@ -97,10 +97,10 @@ def expm1(x: Lanes) -> Lanes:
     """e^x − 1, precise near 0."""
     # Below `low` the result is −1 to the last bit; that keeps 2^-n finite.
     low, high = (-20.0, 89.0) if x.bits == 32 else (-40.0, 710.0)
-    r, exponent = _reduce(at_most(at_least(x, low), high))
+    r, exponent = reduce_exponent(at_most(at_least(x, low), high))
     # 2^n (p + 1) − 1 = 2^n (p + (1 − 2^-n)); for large n the small term no longer matters.
     bounded = select(exponent > 64, 64, exponent)
-    shifted = _exp_minus_one(r) + (1.0 - power_of_two(-bounded))
+    shifted = exp_minus_one(r) + (1.0 - power_of_two(-bounded))
     return copysign(scale(shifted, exponent), x)
 
 
@@ -109,7 +109,7 @@ def tanh(x: Lanes) -> Lanes:
     size = absolute(x)
     square = size * size
     near = fma(size * square, polynomial(square, TANH[x.bits]), size)
-    power = _exp_normal(at_most(size + size, 20.0 if x.bits == 32 else 40.0))
+    power = exp_normal(at_most(size + size, 20.0 if x.bits == 32 else 40.0))
     far = 1.0 - 2.0 / (power + 1.0)
     return copysign(select(size < 0.6, near, far), x)
 
@@ -162,7 +162,7 @@ def _log_correction(f: Lanes) -> Lanes:
     return fma(s, fma(s_square, polynomial(s_square, LOG_64), half), -half)
 
 
-def _log_specials(x: Lanes, result: Lanes, zero: float = 0.0) -> Lanes:
+def log_specials(x: Lanes, result: Lanes, zero: float = 0.0) -> Lanes:
     """Below `zero` the result is NaN, at it −∞; +∞ and NaN are their own logarithms."""
     result = select(x < INF, result, x)
     result = select(x < zero, NAN, result)
@@ -175,7 +175,7 @@ def log(x: Lanes) -> Lanes:
     f = mantissa - 1.0
     high, low = LN2[x.bits]
     result = fma(exponent, high, f + fma(exponent, low, _log_correction(f)))
-    return _log_specials(x, result)
+    return log_specials(x, result)
 
 
 def log2(x: Lanes) -> Lanes:
@@ -184,7 +184,7 @@ def log2(x: Lanes) -> Lanes:
     f = mantissa - 1.0
     high, low = LOG2_E_PARTS[x.bits]
     rest = fma(f, low, _log_correction(f) * high)
-    return _log_specials(x, exponent + fma(f, high, rest))
+    return log_specials(x, exponent + fma(f, high, rest))
 
 
 def log1p(x: Lanes) -> Lanes:
@@ -202,7 +202,7 @@ def log1p(x: Lanes) -> Lanes:
     f = select(small, fma(lost, power_of_two(-exponent), f), f)
     high, low = LN2[x.bits]
     result = fma(n, high, f + fma(n, low, _log_correction(f)))
-    return select(x == 0.0, x, _log_specials(x, result, -1.0))
+    return select(x == 0.0, x, log_specials(x, result, -1.0))
 
 
 def erf(x: Lanes) -> Lanes:
@@ -211,7 +211,7 @@ def erf(x: Lanes) -> Lanes:
     square = size * size
     near = fma(size, polynomial(square, ERF[x.bits]), size)
     t = at_most(at_least(size, 1.0) - 1.0, 3.0 if x.bits == 32 else 5.0)
-    far = 1.0 - _exp_normal(polynomial(t, LOG_ERFC[x.bits]))
+    far = 1.0 - exp_normal(polynomial(t, LOG_ERFC[x.bits]))
     return copysign(select(size < 1.0, near, far), x)
 
 
@@ -243,6 +243,17 @@ def normal_quantile(p: Lanes) -> Lanes:
 def rsqrt(x: Lanes) -> Lanes:
     """1 / √x."""
     return 1.0 / x.function("sqrt")
+
+
+def nextafter(x: Lanes, y: Lanes) -> Lanes:
+    """The float next to x on the way to y; y where they are equal."""
+    word = x.as_bits()
+    away = (y > x) ^ (x < 0.0)
+    moved = select(away, word + 1, word - 1).as_floats()
+    smallest = copysign(word.constant(1).as_floats(), y)
+    moved = select(x == 0.0, smallest, moved)
+    moved = select((x != x) | (y != y), NAN, moved)
+    return select(x == y, y, moved)
 
 
 def maximum(a: Lanes, b: Lanes) -> Lanes:

@@ -1,5 +1,5 @@
 # pyright: basic
-"""a to the power b on vectors, emitted as LLVM IR; see `maths` for the conventions.
+"""Powers and decimal logarithms on vectors, emitted as LLVM IR; see `maths` for the conventions.
 
 The exponent b·log2|a| reaches 1024, so that its logarithm needs ten bits more than the result. For
 float32 it is computed in float64; for float64 as a sum of two floats, high and low.
@@ -7,7 +7,7 @@ float32 it is computed in float64; for float64 as a sum of two floats, high and 
 
 from __future__ import annotations
 
-from .coefficients import ARTANH, EXP2, LOG2_E_PARTS, TWO_THIRDS
+from .coefficients import ARTANH, EXP2, LOG2_E_PARTS, LOG10_2_PARTS, TWO_THIRDS
 from .lanes import (
     DOUBLE,
     FLOAT,
@@ -17,10 +17,11 @@ from .lanes import (
     at_most,
     copysign,
     fma,
+    in_double,
     polynomial,
     select,
 )
-from .maths import INF, NAN, log2, round_to_integer, scale, split
+from .maths import INF, NAN, log2, log_specials, round_to_integer, scale, split
 
 Pair = tuple[Lanes, Lanes]
 
@@ -90,3 +91,11 @@ def power(a: Lanes, b: Lanes) -> Lanes:
     result = select((a != a) | (b != b), NAN, result)
     one = (a == 1.0) | (b == 0.0) | ((size == 1.0) & (absolute(b) == INF))
     return select(one, 1.0, result)
+
+
+@in_double
+def log10(x: Lanes) -> Lanes:
+    """Logarithm to the base 10, exact for powers of ten."""
+    base = tuple(x.constant(part) for part in LOG10_2_PARTS)
+    high, low = _product(_log2_pair(x), (base[0], base[1]))
+    return log_specials(x, high + low)

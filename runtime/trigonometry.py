@@ -1,5 +1,5 @@
 # pyright: basic
-"""Sine and cosine on vectors, emitted as LLVM IR; see `maths` for the conventions."""
+"""Sine, cosine and tangent on vectors, emitted as LLVM IR; see `maths` for the conventions."""
 
 from __future__ import annotations
 
@@ -31,13 +31,18 @@ def _quadrant_and_rest(x: Lanes) -> tuple[Lanes, Lanes]:
     return results[0], results[1]
 
 
+def _sine_and_cosine(r: Lanes) -> tuple[Lanes, Lanes]:
+    """Both for |r| ≤ π/4."""
+    square = r * r
+    sine = fma(r * square, polynomial(square, SINE[r.bits]), r)
+    start = fma(square, -0.5, square.constant(1.0))
+    return sine, fma(square * square, polynomial(square, COSINE[r.bits]), start)
+
+
 def _turn(x: Lanes, quarter: int) -> Lanes:
     """sin(x + quarter·π/2)."""
     count, r = _quadrant_and_rest(x)
-    square = r * r
-    sine = fma(r * square, polynomial(square, SINE[x.bits]), r)
-    start = fma(square, -0.5, square.constant(1.0))
-    cosine = fma(square * square, polynomial(square, COSINE[x.bits]), start)
+    sine, cosine = _sine_and_cosine(r)
     count = count + quarter
     sign = (count & 2) << (x.bits - 2)
     chosen = select((count & 1) == 0, sine, cosine)
@@ -52,3 +57,12 @@ def sin(x: Lanes) -> Lanes:
 def cos(x: Lanes) -> Lanes:
     """cos x, x in radians."""
     return _turn(x, 1)
+
+
+def tan(x: Lanes) -> Lanes:
+    """tan x, x in radians: a quarter turn further it is −1 / tan."""
+    count, r = _quadrant_and_rest(x)
+    sine, cosine = _sine_and_cosine(r)
+    odd = (count & 1) != 0
+    quotient = select(odd, -cosine, sine) / select(odd, sine, cosine)
+    return select(x == 0.0, x, quotient)

@@ -12,7 +12,17 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import integer, maths, power, remainder, trigonometry
+from . import (
+    arcs,
+    error_functions,
+    hyperbolic,
+    integer,
+    maths,
+    power,
+    remainder,
+    roots,
+    trigonometry,
+)
 from .conversion import DTYPES, FLOATS, INTEGERS, convert, is_signed
 from .lanes import Lanes, absolute, copysign, fma, select
 from .vector_memory import reduce
@@ -114,6 +124,10 @@ def _sign(dtype: str, a: Lanes) -> Lanes:
     return select(a < 0, a.constant(-1), positive) if is_signed(dtype) else positive
 
 
+def _power(dtype: str, a: Lanes, b: Lanes) -> Lanes:
+    return power.power(a, b) if dtype in FLOATS else integer.power(a, b, is_signed(dtype))
+
+
 def _reduction(combine: Emit) -> Emit:
     return lambda dtype, value: reduce(value, lambda a, b: combine(dtype, a, b))
 
@@ -173,5 +187,23 @@ FUNCTIONS: dict[str, Row] = {
     "rsqrt": (FLOATS, None, _plain(maths.rsqrt)),
     "sin": (FLOATS, None, _plain(trigonometry.sin)),
     "cos": (FLOATS, None, _plain(trigonometry.cos)),
-    "power": (FLOATS, None, _plain(power.power)),
+    "power": (NUMBERS, None, _power),
+    "log10": (FLOATS, None, _plain(power.log10)),
+    "tan": (FLOATS, None, _plain(trigonometry.tan)),
+    "asin": (FLOATS, None, _plain(arcs.asin)),
+    "acos": (FLOATS, None, _plain(arcs.acos)),
+    "atan": (FLOATS, None, _plain(arcs.atan)),
+    "atan2": (FLOATS, None, _plain(arcs.atan2)),
+    "sinh": (FLOATS, None, _plain(hyperbolic.sinh)),
+    "cosh": (FLOATS, None, _plain(hyperbolic.cosh)),
+    "asinh": (FLOATS, None, _plain(hyperbolic.asinh)),
+    "acosh": (FLOATS, None, _plain(hyperbolic.acosh)),
+    "atanh": (FLOATS, None, _plain(hyperbolic.atanh)),
+    "cbrt": (FLOATS, None, _plain(roots.cbrt)),
+    "hypot": (FLOATS, None, _plain(roots.hypot)),
+    "erfc": (FLOATS, None, _plain(error_functions.erfc)),
+    "erfinv": (FLOATS, None, _plain(error_functions.erfinv)),
+    "normal_cdf": (FLOATS, None, _plain(error_functions.normal_cdf)),
+    "nextafter": (FLOATS, None, _plain(maths.nextafter)),
+    "signbit": (FLOATS, "bool", lambda dtype, a: a.as_bits() < 0),
 }

@@ -45,6 +45,15 @@ def _exact(function: Callable[[Any], Any]) -> Callable[..., Any]:
     return np.vectorize(scalar, otypes=[np.float64])
 
 
+def _beyond(x: Any, low: int, high: int) -> Any:
+    """What goes to −inf and inf at the ends of an interval, and is nan outside."""
+    return -mpmath.inf if x == low else mpmath.inf if x == high else mpmath.nan
+
+
+def _erfinv(x: Any) -> Any:
+    return mpmath.erfinv(x) if -1 < x < 1 else _beyond(x, -1, 1)
+
+
 def _softmax(x: NumpyArray, axis: int) -> Any:
     e = np.exp(x - np.max(x, axis, keepdims=True, initial=-np.inf))
     return e / np.sum(e, axis, keepdims=True)
@@ -134,6 +143,30 @@ def _remainder(x: Any, y: Any) -> Any:
     return np.array([a % b if b else 0 for a, b in pairs], x.dtype).reshape(x.shape)
 
 
+def _power(x: Any, y: Any) -> Any:
+    """Python's powers of integers, wrapped; the quotient 1 / x⁻ʸ towards zero, 0 of 0."""
+    if x.dtype.kind == "f":
+        # glibc's powl(−inf, −2⁶³) is inf: of infinities in float64
+        wide = np.power(x.astype(np.longdouble), y)
+        return np.where(np.isinf(x), np.power(x.astype(np.float64), y), wide)
+    span = 1 << 64
+
+    def one(a: int, b: int) -> int:
+        return pow(a, b, span) if b >= 0 else int(1 / a) ** (b % 2) if abs(a) == 1 else 0
+
+    pairs = zip(x.reshape(-1).tolist(), y.reshape(-1).tolist(), strict=True)
+    whole = np.array([one(a, b) for a, b in pairs], object)
+    return _cast(whole, dt.as_dtype(x.dtype)).reshape(x.shape)
+
+
+def _x_times(function: Any) -> Callable[..., Any]:
+    def formula(x: NumpyArray, y: NumpyArray) -> Any:
+        product = x.astype(np.longdouble) * function(y.astype(np.longdouble))
+        return np.where((x == 0) & ~np.isnan(y), 0, product)
+
+    return formula
+
+
 def _iota(shape: Any, axis: int) -> Any:
     return by_entry(shape, lambda place: place[axis], np.zeros(0, np.int64))
 
@@ -145,7 +178,14 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     "floor_divide": _floor_divide,
     "remainder": _remainder,
     "rsqrt": _wide(lambda x: 1 / np.sqrt(x)),
+    "pow": _power,
     "erf": _exact(lambda x: mpmath.erf(x)),
+    "erfc": _exact(lambda x: 0 if x > 100 else mpmath.erfc(x)),
+    "erfinv": _exact(_erfinv),
+    "normal_cdf": _exact(lambda x: 0 if x < -100 else mpmath.ncdf(x)),
+    "logit": _exact(lambda x: mpmath.log(x / (1 - x)) if 0 < x < 1 else _beyond(x, 0, 1)),
+    "xlogy": _x_times(np.log),
+    "xlog1py": _x_times(np.log1p),
     "sigmoid": _exact(lambda x: 1 / (1 + mpmath.exp(-x))),
     "softplus": _exact(lambda x: mpmath.log(1 + mpmath.exp(x))),
     "relu": lambda x: np.where(x < 0, 0, x).astype(x.dtype),

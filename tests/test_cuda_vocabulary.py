@@ -131,6 +131,16 @@ def test_functions_of_two_numbers(name: str, dtype: DType) -> None:
     check(name, [dtype, dtype], dtype, intrinsics.SAME[name], rows)
 
 
+@pytest.mark.parametrize("dtype", [d for d in NUMBERS if d.is_integer], ids=str)
+@pytest.mark.parametrize("name", ["power", "left_shift", "right_shift"])
+def test_functions_of_two_integers(name: str, dtype: DType) -> None:
+    """With counts and exponents from below 0 to beyond the number of bits."""
+    counts = [0, 1, 2, 3, 7, 8, 31, 32, 63, 64, 127]
+    counts += [-1, -2, -9, -128] if dtype.kind == "i" else []
+    rows = [(x, dtype.numpy.type(c)) for x in edges(dtype) for c in counts]
+    check(name, [dtype, dtype], dtype, intrinsics.SAME[name], rows)
+
+
 @pytest.mark.parametrize("dtype", NUMBERS, ids=str)
 @pytest.mark.parametrize("name", ["absolute", "sign", "invert"])
 def test_functions_of_one_number(name: str, dtype: DType) -> None:

@@ -187,7 +187,7 @@ SYMBOLIC: dict[str, tuple[Callable[[], Any], str]] = {
     "np.linalg.svd": (lambda: np.linalg.svd(X), "np.linalg.svd has no symbolic form"),
     "np.cumsum": (lambda: np.cumsum(X), "np.cumsum has no symbolic form"),
     "np.shape": (lambda: np.shape(X), "np.shape has no symbolic form"),
-    "np.arctan2": (lambda: np.arctan2(X, X), "np.arctan2 has no symbolic form"),
+    "np.gcd": (lambda: np.gcd(X, X), "np.gcd has no symbolic form"),
     "np.add.reduce": (lambda: np.add.reduce(X), "np.add.reduce has no symbolic form"),
     "np.exp(out=)": (lambda: np.exp(X, out=np.zeros(3)), "np.exp with out="),  # type: ignore[call-overload]
     "in place": (lambda: np.zeros(64).__iadd__(ROW), "np.add with out="),

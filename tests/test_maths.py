@@ -18,6 +18,7 @@ import mpmath
 import numpy as np
 import pytest
 
+from gradloom.ir.op import TABLE
 from gradloom.runtime.loader import load_kernel
 
 LANES = 16
@@ -44,6 +45,7 @@ def _sigmoid(x: Any) -> Any:
 
 
 mp = CONTEXT
+_erfc = np.vectorize(math.erfc, [float])
 FUNCTIONS = {
     "exp": Function((1.1, 1.0), np.exp, mp.exp, (-104, -746), (89, 710)),
     "exp2": Function((1.0, 1.0), np.exp2, lambda x: mp.mpf(2) ** x, (-151, -1076), (129, 1025)),
@@ -57,6 +59,26 @@ FUNCTIONS = {
     ),
     "erf": Function((1.1, 1.1), np.vectorize(math.erf, [float]), mp.erf, (-4.5, -6.5), (4.5, 6.5)),
     "rsqrt": Function((1.5, 1.5), lambda x: 1 / np.sqrt(x), lambda x: 1 / mp.sqrt(x), (0, 0)),
+    "log10": Function((0.6, 0.6), np.log10, mp.log10, (0, 0)),
+    "cbrt": Function((0.6, 0.6), np.cbrt, lambda x: mp.sign(x) * mp.cbrt(abs(x))),
+    "erfc": Function((2.1, 1.8), _erfc, lambda x: mp.erfc(min(x, 40)), (-4, -6), (10.2, 27)),
+    "erfinv": Function((0.6, 2.0), TABLE["erfinv"].reference, mp.erfinv, (-1, -1), (1, 1)),
+    "normal_cdf": Function(
+        (2.1, 2.2),
+        TABLE["normal_cdf"].reference,
+        lambda x: mp.erfc(min(-x / mp.sqrt(2), 40)) / 2,
+        (-14.4, -38.6),
+        (6, 9),
+    ),
+    "asin": Function((2.0, 2.0), np.asin, mp.asin, (-1, -1), (1, 1)),
+    "acos": Function((1.2, 1.2), np.acos, mp.acos, (-1, -1), (1, 1)),
+    "atan": Function((1.2, 1.2), np.atan, mp.atan, (-9, -9), (9, 9)),
+    "sinh": Function((1.7, 1.6), np.sinh, mp.sinh, (-89, -710), (89, 710)),
+    "cosh": Function((1.6, 1.4), np.cosh, mp.cosh, (-89, -710), (89, 710)),
+    "asinh": Function((0.6, 1.8), np.asinh, mp.asinh),
+    "acosh": Function((0.6, 2.0), np.acosh, mp.acosh, (1, 1), (9, 9)),
+    "atanh": Function((0.6, 2.0), np.atanh, mp.atanh, (-1, -1), (1, 1)),
+    "tan": Function((3.5, 3.0), np.tan, mp.tan, (-1e6, -100), (1e6, 100)),
     "sin": Function((1.9, 1.7), np.sin, mp.sin, (-1e6, -100), (1e6, 100)),
     "cos": Function((1.9, 1.7), np.cos, mp.cos, (-1e6, -100), (1e6, 100)),
 }
@@ -158,10 +180,74 @@ def test_signs_of_zero(dtype: str) -> None:
     """Odd functions keep the sign of zero, and of results too small to be told from it."""
     tiny = np.finfo(DTYPES[dtype]).smallest_subnormal
     x = np.array([0.0, -0.0, tiny, -tiny], DTYPES[dtype])
-    for name in ("expm1", "log1p", "tanh", "erf", "sin"):
+    odd = ("sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh", "erf", "erfinv", "cbrt")
+    for name in ("expm1", "log1p", *odd):
         result = compute(f"{name}(x)", dtype, x)
         np.testing.assert_array_equal(np.signbit(result), np.signbit(x), err_msg=name)
         np.testing.assert_array_equal(result[:2], x[:2], err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exact_roots_and_logarithms(dtype: str) -> None:
+    wide = np.float64 if dtype == "f64" else np.float32
+    whole = np.arange(1, 200, dtype=wide)
+    np.testing.assert_array_equal(compute("cbrt(x)", dtype, whole * whole * whole), whole)
+    tens = np.arange(0, 23 if dtype == "f64" else 11).astype(wide)
+    powers = np.array([10**n for n in range(tens.size)], wide)
+    np.testing.assert_array_equal(compute("log10(x)", dtype, powers), tens)
+
+
+# Bounds for float32 and float64, reference, exact reference.
+PAIRS = {
+    "atan2": ((0.6, 1.8), np.atan2, mp.atan2),
+    "hypot": ((0.6, 1.2), np.hypot, mp.hypot),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_functions_of_two(name: str, dtype: str) -> None:
+    bounds, wide, exact = PAIRS[name]
+    single = dtype == "f32"
+    random, size = np.random.default_rng(5), 50_000 if single else 800
+    word, float_ = (np.uint32, np.float32) if single else (np.uint64, np.float64)
+    limits = np.finfo(float_)
+    special = [0.0, 1.0, 2.5, np.inf, np.nan, limits.max, limits.tiny, limits.smallest_subnormal]
+    edges = np.array([*special, *np.negative(special)], float_)
+    y, x = (axis.ravel() for axis in np.meshgrid(edges, edges))
+    result, wanted = compute(f"{name}(x, y)", dtype, y, x), wide(y.astype(np.float64), x)
+    check(distance(result, wanted), 1.5, y, x, result)
+    zero = result == 0
+    np.testing.assert_array_equal(np.signbit(result[zero]), np.signbit(wanted[zero]))
+
+    patterns = random.integers(0, np.iinfo(word).max, (2, size), word, endpoint=True).view(float_)
+    near = random.normal(size=(2, size)).astype(float_)
+    alike = patterns[0] * random.uniform(0.2, 5, size).astype(float_)
+    y, x = (
+        np.concatenate(p)
+        for p in ((patterns[0], near[0], patterns[0]), (patterns[1], near[1], alike))
+    )
+    result, wanted = compute(f"{name}(x, y)", dtype, y, x), wide(y.astype(np.float64), x)
+    if single:
+        check(distance(result, wanted), bounds[0], y, x, result)
+    else:
+        check(exact_distance(result, exact, wanted, y, x), bounds[1], y, x, result)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_neighbours_and_signs(dtype: str) -> None:
+    limits = np.finfo(DTYPES[dtype])
+    values = [0.0, 1.0, 1.5, 2.0, np.inf, np.nan, limits.max, limits.tiny]
+    values += [limits.smallest_subnormal, np.nextafter(limits.tiny, DTYPES[dtype](0))]
+    grid = np.array([*values, *np.negative(values)], DTYPES[dtype])
+    a, b = (x.ravel() for x in np.meshgrid(grid, grid))
+    for result, wanted in (
+        (compute("nextafter(x, y)", dtype, a, b), np.nextafter(a, b)),
+        (compute(f"{dtype}(signbit(x))", dtype, grid), np.signbit(grid)),
+    ):
+        np.testing.assert_array_equal(result, wanted)
+        known = ~np.isnan(result)
+        np.testing.assert_array_equal(np.signbit(result)[known], np.signbit(wanted)[known])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -222,8 +308,8 @@ def test_no_library_calls_and_no_fast_math() -> None:
     module = ir.Module()
     for dtype, element in (("f32", ir.FloatType()), ("f64", ir.DoubleType())):
         vector = ir.VectorType(element, 8)
-        for name in (*FUNCTIONS, "power"):
-            count = 2 if name == "power" else 1
+        for name in (*FUNCTIONS, *PAIRS, "power", "nextafter"):
+            count = 1 if name in FUNCTIONS else 2
             kind = ir.FunctionType(vector, [vector] * count)
             function = ir.Function(module, kind, f"{name}_{dtype}")
             builder = ir.IRBuilder(function.append_basic_block())

@@ -181,6 +181,19 @@ def test_shifts(dtype: str) -> None:
     same(right, a >> b)
 
 
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_integer_powers(dtype: str) -> None:
+    """Against Python's, wrapped; negative exponents leave 1 / x towards zero, 0 of 0."""
+    limits = np.iinfo(NUMPY[dtype])
+    exponents = [0, 1, 2, 3, 5, 31, 64, 127, *([-1, -2, -3, -128] if dtype[0] == "i" else [])]
+    a, b = (x.ravel() for x in np.meshgrid(samples(dtype), np.array(exponents, NUMPY[dtype])))
+    (result,) = evaluate([(dtype, "power(v0, v1)")], [(dtype, a), (dtype, b)])
+    span = 1 << limits.bits
+    for x, y, found in zip(a.tolist(), b.tolist(), result.tolist(), strict=True):
+        exact = x**y if y >= 0 else {1: 1, -1: 1 - y % 2 * 2}.get(x, 0)
+        assert (found - exact) % span == 0, (x, y, found)
+
+
 def truncated(values: np.ndarray, dtype: str) -> np.ndarray:
     """Float to integer in Python's exact arithmetic: towards zero, saturating, NaN to 0."""
     limits = np.iinfo(NUMPY[dtype])

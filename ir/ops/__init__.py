@@ -26,8 +26,10 @@ from . import recurrence as _recurrence
 from . import reduction as _reduction
 from . import shape as _shape
 from . import slicing as _slicing
+from . import special as _special
 from . import statistics as _statistics
 from . import transcendental as _transcendental
+from . import trigonometry as _trigonometry
 from . import types as _types
 from . import updating as _updating
 from .activation import *  # noqa: F403
@@ -51,8 +53,10 @@ from .reduction import *  # noqa: F403
 from .shape import *  # noqa: F403
 from .slicing import *  # noqa: F403
 from .solving import solve
+from .special import *  # noqa: F403
 from .statistics import *  # noqa: F403
 from .transcendental import *  # noqa: F403
+from .trigonometry import *  # noqa: F403
 from .types import *  # noqa: F403
 from .updating import *  # noqa: F403
 
@@ -77,8 +81,10 @@ __all__ += _quantiles.__all__
 __all__ += _reduction.__all__
 __all__ += _shape.__all__
 __all__ += _slicing.__all__
+__all__ += _special.__all__
 __all__ += _statistics.__all__
 __all__ += _transcendental.__all__
+__all__ += _trigonometry.__all__
 __all__ += _types.__all__
 __all__ += _updating.__all__
 

@@ -3,23 +3,46 @@
 # (the NumPy column: arrays of any dtype)
 """Element-wise: the activations of neural networks.
 
+All but relu are formulas of other ops, which fuse.  What multiplies x by something that vanishes
+bounds x from below first, so that −inf gives the limit and not inf · 0.
+
 `partials` get the operands and the result and give ∂result/∂operand for each operand.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..tensor import Tensor, TensorLike
-from .arithmetic import multiply
+from .arithmetic import clip, maximum, minimum, multiply, negative
 from .build import elementwise
 from .conversion import rounded_once
-from .transcendental import sigmoid
+from .logic import where
+from .special import normal_cdf
+from .transcendental import expm1, sigmoid, softplus
+from .trigonometry import tanh
 
 __all__ = [
+    "celu",
+    "elu",
+    "gelu",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_tanh",
+    "leaky_relu",
+    "log_sigmoid",
+    "mish",
+    "prelu",
     "relu",
+    "relu6",
+    "selu",
     "silu",
 ]
+
+# Below it sigmoid(x) and softplus(x) are 0 in every dtype.
+_LOWEST = -1000.0
 
 
 @elementwise("maximum(x, 0)", lambda x: np.maximum(x, x.dtype.type(0)), lambda x, y: [x > 0])
@@ -28,7 +51,87 @@ def relu(x: TensorLike) -> Tensor:
     ...
 
 
+def relu6(x: TensorLike) -> Tensor:
+    """min(max(x, 0), 6); the derivative is 0 at 0 and 1 at 6."""
+    return minimum(relu(x), 6.0)
+
+
 @rounded_once
-def silu(x: TensorLike) -> Tensor:
+def leaky_relu(x: Tensor, negative_slope: TensorLike = 0.01) -> Tensor:
+    """x where it is positive, else negative_slope · x; the derivative at 0 is the slope."""
+    return where(x > 0.0, x, multiply(x, negative_slope))
+
+
+def prelu(x: TensorLike, slope: TensorLike) -> Tensor:
+    """leaky_relu with a slope that is a tensor, to be learnt."""
+    return leaky_relu(x, slope)
+
+
+@rounded_once
+def elu(x: Tensor, alpha: TensorLike = 1.0) -> Tensor:
+    """x where it is positive, else alpha · (eˣ − 1)."""
+    return where(x > 0.0, x, multiply(alpha, expm1(minimum(x, 0.0))))
+
+
+@rounded_once
+def celu(x: Tensor, alpha: TensorLike = 1.0) -> Tensor:
+    """x where it is positive, else alpha · (e^(x/alpha) − 1), whose slope is continuous."""
+    low = minimum(x, 0.0) / alpha
+    return where(x > 0.0, x, multiply(alpha, expm1(low)))
+
+
+@rounded_once
+def selu(x: Tensor) -> Tensor:
+    """λ · elu(x, α), with the λ and α that keep mean 0 and variance 1 over layers.
+
+    Klambauer, Unterthiner, Mayr, Hochreiter: Self-normalizing neural networks (2017).
+    """
+    return multiply(1.0507009873554805, elu(x, 1.6732632423543772))
+
+
+@rounded_once
+def gelu(x: Tensor, approximate: bool = False) -> Tensor:
+    """x · Φ(x), Φ the normal distribution; or near it, x · sigmoid(√(8/π) (x + 0.044715 x³)).
+
+    Hendrycks, Gimpel: Gaussian error linear units (2016).  The second form is the one written
+    with ½ (1 + tanh) there.  Both keep their digits for negative x.
+    """
+    bounded = maximum(x, -40.0)
+    if not approximate:
+        return bounded * normal_cdf(x)
+    t = minimum(bounded, 40.0)  # beyond, the sigmoid is 0 or 1
+    return bounded * sigmoid(math.sqrt(8 / math.pi) * (t + 0.044715 * (t * t * t)))
+
+
+@rounded_once
+def silu(x: Tensor) -> Tensor:
     """x · sigmoid(x)."""
-    return multiply(x, sigmoid(x))
+    return maximum(x, _LOWEST) * sigmoid(x)
+
+
+@rounded_once
+def mish(x: Tensor) -> Tensor:
+    """x · tanh(softplus(x)) (Misra, Mish, 2019)."""
+    return maximum(x, _LOWEST) * tanh(softplus(x))
+
+
+def log_sigmoid(x: TensorLike) -> Tensor:
+    """ln sigmoid(x), without loss for either sign of x."""
+    return negative(softplus(negative(x)))
+
+
+def hard_tanh(x: TensorLike) -> Tensor:
+    """x kept between −1 and 1; derivative 1 at the bounds."""
+    return clip(x, -1.0, 1.0)
+
+
+@rounded_once
+def hard_sigmoid(x: Tensor) -> Tensor:
+    """x / 6 + ½ kept between 0 and 1."""
+    return clip(x * (1 / 6) + 0.5, 0.0, 1.0)
+
+
+@rounded_once
+def hard_silu(x: Tensor) -> Tensor:
+    """x · hard_sigmoid(x) (Howard et al., Searching for MobileNetV3, 2019)."""
+    return maximum(x, -3.0) * hard_sigmoid(x)

@@ -3,6 +3,12 @@
 # (the NumPy column: arrays of any dtype)
 """Element-wise arithmetic and rounding.
 
+Integers: sums, differences, products and powers wrap around, as do −x and |x| of the lowest number
+and its quotient by −1.  Quotients are rounded down, so that a remainder has the divisor's sign; by
+0 both are 0.  A negative exponent gives 1 / x towards zero, so 0 but for x = ±1.  Shifts by less
+than 0 or by all bits and more shift every bit out: 0, or −1 for what was negative and goes right.
+Nothing traps, and the interpreter, CPU and CUDA agree.  Floats follow IEEE 754.
+
 `partials` get the operands and the result and give ∂result/∂operand for each operand.
 """
 
@@ -12,8 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import DTypeError
 from ..tensor import Tensor, TensorLike
 from .build import as_tensor, elementwise
+from .logic import equal, signbit, where
 
 __all__ = [
     "abs",
@@ -21,15 +29,19 @@ __all__ = [
     "add",
     "ceil",
     "clip",
+    "copysign",
     "divide",
     "floor",
     "floor_divide",
     "fma",
+    "hypot",
     "maximum",
     "minimum",
     "mod",
     "multiply",
     "negative",
+    "nextafter",
+    "positive",
     "reciprocal",
     "remainder",
     "rint",
@@ -158,28 +170,74 @@ def minimum(x: TensorLike, y: TensorLike) -> Tensor:
     ...
 
 
-@elementwise("floor(x)", np.floor, dtypes="floating", no_gradient=_STEP)
+def _itself(x: Tensor) -> Tensor:
+    return x
+
+
+@elementwise("floor(x)", np.floor, dtypes="floating", no_gradient=_STEP, integers=_itself)
 def floor(x: TensorLike) -> Tensor:
-    """⌊x⌋."""
+    """⌊x⌋; of integers x itself."""
     ...
 
 
-@elementwise("ceil(x)", np.ceil, dtypes="floating", no_gradient=_STEP)
+@elementwise("ceil(x)", np.ceil, dtypes="floating", no_gradient=_STEP, integers=_itself)
 def ceil(x: TensorLike) -> Tensor:
-    """⌈x⌉."""
+    """⌈x⌉; of integers x itself."""
     ...
 
 
-@elementwise("rint(x)", np.rint, dtypes="floating", no_gradient=_STEP)
+@elementwise("rint(x)", np.rint, dtypes="floating", no_gradient=_STEP, integers=_itself)
 def round(x: TensorLike) -> Tensor:
-    """The nearest whole number, halves to even."""
+    """The nearest whole number, halves to even; of integers x itself."""
     ...
 
 
-@elementwise("trunc(x)", np.trunc, dtypes="floating", no_gradient=_STEP)
+@elementwise("trunc(x)", np.trunc, dtypes="floating", no_gradient=_STEP, integers=_itself)
 def trunc(x: TensorLike) -> Tensor:
-    """x without its fraction."""
+    """x without its fraction; of integers x itself."""
     ...
+
+
+@elementwise(
+    "copysign(x, y)",
+    np.copysign,
+    lambda x, y, z: [where(signbit(y), -sign(x), sign(x)), None],  # pyright: ignore[reportGeneralTypeIssues]
+    dtypes="floating",
+)
+def copysign(x: TensorLike, y: TensorLike) -> Tensor:
+    """|x| with the sign of y, be it that of a zero or nan; the derivative at x = 0 is 0."""
+    ...
+
+
+@elementwise("nextafter(x, y)", np.nextafter, lambda x, y, z: [1.0, None], dtypes="floating")
+def nextafter(x: TensorLike, y: TensorLike) -> Tensor:
+    """The float next to x on the way to y; y where they are equal."""
+    ...
+
+
+def _per_length(x: Tensor, length: Tensor) -> Tensor:
+    """x / length, and 0 where both are, also after another derivative."""
+    return x / where(equal(length, 0.0), 1.0, length)
+
+
+@elementwise(
+    "hypot(x, y)",
+    np.hypot,
+    lambda x, y, z: [_per_length(x, z), _per_length(y, z)],
+    dtypes="floating",
+    flops=12,
+)
+def hypot(x: TensorLike, y: TensorLike) -> Tensor:
+    """√(x² + y²) without overflow; inf if one is infinite.  The derivative at the origin is 0."""
+    ...
+
+
+def positive(x: TensorLike) -> Tensor:
+    """x itself, a number."""
+    tensor = as_tensor(x)
+    if tensor.dtype.kind == "b":
+        raise DTypeError(f"needs numeric dtype, got {tensor.dtype}")
+    return tensor
 
 
 def reciprocal(x: TensorLike) -> Tensor:

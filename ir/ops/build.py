@@ -162,6 +162,7 @@ _KINDS = {
     "numeric": "iuf",
     "floating": "f",
     "signed": "i",
+    "integer": "iu",
     "bitwise": "biu",
     "compare": "iuf",
     "equal": "biuf",
@@ -174,6 +175,7 @@ _WANTED = {
     "floating": "a float",
     "test": "a float",
     "signed": "a signed integer",
+    "integer": "an integer",
 }
 
 
@@ -236,8 +238,12 @@ def elementwise(
     commutative: bool = False,
     flops: int = 1,
     derivatives_at: tuple[float, float] = (-2.0, 2.0),
+    integers: Callable[[Tensor], Tensor] | None = None,
 ) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
-    """Make a stub an element-wise op: see Op for the fields."""
+    """Make a stub an element-wise op: see Op for the fields.
+
+    integers: what the function of one operand gives for integers, where the op is of floats.
+    """
 
     def decorate(stub: Callable[P, Tensor]) -> Callable[P, Tensor]:
         operands, attributes = _signature(stub)
@@ -268,6 +274,10 @@ def elementwise(
                     f"{op.name}() takes {', '.join((*operands, *attributes))}; got "
                     f"{', '.join([f'{len(args)} operands', *attrs])}"
                 )
+            if integers is not None:
+                operand = as_tensor(args[0])
+                if operand.dtype.is_integer:
+                    return integers(operand)
             return call_elementwise(op, args, **attrs)
 
         return cast(Callable[P, Tensor], function)

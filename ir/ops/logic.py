@@ -19,7 +19,10 @@ from .conversion import astype
 __all__ = [
     "bitwise_and",
     "bitwise_invert",
+    "bitwise_left_shift",
+    "bitwise_not",
     "bitwise_or",
+    "bitwise_right_shift",
     "bitwise_xor",
     "equal",
     "greater",
@@ -28,6 +31,7 @@ __all__ = [
     "isfinite",
     "isinf",
     "isnan",
+    "left_shift",
     "less",
     "less_equal",
     "logical_and",
@@ -35,27 +39,43 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "not_equal",
+    "right_shift",
+    "signbit",
     "where",
 ]
 
 _INTEGER = "its result is no float"
 
 
-@elementwise("isnan(x)", np.isnan, dtypes="test", no_gradient=_INTEGER)
+def _never(x: Tensor) -> Tensor:
+    return not_equal(x, x)
+
+
+def _always(x: Tensor) -> Tensor:
+    return equal(x, x)
+
+
+@elementwise("isnan(x)", np.isnan, dtypes="test", no_gradient=_INTEGER, integers=_never)
 def isnan(x: TensorLike) -> Tensor:
-    """Whether x is nan."""
+    """Whether x is nan; an integer is not."""
     ...
 
 
-@elementwise("isinf(x)", np.isinf, dtypes="test", no_gradient=_INTEGER)
+@elementwise("isinf(x)", np.isinf, dtypes="test", no_gradient=_INTEGER, integers=_never)
 def isinf(x: TensorLike) -> Tensor:
-    """Whether x is inf or −inf."""
+    """Whether x is inf or −inf; an integer is not."""
     ...
 
 
-@elementwise("isfinite(x)", np.isfinite, dtypes="test", no_gradient=_INTEGER)
+@elementwise("isfinite(x)", np.isfinite, dtypes="test", no_gradient=_INTEGER, integers=_always)
 def isfinite(x: TensorLike) -> Tensor:
-    """Whether x is neither nan nor infinite."""
+    """Whether x is neither nan nor infinite; an integer always is."""
+    ...
+
+
+@elementwise("signbit(x)", np.signbit, dtypes="test", no_gradient=_INTEGER)
+def signbit(x: TensorLike) -> Tensor:
+    """Whether the sign bit of x is set: of negative numbers, of −0 and of some nan."""
     ...
 
 
@@ -119,6 +139,18 @@ def bitwise_invert(x: TensorLike) -> Tensor:
     ...
 
 
+@elementwise("x << y", np.left_shift, dtypes="integer", no_gradient=_INTEGER)
+def bitwise_left_shift(x: TensorLike, y: TensorLike) -> Tensor:
+    """x · 2ʸ, which wraps; 0 where y is negative or not below the number of bits."""
+    ...
+
+
+@elementwise("x >> y", np.right_shift, dtypes="integer", no_gradient=_INTEGER)
+def bitwise_right_shift(x: TensorLike, y: TensorLike) -> Tensor:
+    """⌊x / 2ʸ⌋; where y is negative or not below the number of bits 0, or −1 of negative x."""
+    ...
+
+
 @elementwise(
     "where(condition, x, y)",
     np.where,
@@ -154,4 +186,6 @@ def _logical(name: str, *values: TensorLike) -> Tensor:
     return call_elementwise(TABLE[name], [astype(value, dt.bool_) for value in values])
 
 
-invert = bitwise_invert
+bitwise_not = invert = bitwise_invert
+left_shift = bitwise_left_shift
+right_shift = bitwise_right_shift

@@ -1,7 +1,7 @@
 # pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # (the NumPy column: arrays of any dtype)
-"""Element-wise: powers, exponentials, logarithms, trigonometry.
+"""Element-wise: powers, roots, exponentials and logarithms.
 
 `partials` get the operands and the result and give ∂result/∂operand for each operand.
 """
@@ -15,40 +15,52 @@ import numpy as np
 
 from ..tensor import Tensor, TensorLike
 from .build import elementwise
-from .logic import equal, where
+from .logic import equal, isinf, where
 
 __all__ = [
-    "cos",
-    "erf",
+    "cbrt",
     "exp",
+    "exp2",
     "expm1",
     "log",
     "log1p",
     "log2",
+    "log10",
+    "logaddexp",
     "pow",
     "power",
     "rsqrt",
     "sigmoid",
-    "sin",
     "softplus",
     "sqrt",
-    "tanh",
+    "xlog1py",
+    "xlogy",
 ]
+
+
+def _power(x: Any, y: Any) -> Any:
+    if x.dtype.kind != "i":
+        return np.power(x, y)
+    unit = np.where(y % 2 == 0, x * x, x)  # of ±1
+    inverse = np.where((x == 1) | (x == -1), unit, x.dtype.type(0))
+    return np.where(y < 0, inverse, np.power(x, np.maximum(y, 0)))
 
 
 @elementwise(
     "power(x, y)",
-    np.power,
+    _power,
     lambda x, y, z: [
         where(equal(y, 0.0), 0.0, y * pow(x, y - 1.0)),  # pyright: ignore[reportGeneralTypeIssues]
         where(x > 0.0, z * log(where(x > 0.0, x, 1.0)), 0.0),
     ],
-    dtypes="floating",
     flops=30,
     derivatives_at=(0.2, 2.0),
 )
 def pow(x: TensorLike, y: TensorLike) -> Tensor:
-    """x to the power y, by IEEE 754 (0⁰ = 1, nan for negative x and fractional y)."""
+    """x to the power y, by IEEE 754 (0⁰ = 1, nan for negative x and fractional y).
+
+    Integers wrap around; a negative exponent gives 1 / x⁻ʸ towards zero, 0 of 0.
+    """
     ...
 
 
@@ -78,9 +90,28 @@ def rsqrt(x: TensorLike) -> Tensor:
     ...
 
 
+@elementwise(
+    "cbrt(x)",
+    np.cbrt,
+    lambda x, y: [1 / (3.0 * (y * y))],
+    dtypes="floating",
+    flops=60,
+    derivatives_at=(0.1, 4.0),
+)
+def cbrt(x: TensorLike) -> Tensor:
+    """∛x, the real one: negative for negative x."""
+    ...
+
+
 @elementwise("exp(x)", np.exp, lambda x, y: [y], dtypes="floating", flops=15)
 def exp(x: TensorLike) -> Tensor:
     """eˣ."""
+    ...
+
+
+@elementwise("exp2(x)", np.exp2, lambda x, y: [math.log(2) * y], dtypes="floating", flops=14)
+def exp2(x: TensorLike) -> Tensor:
+    """2ˣ; exact where x is whole."""
     ...
 
 
@@ -124,36 +155,74 @@ def log2(x: TensorLike) -> Tensor:
     ...
 
 
-@elementwise("sin(x)", np.sin, lambda x, y: [cos(x)], dtypes="floating", flops=20)
-def sin(x: TensorLike) -> Tensor:
-    """sin x, x in radians."""
+@elementwise(
+    "log10(x)",
+    np.log10,
+    lambda x, y: [(1 / math.log(10)) / x],
+    dtypes="floating",
+    flops=40,
+    derivatives_at=(0.1, 3.0),
+)
+def log10(x: TensorLike) -> Tensor:
+    """The logarithm to base 10; exact for powers of ten."""
     ...
 
 
-@elementwise("cos(x)", np.cos, lambda x, y: [-sin(x)], dtypes="floating", flops=20)  # pyright: ignore[reportGeneralTypeIssues]
-def cos(x: TensorLike) -> Tensor:
-    """cos x, x in radians."""
-    ...
-
-
-@elementwise("tanh(x)", np.tanh, lambda x, y: [1.0 - y * y], dtypes="floating", flops=20)
-def tanh(x: TensorLike) -> Tensor:
-    """(eˣ − e⁻ˣ) / (eˣ + e⁻ˣ)."""
-    ...
-
-
-_erf = np.vectorize(math.erf, otypes=[np.float64])
+def _difference(x: Tensor, y: Tensor) -> Tensor:
+    """x − y, and 0 for infinities of one sign."""
+    return where(isinf(x) & equal(x, y), 0.0, x - y)  # pyright: ignore[reportGeneralTypeIssues]
 
 
 @elementwise(
-    "erf(x)",
-    lambda x: _erf(x).astype(x.dtype),
-    lambda x, y: [(2 / math.sqrt(math.pi)) * exp(-x * x)],
+    "where(x == y, x + 0.6931471805599453, maximum(x, y) + log1p(exp(-absolute(x - y))))",
+    np.logaddexp,
+    lambda x, y, z: [sigmoid(_difference(x, y)), sigmoid(_difference(y, x))],
     dtypes="floating",
-    flops=25,
+    commutative=True,
+    flops=40,
 )
-def erf(x: TensorLike) -> Tensor:
-    """The error function 2/√π ∫₀ˣ exp(−t²) dt."""
+def logaddexp(x: TensorLike, y: TensorLike) -> Tensor:
+    """ln(eˣ + eʸ), without overflow; −inf of −inf and −inf."""
+    ...
+
+
+def _x_log_y(x: Any, y: Any) -> Any:
+    return np.where((x == 0) & (y == y), x.dtype.type(0), x * np.log(y))
+
+
+def _x_log1p_y(x: Any, y: Any) -> Any:
+    return np.where((x == 0) & (y == y), x.dtype.type(0), x * np.log1p(y))
+
+
+@elementwise(
+    "where((x == 0) & (y == y), 0, x * log(y))",
+    _x_log_y,
+    lambda x, y, z: [
+        where(equal(x, 0.0) & equal(y, 0.0), 0.0, log(y)),  # pyright: ignore[reportGeneralTypeIssues]
+        x / where(equal(x, 0.0), 1.0, y),
+    ],
+    dtypes="floating",
+    flops=17,
+    derivatives_at=(0.1, 3.0),
+)
+def xlogy(x: TensorLike, y: TensorLike) -> Tensor:
+    """x · ln y, and 0 where x is 0 and y no nan; at (0, 0) the derivatives are 0 too."""
+    ...
+
+
+@elementwise(
+    "where((x == 0) & (y == y), 0, x * log1p(y))",
+    _x_log1p_y,
+    lambda x, y, z: [
+        where(equal(x, 0.0) & equal(y, -1.0), 0.0, log1p(y)),  # pyright: ignore[reportGeneralTypeIssues]
+        x / where(equal(x, 0.0), 1.0, 1.0 + y),
+    ],
+    dtypes="floating",
+    flops=22,
+    derivatives_at=(-0.5, 3.0),
+)
+def xlog1py(x: TensorLike, y: TensorLike) -> Tensor:
+    """x · ln(1 + y), and 0 where x is 0 and y no nan; at (0, −1) the derivatives are 0 too."""
     ...
 
 
