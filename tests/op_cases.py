@@ -30,7 +30,8 @@ from gradloom.ir.tensor import Node, Tensor, TensorType
 NumpyArray = np.ndarray[Any, Any]
 STEP = 1e-5  # of central differences
 
-DTYPES = dt.ALL
+# tests/test_half_ops.py has those stored in 16 bits.
+DTYPES = tuple(dtype for dtype in dt.ALL if not dtype.is_half)
 FLOATS = (dt.float32, dt.float64)
 ELEMENTWISE = [op for op in TABLE.values() if op.kind == "elementwise"]
 SAMPLED = [op for op in TABLE.values() if op.samples]
