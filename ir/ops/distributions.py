@@ -24,7 +24,8 @@ from .logic import where
 from .philox import as_shape
 from .quantiles import normal_quantile
 from .reduction import argmax
-from .transcendental import cos, log, log1p, sin
+from .transcendental import log, log1p
+from .trigonometry import cos, sin
 from .uniform import (
     arguments,
     check_fits,
