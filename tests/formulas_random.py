@@ -51,4 +51,5 @@ def random_bits(key: NumpyArray, shape: tuple[int, ...], stream: int, word: int)
 FORMULAS: dict[str, Callable[..., Any]] = {
     "normal_quantile": np.vectorize(lambda p: normal_quantile(float(p)), otypes=[np.float64]),
     "random_bits": random_bits,
+    "drawn": lambda x: x,
 }

@@ -153,9 +153,10 @@ def as_shape(shape: Any) -> Shape:
     return tuple(as_dim(size) for size in sizes)
 
 
-def words(key: Tensor, shape: Shape, count: int) -> list[Tensor]:
-    """So many independent words for each place of an array, of at most four."""
-    return [random_bits(key, shape=shape, stream=_NUMBERS, word=i) for i in range(count)]
+def words(key: Tensor, shape: Shape, count: int, first: int = 0) -> list[Tensor]:
+    """So many independent words for each place of an array, of the four from `first` on."""
+    numbers = range(first, first + count)
+    return [random_bits(key, shape=shape, stream=_NUMBERS, word=number) for number in numbers]
 
 
 def joined(high: Tensor, low: Tensor) -> Tensor:

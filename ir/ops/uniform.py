@@ -100,13 +100,16 @@ def unit(key: Tensor, sizes: Shape, dtype: DType) -> Tensor:
     return (top + astype(low // 2**6, dtype)) * 2.0**-53
 
 
-def fraction(key: Tensor, sizes: Shape, dtype: DType) -> Tensor:
+def fraction(key: Tensor, sizes: Shape, dtype: DType, second: bool = False) -> Tensor:
     """(0, 1] in steps that shrink towards 0: (k + ½)/2³² (float32) or /2⁶⁴ of an integer k, rounded
-    to the dtype.  Its logarithm is finite, down to −22.9 and −45."""
+    to the dtype.  Its logarithm is finite, down to −22.9 and −45.
+
+    second: another number of each counter, independent of what `side_and_tail` gives there.
+    """
     if dtype == dt.float32:
-        (word,) = words(key, sizes, 1)
+        (word,) = words(key, sizes, 1, int(second))
         return (astype(word, dtype) + 0.5) * 2.0**-32
-    high, low = words(key, sizes, 2)
+    high, low = words(key, sizes, 2, 2 * second)
     return (astype(high, dtype) * 2.0**32 + astype(low, dtype) + 0.5) * 2.0**-64
 
 
