@@ -15,7 +15,7 @@ import pytest
 
 import gradloom as gl
 from gradloom.ir.errors import ArgumentError, DTypeError, GradloomError
-from gradloom.ir.kernel import Running
+from gradloom.ir.kernel import Reduce, Running
 from gradloom.ir.tensor import Tensor
 
 from .cuda_device import simulated
@@ -265,11 +265,13 @@ def test_running_values_share_a_kernel_with_their_neighbours(axis: int):
 
 def test_a_sum_and_a_running_sum_stay_apart():
     """A block of threads shares the sum's row on a GPU, one walks it in order."""
-    x = gl.placeholder((3, 100))
-    function = gl.function([x], [gl.sum(x, axis=1), gl.cumsum(x, axis=1)])
-    assert len(function.program.kernels) == 2
+    e = gl.exp(x := gl.placeholder((3, 100)))
+    function = gl.function([x], [gl.sum(e, axis=1), gl.cumsum(e, axis=1)])
+    for kernel in function.program.kernels:
+        assert len({type(item) for item in kernel.body} & {Reduce, Running}) < 2
     array = drawn((3, 100), "float32")
-    np.testing.assert_allclose(function(array)[1][:, -1], function(array)[0], rtol=1e-5)
+    total, running = function(array)
+    np.testing.assert_allclose(running[:, -1], total, rtol=1e-5)
 
 
 def test_the_same_program_simulated_on_a_gpu():

@@ -242,6 +242,12 @@ def test_derivative_of_deviation_where_all_are_equal():
         assert got[1, 2] > 0.1
 
 
+def test_a_correction_that_is_no_number():
+    for function in (gl.var, gl.std):
+        with pytest.raises(ArgumentError, match="correction is a number"):
+            function(gl.placeholder((3,)), correction="1")
+
+
 def test_variance_beside_a_large_mean():
     x = (1e4 + drawn((1000,))).astype("float32")
     wanted = np.var(x.astype(np.float64))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Sequence
 
 from .. import dtypes as dt
 from ..dims import DimLike, product
-from ..errors import DTypeError
+from ..errors import ArgumentError, DTypeError
 from ..shapes import normalise_axes
 from ..tensor import Tensor, TensorLike
 from .arithmetic import maximum, square
@@ -57,9 +56,11 @@ def var(x: TensorLike, axis: Axis = None, correction: float = 0, keepdims: bool 
     the divisor is 0 and the result nan or inf.  The mean is taken first and then subtracted, so
     that a large mean costs no digits (Chan, Golub and LeVeque, The American Statistician 37, 1983).
     """
+    if not isinstance(correction, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentError(f"correction is a number, got {correction!r}")
     tensor = _floating(x)
     away = tensor - mean(tensor, axis, keepdims=True)
-    divisor = maximum(_count(tensor, axis) - builtins.float(correction), 0.0)
+    divisor = maximum(_count(tensor, axis) - float(correction), 0.0)
     return sum(square(away), axis, keepdims) / divisor
 
 
