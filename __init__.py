@@ -20,7 +20,7 @@ from gradloom.frontends.parameter import parameter as parameter
 from gradloom.frontends.parameter import placeholder as placeholder
 from gradloom.ir.dtypes import DType as DType
 from gradloom.ir.dtypes import bfloat16 as bfloat16
-from gradloom.ir.dtypes import bool_ as bool  # noqa: F401
+from gradloom.ir.dtypes import bool_ as bool_
 from gradloom.ir.dtypes import float16 as float16
 from gradloom.ir.dtypes import float32 as float32
 from gradloom.ir.dtypes import float64 as float64
@@ -45,4 +45,5 @@ from gradloom.ir.verify import verify as verify
 from gradloom.ir.views import to_dot as to_dot
 from gradloom.ir.views import to_networkx as to_networkx
 
+bool = bool_
 newaxis = None
