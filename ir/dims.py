@@ -12,7 +12,8 @@ import ast
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
+from numbers import Integral
 from typing import Union
 
 from .dtypes import BY_SHORT
@@ -37,6 +38,16 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*$")
 _RESERVED = {*BY_SHORT, "true", "false", "none", "nan", "inf", "min", "max", "floordiv", "param"}
 
 
+def _of_sizes(method: Callable[[Dim, DimLike], DimLike]) -> Callable[[Dim, DimLike], DimLike]:
+    """Arithmetic that leaves what is no size to the other operand: a tensor, say."""
+
+    @wraps(method)
+    def arithmetic(self: Dim, other: DimLike) -> DimLike:
+        return method(self, other) if isinstance(other, (Dim, Integral)) else NotImplemented
+
+    return arithmetic
+
+
 class Dim:
     """A dimension that holds at least one symbol; constants are plain ints."""
 
@@ -55,12 +66,14 @@ class Dim:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Dim) and self.terms == other.terms
 
+    @_of_sizes
     def __add__(self, other: DimLike) -> DimLike:
         terms = dict(self.terms)
         for monomial, factor in _terms(other).items():
             terms[monomial] = terms.get(monomial, 0) + factor
         return _normal(terms)
 
+    @_of_sizes
     def __mul__(self, other: DimLike) -> DimLike:
         terms: dict[Monomial, int] = {}
         for left, a in self.terms:
@@ -72,18 +85,22 @@ class Dim:
     def __neg__(self) -> DimLike:
         return self * -1
 
+    @_of_sizes
     def __sub__(self, other: DimLike) -> DimLike:
         return self + -other
 
+    @_of_sizes
     def __rsub__(self, other: DimLike) -> DimLike:
         return -self + other
 
     __radd__ = __add__
     __rmul__ = __mul__
 
+    @_of_sizes
     def __floordiv__(self, other: DimLike) -> DimLike:
         return floordiv(self, other)
 
+    @_of_sizes
     def __rfloordiv__(self, other: DimLike) -> DimLike:
         return floordiv(other, self)
 

@@ -86,12 +86,26 @@ def _argsort(x: NumpyArray, axis: int, descending: bool) -> Any:
     return np.apply_along_axis(line, axis, x) if x.size else np.zeros(x.shape, np.int64)
 
 
+def _searchsorted(x: NumpyArray, values: NumpyArray, right: bool) -> Any:
+    """By counting."""
+
+    def before(row: list[Any], value: Any) -> int:
+        return sum(entry <= value if right else entry < value for entry in row)
+
+    return by_entry(
+        values.shape,
+        lambda place: before(x[place[:-1]].tolist(), values[place]),
+        np.zeros(0, np.int64),
+    )
+
+
 FORMULAS: dict[str, Callable[..., Any]] = {
     "argsort": _argsort,
     "concat": _concat,
     "diagonal": _diagonal,
     "gather": _gather,
     "scatter_add": _scatter(lambda a, b: a | b if isinstance(b, np.bool) else a + b),
+    "searchsorted": _searchsorted,
     "scatter_set": _scatter(lambda _, b: b),
     "scatter_max": _scatter(lambda a, b: a if a >= b else b),
     "scatter_min": _scatter(lambda a, b: a if a <= b else b),

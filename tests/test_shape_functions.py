@@ -54,6 +54,44 @@ CALLS: list[Callable[[Any, Any, Any, Any], Any]] = [
     lambda m, x, v, s: m.diagonal(x, 1, 2, 0),
     lambda m, x, v, s: m.eye(3, 4, 1, dtype="float32"),
     lambda m, x, v, s: m.eye(2, dtype="int32"),
+    lambda m, x, v, s: m.moveaxis(x, (0, 2), (-1, 0)),
+    lambda m, x, v, s: m.moveaxis(x, 0, -1),
+    lambda m, x, v, s: m.swapaxes(x, 0, -1),
+    lambda m, x, v, s: m.broadcast_arrays(v, s[:, :1])[0],
+    lambda m, x, v, s: m.broadcast_to(s[:, None, :1], (2, 4, 3, 1)),
+    lambda m, x, v, s: m.expand_dims(s, (0, -1)),
+    lambda m, x, v, s: m.squeeze(s[:1, None, 1], (0, 1)),
+    lambda m, x, v, s: m.full_like(x, 3.5),
+    lambda m, x, v, s: m.full_like(v, True, dtype="bool"),
+    lambda m, x, v, s: m.ones_like(s, dtype="int32") + m.zeros_like(s, dtype="int32"),
+    lambda m, x, v, s: m.full((2, 0), 7, dtype="int16"),
+    lambda m, x, v, s: m.arange(5),
+    lambda m, x, v, s: m.arange(2, 11, 3),
+    lambda m, x, v, s: m.arange(5, -6, -2, dtype="int32"),
+    lambda m, x, v, s: m.arange(3, 3),
+    lambda m, x, v, s: m.arange(4, 1),
+    lambda m, x, v, s: m.arange(-4),
+    lambda m, x, v, s: m.arange(0.5, 4, 0.25, dtype="float32"),
+    lambda m, x, v, s: m.arange(1, 0, -0.125, dtype="float64"),
+    lambda m, x, v, s: m.linspace(-1, 1, 9, dtype="float32"),
+    lambda m, x, v, s: m.linspace(2.0, 1.0, 5, endpoint=False, dtype="float64"),
+    lambda m, x, v, s: m.linspace(2, 3, 1, dtype="float64"),
+    lambda m, x, v, s: m.linspace(2, 3, 0, dtype="float64"),
+    lambda m, x, v, s: m.linspace(s[0], s[3], 4),
+    lambda m, x, v, s: m.meshgrid(v, s[0], s[1, :2])[1],
+    lambda m, x, v, s: m.meshgrid(v, s[0], s[1, :2], indexing="ij")[2],
+    lambda m, x, v, s: m.meshgrid(v)[0],
+    lambda m, x, v, s: m.pad(x, 1),
+    lambda m, x, v, s: m.pad(s, ((1, 0), (0, 2)), constant_values=-np.inf),
+    lambda m, x, v, s: m.pad(v, (2, 0), mode="constant", constant_values=9),
+    lambda m, x, v, s: m.pad(x > 0, ((0, 0), (1, 2), (0, 0))),
+    lambda m, x, v, s: m.pad(s, (2, 7), "reflect"),
+    lambda m, x, v, s: m.pad(s[:1], 3, "reflect"),
+    lambda m, x, v, s: m.pad(s, ((3, 13), (0, 0)), "symmetric"),
+    lambda m, x, v, s: m.pad(s, ((0, 1), (6, 6)), "edge"),
+    lambda m, x, v, s: m.pad(x, 5, "wrap"),
+    lambda m, x, v, s: m.pad(x, [[0, 0]], "wrap"),
+    lambda m, x, v, s: m.pad(x[:, :0], 1),
 ]
 
 
@@ -102,6 +140,11 @@ def test_named_sizes():
         gl.stack([x, x])[1],
         gl.sort(x, 0, descending=True),
         gl.eye(x.shape[0], dtype="float64"),
+        gl.pad(x, ((1, 2), (0, 1)), constant_values=5),
+        gl.arange(1, x.shape[0] + 2),
+        gl.arange(x.shape[0], 0, -2),
+        gl.linspace(0, 1, x.shape[0], dtype="float64"),
+        gl.expand(x[:, :1], (2, -1, 3)),
     ]
     check(
         x,
@@ -121,8 +164,28 @@ def test_named_sizes():
             a,
             np.sort(a, 0)[::-1],
             np.eye(len(a)),
+            np.pad(a, ((1, 2), (0, 1)), constant_values=5),
+            np.arange(1, len(a) + 2),
+            np.arange(len(a), 0, -2),
+            np.linspace(0, 1, len(a)),
+            np.broadcast_to(a[:, :1], (2, len(a), 3)),
         ],
     )
+
+
+@pytest.mark.parametrize("mode", ["edge", "wrap", "reflect", "symmetric"])
+def test_pad_named_sizes(mode: Any):
+    x = gl.placeholder(("N", 2), "float64")
+    padded = gl.pad(x, ((3, 4), (0, 1)), mode)
+    slope = gl.grad(gl.sum(padded * padded), x)
+    function = gl.function([x], [padded, slope])
+    for size in (1, 2, 3, 9):
+        array = np.arange(2.0 * size).reshape(size, 2) + 1
+        wanted = np.pad(array, ((3, 4), (0, 1)), mode)
+        copies = np.array([[(wanted == entry).sum() for entry in row] for row in array])
+        got, gradient = function(array)
+        np.testing.assert_array_equal(got, wanted)
+        np.testing.assert_array_equal(gradient, 2 * array * copies)
 
 
 def test_concat_in_a_loop():
@@ -169,6 +232,24 @@ def test_concat_in_a_loop():
         (lambda x: gl.diagonal(x[0, 0]), "at least two axes"),
         (lambda x: gl.diagonal(x, 0, 1, -2), "must differ"),
         (lambda x: gl.tril(x[0, 0]), "at least two axes"),
+        (lambda x: gl.moveaxis(x, (0, 1), 0), "2 axes do not move to 1 places"),
+        (lambda x: gl.moveaxis(x, (0, -3), (0, 1)), "names an axis twice"),
+        (lambda x: gl.swapaxes(x, 0, 3), "axis 3 is out of range"),
+        (lambda x: gl.expand(x, (-1, 2, 3, 4)), "axis 0 is new"),
+        (lambda x: gl.arange(0, 5, 0), "must not be 0"),
+        (lambda x: gl.arange(x[0, 0, 0]), "a number or a size"),
+        (lambda x: gl.arange(0.0, float("inf")), "no number of entries"),
+        (lambda x: gl.linspace(0, 1, 3, dtype="int32"), "needs a float dtype"),
+        (lambda x: gl.linspace(0, 1, -1), "must not be negative"),
+        (lambda x: gl.meshgrid(x), "needs vectors"),
+        (lambda x: gl.meshgrid(x[0, 0], indexing="xz"), "'xy' or 'ij'"),
+        (lambda x: gl.pad(x, -1), "must not be negative"),
+        (lambda x: gl.pad(x, ((1, 1), (1, 1))), "2 pairs of widths do not fit 3 axes"),
+        (lambda x: gl.pad(x, (1, 2, 3)), "a pair an axis"),
+        (lambda x: gl.pad(x, 1.5), "a width is an integer"),
+        (lambda x: gl.pad(x, 1, "mean"), "mode is one of constant, edge"),
+        (lambda x: gl.pad(x[:0], 1, "edge"), "has nothing to show"),
+        (lambda x: gl.pad(x, 1, constant_values=gl.ones(2)), "one number of f32"),
     ],
 )
 def test_errors(call: Callable[[Any], Any], message: str):

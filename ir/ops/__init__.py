@@ -21,9 +21,11 @@ from . import join as _join
 from . import linalg, nn, random
 from . import logic as _logic
 from . import order as _order
+from . import padding as _padding
 from . import quantiles as _quantiles
 from . import recurrence as _recurrence
 from . import reduction as _reduction
+from . import sets as _sets
 from . import shape as _shape
 from . import slicing as _slicing
 from . import special as _special
@@ -47,9 +49,11 @@ from .indexing import *  # noqa: F403
 from .join import *  # noqa: F403
 from .logic import *  # noqa: F403
 from .order import *  # noqa: F403
+from .padding import *  # noqa: F403
 from .quantiles import *  # noqa: F403
 from .recurrence import *  # noqa: F403
 from .reduction import *  # noqa: F403
+from .sets import *  # noqa: F403
 from .shape import *  # noqa: F403
 from .slicing import *  # noqa: F403
 from .solving import solve
@@ -76,9 +80,11 @@ __all__ += _indexing.__all__
 __all__ += _join.__all__
 __all__ += _logic.__all__
 __all__ += _order.__all__
+__all__ += _padding.__all__
 __all__ += _recurrence.__all__
 __all__ += _quantiles.__all__
 __all__ += _reduction.__all__
+__all__ += _sets.__all__
 __all__ += _shape.__all__
 __all__ += _slicing.__all__
 __all__ += _special.__all__

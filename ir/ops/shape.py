@@ -17,18 +17,22 @@ import numpy as np
 from ..dims import Dim, DimLike, Shape, as_dim, floordiv, product
 from ..errors import ArgumentError, ShapeError
 from ..op import TABLE, View
+from ..shapes import broadcast as broadcast_shapes
 from ..shapes import contiguous_strides, normalise_axes, normalise_axis, unify
 from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import apply, as_tensor, primitive
 
 __all__ = [
+    "broadcast_arrays",
     "broadcast_to",
+    "expand",
     "expand_dims",
     "matrix_transpose",
     "moveaxis",
     "permute_dims",
     "reshape",
     "squeeze",
+    "swapaxes",
     "transpose",
 ]
 
@@ -191,13 +195,30 @@ def matrix_transpose(x: TensorLike) -> Tensor:
     return permute_dims(tensor, [*range(tensor.ndim - 2), tensor.ndim - 1, tensor.ndim - 2])
 
 
-def moveaxis(x: TensorLike, source: int, destination: int) -> Tensor:
-    """Axis `source` moved to place `destination`."""
+def moveaxis(
+    x: TensorLike, source: int | Sequence[int], destination: int | Sequence[int]
+) -> Tensor:
+    """Each axis of `source` moved to its place of `destination`; the others keep their order."""
     tensor = as_tensor(x)
-    axes = list(range(tensor.ndim))
-    axis = axes.pop(normalise_axis(source, tensor.ndim))
-    axes.insert(normalise_axis(destination, tensor.ndim), axis)
-    return permute_dims(tensor, axes)
+    given = [list(axes) if isinstance(axes, Sequence) else [axes] for axes in (source, destination)]
+    if len(given[0]) != len(given[1]):
+        raise ArgumentError(f"{len(given[0])} axes do not move to {len(given[1])} places")
+    for axes in given:
+        normalise_axes(axes, tensor.ndim)  # raises where one is named twice
+    sources, places = ([normalise_axis(axis, tensor.ndim) for axis in axes] for axes in given)
+    order = [axis for axis in range(tensor.ndim) if axis not in sources]
+    for place, axis in sorted(zip(places, sources, strict=True)):
+        order.insert(place, axis)
+    return permute_dims(tensor, order)
+
+
+def swapaxes(x: TensorLike, axis1: int, axis2: int) -> Tensor:
+    """Two axes exchanged."""
+    tensor = as_tensor(x)
+    order = list(range(tensor.ndim))
+    first, second = normalise_axis(axis1, tensor.ndim), normalise_axis(axis2, tensor.ndim)
+    order[first], order[second] = second, first
+    return permute_dims(tensor, order)
 
 
 # --- broadcast --------------------------------------------------------------------------------
@@ -255,6 +276,25 @@ def broadcast_to(x: TensorLike, shape: Sequence[DimLike | str]) -> Tensor:
     """`x` repeated along new leading axes and axes of size 1 to have `shape`."""
     tensor, target = as_tensor(x), tuple(as_dim(size) for size in shape)
     return tensor if tensor.shape == target else broadcast(tensor, shape=target)
+
+
+def broadcast_arrays(*arrays: TensorLike) -> list[Tensor]:
+    """Each array repeated to the common shape of all."""
+    tensors = [as_tensor(array) for array in arrays]
+    shape = broadcast_shapes([tensor.shape for tensor in tensors])
+    return [broadcast_to(tensor, shape) for tensor in tensors]
+
+
+def expand(x: TensorLike, shape: Sequence[DimLike | str]) -> Tensor:
+    """As broadcast_to, where −1 keeps the size that the axis has."""
+    tensor, target = as_tensor(x), list(shape)
+    extra = len(target) - tensor.ndim
+    for axis, size in enumerate(target):
+        if isinstance(size, int) and size == -1:
+            if axis < extra:
+                raise ArgumentError(f"axis {axis} is new, so -1 tells no size")
+            target[axis] = tensor.shape[axis - extra]
+    return broadcast_to(tensor, target)
 
 
 def sum_to(x: Tensor, shape: Shape) -> Tensor:
