@@ -10,6 +10,7 @@ import numpy as np
 
 from gradloom.compiler.pipeline import compile_graph
 from gradloom.frontends.function import Function
+from gradloom.ir.graph import Graph
 from gradloom.ir.kernel import Kernel
 from gradloom.ir.launch import Dimensions
 from gradloom.ir.target import Target
@@ -82,6 +83,11 @@ class SimulatedDevice(Device):
 
 def simulated(function: Function, order: Order = "forward") -> CudaExecutable:
     """The function's program for CUDA, on a simulated device."""
-    program = compile_graph(function.graph, Target("cuda")).program
+    return simulated_graph(function.graph, order)
+
+
+def simulated_graph(graph: Graph, order: Order = "forward") -> CudaExecutable:
+    """The graph's program for CUDA, on a simulated device."""
+    program = compile_graph(graph, Target("cuda")).program
     assert program is not None
     return CudaExecutable(program, SimulatedDevice(order))
