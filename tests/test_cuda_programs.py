@@ -79,8 +79,24 @@ def every_kind() -> Built:
     return step, lambda b: {"x": rng.normal(size=(b, 4)), "t": rng.integers(0, 6, b)}, [table]
 
 
+def image_network() -> Built:
+    rng = np.random.default_rng(4)
+    x = gl.placeholder(("B", 2, 6, 5), name="x")
+    w = gl.parameter(rng.normal(size=(4, 1, 3, 2)).astype("float32"), name="w")
+    b = gl.parameter(rng.normal(size=4).astype("float32"), name="b")
+    y = gl.relu(gl.nn.conv2d(x, w, stride=(1, 2), padding=1, groups=2) + b[:, None, None])
+    z = gl.nn.max_pool2d(y, 2, 1) + gl.nn.avg_pool2d(y, 2, 1)
+    loss = gl.sum(gl.tanh(z))
+    grads = gl.grad(loss, [w, b])
+    updates = {p: p - 0.1 * g for p, g in zip((w, b), grads, strict=True)}
+    step = gl.function([x], [loss, z], updates=updates)
+    return step, lambda b: {"x": rng.normal(size=(b, 2, 6, 5))}, [w, b]
+
+
 @pytest.mark.parametrize("order", ["forward", "reverse"])
-@pytest.mark.parametrize("build", [naive_softmax, perceptron, recurrence, every_kind])
+@pytest.mark.parametrize(
+    "build", [naive_softmax, perceptron, recurrence, every_kind, image_network]
+)
 def test_simulated_program_equals_cpu(build: Callable[[], Built], order: Order) -> None:
     step, draw, parameters = build()
     on_device = simulated(step, order)
