@@ -50,6 +50,9 @@ def test_same_padding_keeps_the_size_and_pads_behind():
         value = gl.nn.conv1d(x, w, stride, "same")
         assert value.shape == (1, 1, count)
         close(value.eval({}), loops(x, w, [stride], pads))
+    x, w = numbers(2, 3, 5, 4), numbers(2, 3, 3, 2)
+    got = both(lambda x, w: gl.nn.conv2d(x, w, padding="same"), x, w)
+    close(got, loops(x, w, [1, 1], [(1, 1), (0, 1)]))
 
 
 def test_groups_and_dilation_are_smaller_convolutions():

@@ -80,6 +80,11 @@ def test_nan_and_infinity_go_through_pools():
     )
 
 
+def test_padding_is_below_every_number():
+    x = np.array([[[-np.inf, -np.inf, -3e38]]])
+    assert np.array_equal(both(lambda x: gl.nn.max_pool1d(x, 3, 2, 1), x), [[[-np.inf, -3e38]]])
+
+
 def test_lp_pools_neither_overflow_nor_divide_by_zero():
     large = np.full((1, 1, 4), 1e30, np.float32)
     x = image(1, 1, 4, dtype="float32")
@@ -195,6 +200,9 @@ def test_columns_are_windows_and_fold_adds_them_up():
     back = both(lambda y: gl.nn.fold(y, (5, 6), (2, 3), (1, 2), 0, (2, 1)), got)
     count = both(lambda y: gl.nn.fold(y, (5, 6), (2, 3), (1, 2), 0, (2, 1)), np.ones_like(got))
     close(back, count * x)
+    pixels = image(2, 3, 5)
+    program = gl.compile(gl.Graph("g", [pixels], [gl.nn.unfold(pixels, 1)])).program
+    assert not program.kernels  # columns of one entry are the image as it lies
     refused("18 rows do not divide into windows of 4", lambda: gl.nn.fold(got, (5, 6), 2))
     refused("numbers of windows differ: 6 against 20", lambda: gl.nn.fold(got, (6, 6), (2, 3)))
     refused("the columns need 3 axes", lambda: gl.nn.fold(x, (5, 6), 2))

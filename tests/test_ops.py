@@ -64,6 +64,8 @@ def test_every_entry_is_tested():
     for op in OPS:
         assert list(cases(op)), f"no case of {op.name}"
         assert op.doc, op.name
+        used = {(str(case.shapes), str(case.attrs)) for case in cases(op)}
+        assert all((str(s), str(a)) in used for s, a in op.samples), f"a sample of {op.name}"
 
 
 # --- (a) the type rule, (b) the reference ---------------------------------------------------------

@@ -293,9 +293,8 @@ def _parts(x: Tensor, axis: int, count: int, value: Any) -> tuple[Tensor, Tensor
     first = part * size // count
     length = (part * size + (size - 1 + count)) // count - first
     apart = reshape(x, (*x.shape[: axis + 1], 1, *x.shape[axis + 1 :]))
-    index = minimum(first + entry, size - 1)
-    met = where(entry < length, gather(apart, index, axes=(axis,)), constant(value, x.dtype))
-    return met, length
+    met = gather(apart, first + entry, axes=(axis,))
+    return where(entry < length, met, constant(value, x.dtype)), length
 
 
 def adaptive_avg_pool(x: TensorLike, size: Any) -> Tensor:

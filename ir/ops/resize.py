@@ -9,7 +9,6 @@ from ..dims import DimLike, as_dim, floordiv, product
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..shapes import unify
 from ..tensor import Tensor, TensorLike
-from .arithmetic import maximum, minimum
 from .build import as_tensor, dimension
 from .conversion import astype
 from .create import iota
@@ -70,11 +69,11 @@ def _nearest(x: Tensor, axis: int, count: DimLike) -> Tensor:
 def _linear(x: Tensor, axis: int, count: DimLike) -> Tensor:
     """Whole numbers until the weight, so that no rounding chooses another entry."""
     cell = 2 * count
-    place = maximum(_centres(x, axis, count) - count, 0)
+    place = _centres(x, axis, count) - count
     low = place // cell
-    high = minimum(low + 1, x.shape[axis] - 1)
     weight = astype(place - low * cell, x.dtype) / dimension(cell, x.dtype)
-    return gather(x, low, axes=(axis,)) * (1.0 - weight) + gather(x, high, axes=(axis,)) * weight
+    before, behind = gather(x, low, axes=(axis,)), gather(x, low + 1, axes=(axis,))
+    return before * (1.0 - weight) + behind * weight  # beyond the edge both are the last entry
 
 
 # --- windows as columns -------------------------------------------------------------------------

@@ -136,7 +136,7 @@ def _batch(node: Node, operands: Sequence[Tensor], _: Sequence[bool]) -> list[Te
         (((7,),), {"counts": (5,), "sizes": (3,), "strides": (1,), "dilations": (1,)}),
         (((2, 9),), {"counts": (3,), "sizes": (2,), "strides": (2,), "dilations": (3,)}),
         (
-            ((2, 5, 6),),
+            ((2, 5, 7),),
             {"counts": (2, 3), "sizes": (2, 2), "strides": (3, 2), "dilations": (1, 2)},
         ),
         (((4, 1),), {"counts": (4, 1), "sizes": (1, 1), "strides": (1, 2), "dilations": (1, 1)}),
@@ -244,8 +244,8 @@ def _transpose_overlap_add(node: Node, cotangent: Tensor, _: int) -> Tensor:
     samples=(
         (((5, 3),), {"shape": (7,), "strides": (1,), "dilations": (1,)}),
         (((2, 3, 2),), {"shape": (9,), "strides": (2,), "dilations": (3,)}),
-        (((4, 3),), {"shape": (20,), "strides": (4,), "dilations": (6,)}),
-        (((2, 2, 3, 2, 2),), {"shape": (5, 6), "strides": (3, 2), "dilations": (1, 2)}),
+        (((4, 3),), {"shape": (40,), "strides": (10,), "dilations": (4,)}),
+        (((2, 2, 3, 2, 2),), {"shape": (5, 7), "strides": (3, 2), "dilations": (1, 2)}),
         (((0, 2),), {"shape": (3,), "strides": (1,), "dilations": (1,)}),
         (((1, 1),), {"shape": (1,), "strides": (1,), "dilations": (1,)}),
     ),
