@@ -115,6 +115,9 @@ def is_weak(value: object) -> bool:
 def _fits(value: object, dtype: DType) -> bool:
     if isinstance(value, bool):
         return True
+    if isinstance(value, int) and dtype.is_integer:
+        limits = np.iinfo(dtype.numpy)
+        return int(limits.min) <= value <= int(limits.max)
     if isinstance(value, (int, Dim)):
         return dtype.kind != "b"
     return dtype.is_float
@@ -123,7 +126,8 @@ def _fits(value: object, dtype: DType) -> bool:
 def as_tensors(values: Sequence[TensorLike]) -> list[Tensor]:
     """Tensors from anything; Python scalars and sizes are weak: they take the others' dtype.
 
-    A Python float beside integer tensors does not fit and raises DTypeError, as in the standard.
+    A Python float beside integer tensors does not fit and raises DTypeError, as in the standard;
+    nor does an integer that their dtype cannot hold.
     """
     strong = [v if isinstance(v, Tensor) else constant(v) for v in values if not is_weak(v)]
     numbers = [t.dtype for t in strong if t.dtype.kind != "b"] or [t.dtype for t in strong]

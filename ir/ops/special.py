@@ -99,6 +99,7 @@ def _cdf(x: float) -> float:
     erfc multiplies a relative error of its argument t by 2t².  (The product's error is Dekker's:
     A floating-point technique for extending the available precision, 1971.)
     """
+    x = float(x)  # NumPy's own float32 would compute in 24 bits
     if not math.fabs(x) < 60.0:
         return math.nan if x != x else float(x > 0)
     high, low = 0.7071067811865476, -4.833646656726457e-17  # √½
