@@ -128,7 +128,7 @@ def hard_tanh(x: TensorLike) -> Tensor:
 @rounded_once
 def hard_sigmoid(x: Tensor) -> Tensor:
     """x / 6 + ½ kept between 0 and 1."""
-    return clip(x * (1 / 6) + 0.5, 0.0, 1.0)
+    return clip(x + 3.0, 0.0, 6.0) / 6.0
 
 
 @rounded_once
