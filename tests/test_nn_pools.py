@@ -200,7 +200,7 @@ def test_columns_are_windows_and_fold_adds_them_up():
     back = both(lambda y: gl.nn.fold(y, (5, 6), (2, 3), (1, 2), 0, (2, 1)), got)
     count = both(lambda y: gl.nn.fold(y, (5, 6), (2, 3), (1, 2), 0, (2, 1)), np.ones_like(got))
     close(back, count * x)
-    pixels = image(2, 3, 5)
+    pixels = image(2, 3, 5, 4)
     program = gl.compile(gl.Graph("g", [pixels], [gl.nn.unfold(pixels, 1)])).program
     assert not program.kernels  # columns of one entry are the image as it lies
     refused("18 rows do not divide into windows of 4", lambda: gl.nn.fold(got, (5, 6), 2))
