@@ -8,7 +8,7 @@ more, else into a temporary that is copied when nothing can fail any more.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from ..ir.array import Array
 from ..ir.dims import DimLike, minimum, product
@@ -18,83 +18,24 @@ from ..ir.loc import quote
 from ..ir.op import View
 from ..ir.ops.control import FUSED
 from ..ir.program import (
-    Buffer,
-    BufferKind,
     Check,
     Copy,
     Host,
-    Launch,
     Loop,
     Program,
     Step,
 )
-from ..ir.shapes import contiguous_strides
 from ..ir.target import Target
 from ..ir.tensor import Node, Tensor, TensorType
 from .draft import Draft, finish
 from .emit_cpu import emit_cpu
 from .kernels import build_kernel
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """Where a value lies: a buffer and how to walk it."""
-
-    buffer: str
-    view: View
-
-
-def dense(type_: TensorType) -> View:
-    """The view of a C-contiguous buffer; size-1 axes have stride 0."""
-    strides = contiguous_strides(type_.shape)
-    return View(tuple(0 if n == 1 else s for n, s in zip(type_.shape, strides, strict=True)), 0)
-
-
-@dataclass
-class _Lowering:
-    """What grows while a graph is lowered."""
-
-    buffers: dict[str, Buffer] = field(default_factory=dict[str, Buffer])
-    kernels: dict[Kernel, Kernel] = field(default_factory=dict[Kernel, Kernel])
-    names: set[str] = field(default_factory=set[str])
-    checks: list[str] = field(default_factory=list[str])
-    steps: list[Step] = field(default_factory=list[Step])
-    overwritten: dict[Tensor, str] = field(default_factory=dict[Tensor, str])
-    count: int = 0
-
-    def buffer(self, kind: BufferKind, type_: TensorType, name: str = "", **more: object) -> str:
-        if not name:
-            name = f"{kind[0]}{self.count}"
-            self.count += 1
-        while name in self.buffers:
-            name += "_"
-        self.buffers[name] = Buffer(name, kind, type_, **more)  # type: ignore[arg-type]
-        return name
-
-    def temporary(self, type_: TensorType) -> Stored:
-        return Stored(self.buffer("temporary", type_), dense(type_))
-
-    def check(self, node: Node) -> int:
-        """The number under which a failure of `node` is reported."""
-        sizes = "".join(f" for size {v}" for k, v in node.attrs.items() if k == "size")
-        self.checks.append(f"index {{value}} is out of range{sizes}, at {quote(node.loc)}")
-        return len(self.checks)
-
-    def kernel(self, made: Kernel) -> Kernel:
-        """The program's kernel that does the same work as `made`, perhaps itself."""
-        known = self.kernels.get(made.key)
-        if known is None:
-            name, number = made.name, 2
-            while name in self.names:
-                name, number = f"{made.name}_{number}", number + 1
-            self.names.add(name)
-            known = self.kernels[made.key] = replace(made, name=name)
-        return known
+from .storage import Lowering, Stored, contiguous, copy, dense, launch, typed
 
 
 def lower(graph: Graph, target: Target) -> Program:
     """The program of a graph after fusion."""
-    state = _Lowering()
+    state = Lowering()
     stored: dict[Tensor, Stored] = {}
     for leaves, kind in ((graph.inputs, "input"), (graph.parameters, "parameter")):
         for leaf in leaves:
@@ -107,7 +48,7 @@ def lower(graph: Graph, target: Target) -> Program:
         made = output
         while made.node.op.name == "reshape":  # the same memory
             made = made.node.operands[0]
-        if output not in outputs and made not in wanted and made.node.op is FUSED:
+        if output not in outputs and made not in wanted and _fills_buffer(made.node):
             if made not in direct:
                 outputs[output] = state.buffer("output", output.type, f"out{position}")
                 wanted[made] = Stored(outputs[output], dense(made.type))
@@ -150,6 +91,11 @@ def lower(graph: Graph, target: Target) -> Program:
         graph.constraints,
         tuple(state.checks),
     )
+
+
+def _fills_buffer(node: Node) -> bool:
+    """Whether a node's results are written to buffers of their own, which may be chosen."""
+    return node.op is FUSED or node.op.kind in ("concat", "scatter")
 
 
 def generate(program: Program) -> Program:
@@ -199,7 +145,7 @@ def _direct_updates(graph: Graph) -> dict[Tensor, Tensor]:
 
 
 def lower_nodes(
-    state: _Lowering,
+    state: Lowering,
     graph: Graph,
     stored: dict[Tensor, Stored],
     wanted: dict[Tensor, Stored],
@@ -215,9 +161,9 @@ def lower_nodes(
             case "host":
                 _host(state, stored, node)
             case "concat":
-                _concat(state, stored, node)
+                _concat(state, stored, wanted, node)
             case "scatter":
-                _scatter(state, stored, node)
+                _scatter(state, stored, wanted, node)
             case "region" if node.op is FUSED:
                 _fused(state, stored, wanted, node)
             case "region":
@@ -226,7 +172,7 @@ def lower_nodes(
                 raise AssertionError(f"{node.op.name} is left behind fusion")
 
 
-def _leaf(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
+def _leaf(state: Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
     (result,) = node.results
     if isinstance(node.attrs.get("value"), Array):
         name = state.buffer("constant", result.type, value=node.attrs["value"])
@@ -236,16 +182,10 @@ def _leaf(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
     draft = Draft((), [], 0, state.check)
     name = draft.argument(result.dtype, True)
     draft.store(draft.constant(node.attrs["size"], result.dtype), name, (), View((), 0))
-    _launch(state, *finish(draft, "fill"), [stored[result].buffer])
+    launch(state, *finish(draft, "fill"), [stored[result].buffer])
 
 
-def _launch(
-    state: _Lowering, kernel: Kernel, sizes: tuple[DimLike, ...], arguments: list[str]
-) -> None:
-    state.steps.append(Launch(state.kernel(kernel).name, tuple(arguments), sizes))
-
-
-def _view(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
+def _view(state: Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
     (operand,), (result,) = node.operands, node.results
     assert node.op.view is not None
     view = node.op.view(node, stored[operand].view)
@@ -257,37 +197,8 @@ def _view(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
     stored[result] = Stored(buffer, view)
 
 
-def contiguous(state: _Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -> str:
-    """A buffer that holds exactly the tensor in C order; copied where it does not yet."""
-    place = stored[tensor]
-    if place.view.strides == dense(tensor.type).strides and place.view.offset == 0:
-        if state.buffers[place.buffer].type.size == tensor.type.size:
-            return place.buffer
-    target = state.temporary(tensor.type)
-    _copy(state, tensor, place, target)
-    stored[tensor] = target
-    return target.buffer
-
-
-def _copy(state: _Lowering, tensor: Tensor, source: Stored, target: Stored) -> None:
-    """A kernel that writes the tensor to another place."""
-    draft = Draft(tensor.shape, ["parallel"] * tensor.ndim, 0, state.check)
-    read, written = draft.argument(tensor.dtype, False), draft.argument(tensor.dtype, True)
-    value = draft.load(tensor, read, source.view)
-    draft.store(value, written, tensor.shape, target.view)
-    _launch(state, *finish(draft, "copy"), [source.buffer, target.buffer])
-
-
-def typed(state: _Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -> str:
-    """As `contiguous`, a buffer of the tensor's own type: for what goes by a buffer's shape."""
-    name = contiguous(state, stored, tensor)
-    if state.buffers[name].type == tensor.type:
-        return name
-    return state.buffer("window", tensor.type, of=name)
-
-
 def _fused(
-    state: _Lowering, stored: dict[Tensor, Stored], wanted: dict[Tensor, Stored], node: Node
+    state: Lowering, stored: dict[Tensor, Stored], wanted: dict[Tensor, Stored], node: Node
 ) -> None:
     region = node.regions[0]
     for inner in region.nodes:  # the right side of a product needs unit stride
@@ -317,7 +228,7 @@ def _fused(
     if scratch == len(node.results):
         (made,) = (n.results[0] for n in region.nodes if n.op.kind == "contraction")
         places.append(state.temporary(made.type).buffer)
-    _launch(state, kernel, sizes, [*arguments, *places])
+    launch(state, kernel, sizes, [*arguments, *places])
 
 
 def _own_scratch(kernel: Kernel, made: Tensor) -> Kernel:
@@ -330,7 +241,7 @@ def _own_scratch(kernel: Kernel, made: Tensor) -> Kernel:
     return replace(kernel, arguments=arguments, body=body)
 
 
-def _host(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
+def _host(state: Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
     operands = tuple(typed(state, stored, operand) for operand in node.operands)
     for result in node.results:
         stored[result] = state.temporary(result.type)
@@ -340,14 +251,15 @@ def _host(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
     state.steps.append(Host(node.op.name, operands, results, attrs, len(state.checks)))
 
 
-def _scatter(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
+def _scatter(
+    state: Lowering, stored: dict[Tensor, Stored], wanted: dict[Tensor, Stored], node: Node
+) -> None:
     """A copy of the array, then a kernel that walks the indexed axes in order."""
     x, updates, *indices = node.operands
     (result,) = node.results
     axes: tuple[int, ...] = node.attrs["axes"]
-    target = state.temporary(result.type)
-    stored[result] = target
-    _copy(state, x, stored[x], target)
+    target = stored[result] = wanted.get(result) or state.temporary(result.type)
+    copy(state, x, stored[x], target)
     room = minimum(product(x.shape[axis] for axis in axes), 1)  # no place, nothing to write
     shape = tuple(n * room if i in axes else n for i, n in enumerate(updates.shape))
     draft = Draft(
@@ -367,26 +279,28 @@ def _scatter(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None
         (name, strides[axis], x.shape[axis]) for name, axis in zip(names[1:], axes, strict=True)
     ]
     draft.store(names[0], out, fixed, target.view, terms, node.op.combine)
-    _launch(state, *finish(draft, node.op.name), [*buffers, target.buffer])
+    launch(state, *finish(draft, node.op.name), [*buffers, target.buffer])
 
 
-def _concat(state: _Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
+def _concat(
+    state: Lowering, stored: dict[Tensor, Stored], wanted: dict[Tensor, Stored], node: Node
+) -> None:
     """A buffer, and a copy of each part into its slice of it."""
     (result,) = node.results
     axis: int = node.attrs["axis"]
-    target = stored[result] = state.temporary(result.type)
+    target = stored[result] = wanted.get(result) or state.temporary(result.type)
     start: DimLike = 0
     for part in node.operands:
         if part.size != 0:
             view = View(target.view.strides, start * target.view.strides[axis])
-            _copy(state, part, stored[part], Stored(target.buffer, view))
+            copy(state, part, stored[part], Stored(target.buffer, view))
         start = start + part.shape[axis]
 
 
 # --- scan ---------------------------------------------------------------------------------------
 
 
-def _scan(state: _Lowering, graph: Graph, stored: dict[Tensor, Stored], node: Node) -> None:
+def _scan(state: Lowering, graph: Graph, stored: dict[Tensor, Stored], node: Node) -> None:
     """A native loop: carries in buffers of their own, sequences and outputs through windows."""
     body, length = node.regions[0], node.attrs["length"]
     reverse = node.attrs["reverse"]
@@ -430,7 +344,7 @@ def _scan(state: _Lowering, graph: Graph, stored: dict[Tensor, Stored], node: No
         place = state.temporary(result.type)
         stored[result] = place
         target = window(place.buffer, output.type)
-        if output.node.op is FUSED and output not in wanted:
+        if _fills_buffer(output.node) and output not in wanted:
             wanted[output] = Stored(target, dense(output.type))
         else:
             pending.append((target, output))

@@ -93,9 +93,25 @@ def image_network() -> Built:
     return step, lambda b: {"x": rng.normal(size=(b, 2, 6, 5))}, [w, b]
 
 
+def writes() -> Built:
+    rng = np.random.default_rng(4)
+    x = gl.placeholder(("B", 4), name="x")
+    t = gl.placeholder(("B",), "int64", name="t")
+    table = gl.parameter(rng.normal(size=(6, 4)).astype("float32"), name="table")
+    joined = gl.concat([x, gl.flip(x, 0) * 2.0, table[1:3]])
+    parts = [table.at[t].set(x), table.at[t, ::2].max(x[:, 1:3]), table.at[1:4, 0].add(2.0)]
+    y = sum(gl.sum(part * part) for part in [*parts, table.at[t].add(x)]) + gl.sum(joined**2)
+    window = gl.scan(
+        lambda carry, row: (gl.concat([carry[1:], row[:1]]), gl.max(carry)), gl.zeros(3), x
+    )
+    outputs = [y, joined, *parts, gl.grad(y, x), *window]
+    step = gl.function([x, t], outputs, updates={table: table - 0.1 * gl.grad(y, table)})
+    return step, lambda b: {"x": rng.normal(size=(b, 4)), "t": rng.integers(0, 6, b)}, [table]
+
+
 @pytest.mark.parametrize("order", ["forward", "reverse"])
 @pytest.mark.parametrize(
-    "build", [naive_softmax, perceptron, recurrence, every_kind, image_network]
+    "build", [naive_softmax, perceptron, recurrence, every_kind, image_network, writes]
 )
 def test_simulated_program_equals_cpu(build: Callable[[], Built], order: Order) -> None:
     step, draw, parameters = build()

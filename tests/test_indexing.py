@@ -11,118 +11,9 @@ import pytest
 
 import gradloom as gl
 
-NumpyArray = np.ndarray[Any, Any]
+from .index_expressions import Drawn, NumpyArray, drawn
 
 BATCH = 50  # expressions in one graph
-KINDS = ("int", "slice", "slice", "list", "array", "tensor", "mask", "none", "bool", "ellipsis")
-
-
-class Drawn:
-    """An array and an index into it, for NumPy and (tensors, named sizes) for gradloom."""
-
-    def __init__(self, seed: int, array: NumpyArray, x: gl.Tensor) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.array, self.x = array, x
-        self.feeds: list[tuple[gl.Tensor, NumpyArray]] = []
-        self.numpy: tuple[Any, ...] = ()
-        self.ours: tuple[Any, ...] = ()
-        pairs = self.draw()
-        if pairs and len(pairs) == 1 and self.rng.random() < 0.5:
-            self.numpy, self.ours = pairs[0]  # an index that is no tuple
-        else:
-            self.numpy = tuple(pair[0] for pair in pairs)
-            self.ours = tuple(pair[1] for pair in pairs)
-
-    def draw(self) -> list[tuple[Any, Any]]:
-        rng, shape = self.rng, self.array.shape
-        common = [(), (3,), (1,), (2, 1), (2, 3), (0,)][rng.integers(6)]
-        kinds = list(KINDS if rng.random() < 0.6 else KINDS[:3])
-        pairs: list[tuple[Any, Any]] = []
-        axis, masked = 0, False
-        while axis < len(shape) and rng.random() < 0.85:
-            kind = kinds[rng.integers(len(kinds))]
-            match kind:
-                case "none":
-                    pairs.append((None, None))
-                    continue
-                case "ellipsis":
-                    kinds.remove("ellipsis")
-                    pairs.append((Ellipsis, Ellipsis))
-                    axis += int(rng.integers(len(shape) - axis + 1))
-                    continue
-                case "bool":
-                    kinds.remove("bool")
-                    value = bool(rng.random() < 0.9)
-                    pairs.append((value, np.bool(value) if rng.random() < 0.5 else value))
-                    continue
-                case "mask":
-                    if masked or any(not isinstance(size, int) for size in self.x.shape):
-                        continue  # (a mask's sizes are numbers: beside a named size an error)
-                    masked = True
-                    count = int(rng.integers(1, len(shape) - axis + 1))
-                    mask = rng.random(shape[axis : axis + count]) < 0.5
-                    pairs.append((mask, mask.tolist() if mask.ndim == 1 and mask.size else mask))
-                    axis += count
-                    continue
-                case "slice":
-                    pairs.append(self.slice(axis))
-                case "int":
-                    if shape[axis] == 0:
-                        pairs.append((slice(None), slice(None)))
-                    else:
-                        value = int(rng.integers(-shape[axis], shape[axis]))
-                        pairs.append((value, np.int32(value) if rng.random() < 0.3 else value))
-                case _:
-                    pairs.append(self.array_index(kind, axis, common))
-            axis += 1
-        return pairs
-
-    def slice(self, axis: int) -> tuple[slice, slice]:
-        rng, size = self.rng, self.array.shape[axis]
-        bounds = [int(v) if rng.random() < 0.7 else None for v in rng.integers(-6, 7, 2)]
-        step = [None, 1, 1, -1, 2, -2, 3, 7][rng.integers(8)]
-        ours: list[Any] = list(bounds)
-        if rng.random() < 0.3:  # a bound that is the size, perhaps a named one
-            bounds[1], ours[1] = size, self.x.shape[axis]
-        return slice(bounds[0], bounds[1], step), slice(ours[0], ours[1], step)
-
-    def array_index(self, kind: str, axis: int, common: tuple[int, ...]) -> tuple[Any, Any]:
-        rng, size = self.rng, self.array.shape[axis]
-        shape = tuple(1 if rng.random() < 0.2 else n for n in common)
-        shape = shape if size else (*shape[:-1], 0)
-        values = rng.integers(-size, max(size, 1), shape).astype(rng.choice(["int64", "int32"]))
-        if kind == "list" and values.size:
-            return values.tolist(), values.tolist()
-        if kind == "tensor":
-            tensor = gl.placeholder(values.shape, values.dtype)
-            self.feeds.append((tensor, values))
-            return values, tensor
-        return values, values
-
-
-def drawn(seeds: range, named: bool) -> tuple[list[Drawn], list[tuple[gl.Tensor, NumpyArray]]]:
-    """Indices that NumPy takes, and the inputs that they need."""
-    found: list[Drawn] = []
-    feeds: list[tuple[gl.Tensor, NumpyArray]] = []
-    rng = np.random.default_rng(seeds.start)
-    shapes = [(5, 3, 4), (4, 5), (6,), (2, 3, 2, 3), (3, 0, 2), (), (1, 4)]
-    arrays: list[tuple[gl.Tensor, NumpyArray]] = []
-    for n, shape in enumerate(shapes):
-        array = rng.normal(size=shape)
-        sizes = [f"S{n}{i}" for i in range(len(shape))] if named else shape
-        arrays.append((gl.placeholder(sizes, "float64"), array))
-    for seed in seeds:
-        x, array = arrays[seed % len(arrays)]
-        one = Drawn(seed, array, x)
-        try:
-            array[one.numpy]
-        except IndexError:  # arrays that do not broadcast: so here
-            with pytest.raises(gl.GradloomError):
-                x[one.ours]
-            continue
-        found.append(one)
-        feeds += one.feeds
-    return found, [*arrays, *feeds]
 
 
 def compare(outputs: list[gl.Tensor], wanted: list[NumpyArray], feeds: Any, about: Any) -> None:
@@ -178,6 +69,33 @@ def check_writes(seeds: range, named: bool) -> None:
         outputs.append(getattr(one.x.at[one.ours], way)(tensor))
         about.append((one.array.shape, one.numpy, way, shape))
     compare(outputs, wanted, feeds, about)
+
+
+MASK = np.array([True, False, True])
+LISTED: list[Any] = [
+    (..., MASK, 0),
+    (0, ..., MASK[:, None] & np.ones(4, bool)),
+    (slice(None), [0], ..., [1]),
+    (slice(None), [0, 1], None, [1, 0]),
+    (slice(None), 0, [1, 0]),
+    (0, slice(None), [1, 0]),
+    (True, 0, slice(None), [2]),
+    (np.zeros((2, 3, 4), bool),),
+    (np.bool(False), ...),
+    (np.array(1), np.uint8(2), np.array([[0]], np.int8)),
+    ([], slice(5, 0, -2)),
+    (),
+    None,
+]
+
+
+def test_listed():
+    array = np.arange(24.0).reshape(2, 3, 4)
+    x = gl.placeholder((2, 3, 4), "float64")
+    outputs = [x[index] for index in LISTED]
+    wanted = [np.asarray(array[index]) for index in LISTED]
+    assert [output.shape for output in outputs] == [part.shape for part in wanted]
+    compare(outputs, wanted, [(x, array)], LISTED)
 
 
 @pytest.mark.parametrize("start", range(0, 100, BATCH))
@@ -349,7 +267,7 @@ M = gl.placeholder(3, "bool")
             "sizes of the mask and of axis 0 differ: 2 against 3",
         ),
         (lambda: N[[True, False]], ValueError, "differ: 2 against N"),
-        (lambda: B[np.ones((3, 4, 1), bool)], IndexError, "a mask of 3 axes from axis 0"),
+        (lambda: B[np.ones((3, 4, 1), bool)], IndexError, "3 indices for f32[3,4]"),
         (lambda: B[M], ValueError, "use where(mask, x, 0), or nonzero(mask, size=...)"),
         (lambda: B[:: gl.sum(M)], ValueError, "step is an integer"),
         (lambda: B[gl.placeholder((), "int64") :], ValueError, "use dynamic_slice"),

@@ -168,29 +168,42 @@ def _are_apart(items: Sequence[Any]) -> bool:
 def _expanded(x: Tensor, items: Sequence[Any]) -> list[Any]:
     """The items as None, Ellipsis, slices, bools, ints and integer arrays: one for each axis of x,
     where the ellipsis stands for no axis any more, but still keeps arrays apart."""
-    made: list[Any] = []
-    used = 0
-    for item in items:
-        if item is None or item is Ellipsis or isinstance(item, (slice, bool, np.bool)):
-            made.append(bool(item) if isinstance(item, np.bool) else item)
-            used += isinstance(item, slice)
-        elif isinstance(item, (int, np.integer)):
-            made.append(int(item))
-            used += 1
-        else:
-            array = _as_array(item)
-            is_mask = not isinstance(array, Tensor) and array.dtype.kind == "b"
-            found = _places(array, x, used) if is_mask else [array]
-            used += len(found) if not is_mask or array.ndim else 0
-            made += found
+    plain = [_plain(item) for item in items]
+    used = sum(_axes_of(item) for item in plain)
     if used > x.ndim:
         raise IndexRangeError(f"{used} indices for {x.type}")
-    dots = [i for i, item in enumerate(made) if item is Ellipsis]
+    dots = [i for i, item in enumerate(plain) if item is Ellipsis]
     if len(dots) > 1:
         raise ArgumentError("an index may hold one ellipsis")
-    at = dots[0] + 1 if dots else len(made)
-    made[at:at] = [_FULL] * (x.ndim - used)
+    at = dots[0] + 1 if dots else len(plain)
+    plain[at:at] = [_FULL] * (x.ndim - used)
+    made: list[Any] = []
+    axis = 0
+    for item in plain:
+        made += _places(item, x, axis) if _is_mask(item) else [item]
+        axis += _axes_of(item)
     return made
+
+
+def _plain(item: Any) -> Any:
+    """An item as None, Ellipsis, a slice, a bool, an int, an array, or a tensor of integers."""
+    if item is None or item is Ellipsis or isinstance(item, (slice, bool)):
+        return item
+    if isinstance(item, (int, np.integer)):
+        return int(item)
+    array = _as_array(item)
+    return bool(array) if _is_mask(array) and array.ndim == 0 else array
+
+
+def _is_mask(item: Any) -> bool:
+    return isinstance(item, np.ndarray) and item.dtype.kind == "b"
+
+
+def _axes_of(item: Any) -> int:
+    """How many axes an item indexes."""
+    if item is None or item is Ellipsis or isinstance(item, bool):
+        return 0
+    return item.ndim if _is_mask(item) else 1
 
 
 def _as_array(item: Any) -> Any:
@@ -224,10 +237,6 @@ def _as_array(item: Any) -> Any:
 
 def _places(mask: Any, x: Tensor, axis: int) -> list[Any]:
     """The true places of a mask over axes of x from `axis` on, as an array for each axis."""
-    if mask.ndim == 0:
-        return [bool(mask)]
-    if axis + mask.ndim > x.ndim:
-        raise IndexRangeError(f"a mask of {mask.ndim} axes from axis {axis} on for {x.type}")
     for i, size in enumerate(mask.shape):
         unify(size, x.shape[axis + i], f"sizes of the mask and of axis {axis + i}")
     return list(np.nonzero(mask))

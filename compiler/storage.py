@@ -1,0 +1,106 @@
+"""Where values lie while a graph is lowered: buffers, how to walk them, and steps that copy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from ..ir.dims import DimLike
+from ..ir.kernel import Kernel
+from ..ir.loc import quote
+from ..ir.op import View
+from ..ir.program import Buffer, BufferKind, Launch, Step
+from ..ir.shapes import contiguous_strides
+from ..ir.tensor import Node, Tensor, TensorType
+from .draft import Draft, finish
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a value lies: a buffer and how to walk it."""
+
+    buffer: str
+    view: View
+
+
+def dense(type_: TensorType) -> View:
+    """The view of a C-contiguous buffer; size-1 axes have stride 0."""
+    strides = contiguous_strides(type_.shape)
+    return View(tuple(0 if n == 1 else s for n, s in zip(type_.shape, strides, strict=True)), 0)
+
+
+@dataclass
+class Lowering:
+    """What grows while a graph is lowered."""
+
+    buffers: dict[str, Buffer] = field(default_factory=dict[str, Buffer])
+    kernels: dict[Kernel, Kernel] = field(default_factory=dict[Kernel, Kernel])
+    names: set[str] = field(default_factory=set[str])
+    checks: list[str] = field(default_factory=list[str])
+    steps: list[Step] = field(default_factory=list[Step])
+    overwritten: dict[Tensor, str] = field(default_factory=dict[Tensor, str])
+    count: int = 0
+
+    def buffer(self, kind: BufferKind, type_: TensorType, name: str = "", **more: object) -> str:
+        if not name:
+            name = f"{kind[0]}{self.count}"
+            self.count += 1
+        while name in self.buffers:
+            name += "_"
+        self.buffers[name] = Buffer(name, kind, type_, **more)  # type: ignore[arg-type]
+        return name
+
+    def temporary(self, type_: TensorType) -> Stored:
+        return Stored(self.buffer("temporary", type_), dense(type_))
+
+    def check(self, node: Node) -> int:
+        """The number under which a failure of `node` is reported."""
+        sizes = "".join(f" for size {v}" for k, v in node.attrs.items() if k == "size")
+        self.checks.append(f"index {{value}} is out of range{sizes}, at {quote(node.loc)}")
+        return len(self.checks)
+
+    def kernel(self, made: Kernel) -> Kernel:
+        """The program's kernel that does the same work as `made`, perhaps itself."""
+        known = self.kernels.get(made.key)
+        if known is None:
+            name, number = made.name, 2
+            while name in self.names:
+                name, number = f"{made.name}_{number}", number + 1
+            self.names.add(name)
+            known = self.kernels[made.key] = replace(made, name=name)
+        return known
+
+
+def launch(
+    state: Lowering, kernel: Kernel, sizes: tuple[DimLike, ...], arguments: list[str]
+) -> None:
+    """A step that runs `kernel`."""
+    state.steps.append(Launch(state.kernel(kernel).name, tuple(arguments), sizes))
+
+
+def contiguous(state: Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -> str:
+    """A buffer that holds exactly the tensor in C order; copied where it does not yet."""
+    place = stored[tensor]
+    if place.view.strides == dense(tensor.type).strides and place.view.offset == 0:
+        if state.buffers[place.buffer].type.size == tensor.type.size:
+            return place.buffer
+    target = state.temporary(tensor.type)
+    copy(state, tensor, place, target)
+    stored[tensor] = target
+    return target.buffer
+
+
+def copy(state: Lowering, tensor: Tensor, source: Stored, target: Stored) -> None:
+    """A kernel that writes the tensor to another place."""
+    draft = Draft(tensor.shape, ["parallel"] * tensor.ndim, 0, state.check)
+    read, written = draft.argument(tensor.dtype, False), draft.argument(tensor.dtype, True)
+    value = draft.load(tensor, read, source.view)
+    draft.store(value, written, tensor.shape, target.view)
+    launch(state, *finish(draft, "copy"), [source.buffer, target.buffer])
+
+
+def typed(state: Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -> str:
+    """As `contiguous`, a buffer of the tensor's own type: for what goes by a buffer's shape."""
+    name = contiguous(state, stored, tensor)
+    if state.buffers[name].type == tensor.type:
+        return name
+    return state.buffer("window", tensor.type, of=name)
