@@ -20,9 +20,9 @@ from ..ir.ops.build import CONSTANT, apply
 from ..ir.ops.control import FUSED, placeholder_like
 from ..ir.shapes import keep_axes
 from ..ir.tensor import Node, Tensor
+from .recompute import is_number, made_where_read
 
 MOST_NODES = 48  # a kernel's cap: longer ones compile slower than they save
-_SCALARS = ("constant", "dimension")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,22 +120,18 @@ def _total(space: Space, groups: list[Group]) -> Space | None:
 
 def fuse(graph: Graph, enabled: bool = True) -> Graph:
     """The graph with every computation inside `fused` nodes; one node each unless `enabled`."""
-    groups = partition(graph, enabled)
+    inline = made_where_read(graph, enabled)
+    groups = partition(graph, inline, enabled)
     if enabled:
         _sink(graph, groups)
         _merge(groups)
-    return _build(graph, groups, enabled)
-
-
-def _is_inline(node: Node) -> bool:
-    """Whether each kernel that reads the value makes it itself: scalars, and positions."""
-    return (node.op.name in _SCALARS and node.results[0].ndim == 0) or node.op.name == "iota"
+    return _build(graph, groups, inline, enabled)
 
 
 def _in_memory(graph: Graph, node: Node) -> bool:
-    """Whether a result or a reader that is no kernel needs the positions as an array."""
+    """Whether a result or a reader that is no kernel needs as an array what kernels make again."""
     (value,) = node.results
-    return node.op.name == "iota" and (
+    return not is_number(node) and (
         value in graph.results_set
         or any(
             space_of(user) is None
@@ -145,17 +141,17 @@ def _in_memory(graph: Graph, node: Node) -> bool:
     )
 
 
-def partition(graph: Graph, enabled: bool = True) -> dict[Node, Group]:
+def partition(graph: Graph, inline: frozenset[Node], enabled: bool = True) -> dict[Node, Group]:
     """The group of each node that a kernel computes, by levels."""
     group_of: dict[Node, Group] = {}
     level_of: dict[Node, int] = {}
     for node in graph.nodes:
-        space = space_of(node) if not _is_inline(node) or _in_memory(graph, node) else None
+        space = space_of(node) if node not in inline or _in_memory(graph, node) else None
         level = 0
         candidates: dict[Group, None] = {}
         for position, operand in enumerate(node.operands):
             maker = operand.node
-            if _is_inline(maker) and reads_at_index(node, position):
+            if maker in inline and reads_at_index(node, position):
                 continue
             group = group_of.get(maker)
             below = group.level if group is not None else level_of.get(maker, 0)
@@ -251,7 +247,9 @@ def _merge(group_of: dict[Node, Group]) -> None:
             group_of[node] = other
 
 
-def _build(graph: Graph, group_of: dict[Node, Group], enabled: bool) -> Graph:
+def _build(
+    graph: Graph, group_of: dict[Node, Group], inline: frozenset[Node], enabled: bool
+) -> Graph:
     """Each group as a `fused` node, in an order in which every operand is ready."""
     position = {node: i for i, node in enumerate(graph.nodes)}
     mapping: dict[Tensor, Tensor] = {}
@@ -259,7 +257,7 @@ def _build(graph: Graph, group_of: dict[Node, Group], enabled: bool) -> Graph:
     for item in _order(graph, group_of):
         if isinstance(item, Group):
             item.nodes.sort(key=position.__getitem__)
-            _emit(graph, item, mapping, results)
+            _emit(graph, item, inline, mapping, results)
             continue
         operands = [mapping.get(operand, operand) for operand in item.operands]
         made = item.remake(operands)
@@ -311,15 +309,20 @@ def _scalar(tensor: Tensor) -> Tensor | None:
 
 
 def _emit(
-    graph: Graph, group: Group, mapping: dict[Tensor, Tensor], results: frozenset[Tensor]
+    graph: Graph,
+    group: Group,
+    inline: frozenset[Node],
+    mapping: dict[Tensor, Tensor],
+    results: frozenset[Tensor],
 ) -> None:
     """Make the group's node."""
     members = set(group.nodes)
     reads = [
         operand
         for node in group.nodes
-        for operand in node.operands
-        if operand.node not in members and not _is_inline(operand.node)
+        for position, operand in enumerate(node.operands)
+        if operand.node not in members
+        and not (operand.node in inline and reads_at_index(node, position))
     ]
     outer = list(dict.fromkeys(reads))
     outputs = [

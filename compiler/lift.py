@@ -9,13 +9,17 @@ from ..ir.dims import Shape
 from ..ir.graph import Graph
 from ..ir.loc import located
 from ..ir.ops.build import apply
+from ..ir.ops.create import iota
 from ..ir.ops.shape import only_ones_differ, reshape
 from ..ir.tensor import Node, Tensor
 from .walk import remake
 
 
 def lift(graph: Graph) -> Graph:
-    """reshape(f(x, y)) -> f(reshape(x), reshape(y)) where nothing else reads f(x, y)."""
+    """reshape(f(x, y)) -> f(reshape(x), reshape(y)) where nothing else reads f(x, y).
+
+    Positions in another shape are positions, made where they are read.
+    """
     wanted = _wanted(graph)
     mapping: dict[Tensor, Tensor] = {}
     for node in graph.nodes:
@@ -27,11 +31,29 @@ def lift(graph: Graph) -> Graph:
                 mapping[node.results[0]] = apply(node.op, moved, **node.attrs)
         elif node.op.name == "reshape" and operands[0].shape == node.results[0].shape:
             mapping[node.results[0]] = operands[0]
+        elif node.op.name == "reshape" and _are_positions(operands[0], node.results[0].shape):
+            with located(node.loc):
+                mapping[node.results[0]] = _reshaped(operands[0], node.results[0].shape)
         else:
             made = remake(node, mapping, lift)
             if made is not node:
                 mapping.update(zip(node.results, made.results, strict=True))
     return graph.map(mapping) if mapping else graph
+
+
+def _are_positions(x: Tensor, shape: Shape) -> bool:
+    """Whether x in that shape is the index along an axis still."""
+    node = x.node
+    named = node.op.name == "iota" and x.shape[node.attrs["axis"]] != 1
+    return named and only_ones_differ(x.shape, shape)
+
+
+def _reshaped(x: Tensor, shape: Shape) -> Tensor:
+    """x with axes of size 1 added or dropped; of positions, positions."""
+    if not _are_positions(x, shape):
+        return reshape(x, shape)
+    place = sum(size != 1 for size in x.shape[: x.node.attrs["axis"]])
+    return iota(shape=shape, axis=[i for i, size in enumerate(shape) if size != 1][place])
 
 
 def _moved(operand: Tensor, before: Shape, after: Shape) -> Tensor:
@@ -41,16 +63,17 @@ def _moved(operand: Tensor, before: Shape, after: Shape) -> Tensor:
         return operand
     sizes = (*[1] * (len(before) - operand.ndim), *operand.shape)
     kept = iter(own for own, size in zip(sizes, before, strict=True) if size != 1)
-    return reshape(operand, tuple(next(kept) if size != 1 else 1 for size in after))
+    return _reshaped(operand, tuple(next(kept) if size != 1 else 1 for size in after))
 
 
 def _wanted(graph: Graph) -> dict[Node, Shape]:
     """The shape in which to compute an element-wise node instead of its own: its only reader's."""
-    at_memory: set[Node] = set()  # made of arrays alone: nothing is parted from what feeds it
+    at_memory: set[Node] = set()  # of arrays and positions: nothing is parted from what feeds it
     for node in graph.nodes:
         if node.op.kind == "elementwise" and all(
             operand.shape == ()
             or operand.node.op.kind in ("leaf", "view")
+            or operand.node.op.name == "iota"
             or operand.node in at_memory
             for operand in node.operands
         ):

@@ -107,28 +107,23 @@ def shift_right(a: Lanes, count: Lanes, signed: bool) -> Lanes:
     return select(inside, a.shift_right_logical(select(inside, count, 0)), 0)
 
 
-def _product(a: Lanes, factor: int) -> tuple[Lanes, Lanes]:
-    """High and low word of 32 by 32 bits."""
-    wide = a.cast("zext", integer_type(64)) * factor
-    return wide.shift_right_logical(32).cast("trunc", integer_type(32)), wide.cast(
-        "trunc", integer_type(32)
-    )
-
-
 def philox(counter: Lanes, key0: Lanes, key1: Lanes, stream: Lanes, word: Lanes) -> Lanes:
     """One of the four words of Philox4x32-10 of the counter (low, high, stream, 0) and the key.
 
-    `word` is a constant in kernels, so LLVM drops the choice; where a kernel asks for several
-    words of one counter it computes the rounds once.
-
-    Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC 2011).
+    Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC 2011).  Each word
+    has 64 bits to itself, of which the upper half is never read: so the products of 32 by 32 bits
+    need no moving of lanes.  `word` is a constant in kernels, and LLVM drops the choice; where a
+    kernel asks for several words of one counter it computes the rounds once.
     """
-    c0 = counter.cast("trunc", integer_type(32))
-    c1 = counter.shift_right_logical(32).cast("trunc", integer_type(32))
-    c2, c3 = stream, stream.constant(0)
+    wide, low = integer_type(64), 0xFFFFFFFF
+    chosen = word.cast("zext", wide)
+    k0, k1 = key0.cast("zext", wide), key1.cast("zext", wide)
+    c0, c1, c2 = counter, counter.shift_right_logical(32), stream.cast("zext", wide)
+    c3 = c2.constant(0)
     for _ in range(10):
-        high0, low0 = _product(c0, MULTIPLIERS[0])
-        high1, low1 = _product(c2, MULTIPLIERS[1])
-        c0, c1, c2, c3 = high1 ^ c1 ^ key0, low1, high0 ^ c3 ^ key1, low0
-        key0, key1 = key0 + KEY_STEPS[0], key1 + KEY_STEPS[1]
-    return select(word == 0, c0, select(word == 1, c1, select(word == 2, c2, c3)))
+        p0, p1 = (c0 & low) * MULTIPLIERS[0], (c2 & low) * MULTIPLIERS[1]
+        c0, c2 = p1.shift_right_logical(32) ^ c1 ^ k0, p0.shift_right_logical(32) ^ c3 ^ k1
+        c1, c3 = p1, p0
+        k0, k1 = k0 + KEY_STEPS[0], k1 + KEY_STEPS[1]
+    found = select(chosen == 0, c0, select(chosen == 1, c1, select(chosen == 2, c2, c3)))
+    return found.cast("trunc", integer_type(32))

@@ -1,0 +1,105 @@
+# pyright: standard
+"""What kernels make again instead of storing it: cheap values of the index; never random masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import gradloom as gl
+from gradloom.compiler.recompute import made_where_read
+from gradloom.frontends.function import Function
+from gradloom.ir.tensor import Tensor
+
+NumpyArray = np.ndarray[Any, Any]
+KEY = gl.random.key(11)
+X = gl.placeholder(("B", 16), name="x")
+W = gl.placeholder((16, 16), name="w")
+RNG = np.random.default_rng(0)
+FEEDS = {name: RNG.normal(size=(n, 16)).astype("float32") for name, n in (("x", 7), ("w", 16))}
+
+
+def temporaries(function: Function) -> list[str]:
+    """The types of the buffers between kernels."""
+    buffers = function.program.buffers
+    return sorted(str(buffer.type) for buffer in buffers if buffer.kind == "temporary")
+
+
+def heads(mask: Tensor) -> Tensor:
+    """Two products with a masked array, and what the gradient adds to them."""
+    scores = gl.where(mask, X, -1e9)
+    y = gl.softmax(scores @ W)
+    return gl.sum(y * y)
+
+
+def test_dropout_inside_a_chain_stores_nothing():
+    function = gl.function([X], gl.nn.dropout(gl.tanh(X * 2), KEY, 0.3) + 1)
+    assert len(function.kernels) == 1
+    assert temporaries(function) == []
+
+
+def test_dropout_for_a_gradient_elsewhere_stores_a_byte_an_entry():
+    h = gl.nn.dropout(gl.sin(X @ W), KEY, 0.3)
+    loss = gl.sum(gl.softmax(h @ W) ** 2)
+    function = gl.function([X, W], gl.grad(loss, W))
+    found = temporaries(function)
+    assert found.count("bool[B,16]") == 1
+    assert not [type_ for type_ in found if type_.startswith("u32")]
+
+
+def test_masks_of_positions_are_made_where_they_are_read():
+    rows, columns = gl.arange("B")[:, None], gl.arange(16)
+    for mask in (rows >= columns, abs(rows - columns) < 4, rows - columns == 1):
+        function = gl.function([X, W], gl.grad(heads(mask), X))
+        assert not [t for t in temporaries(function) if not t.startswith("f32")]
+        np.testing.assert_allclose(
+            function(**FEEDS), gl.evaluate(function.graph, FEEDS), rtol=2e-4, atol=1e-6
+        )
+
+
+def test_dear_ones_are_stored():
+    """A sine of the position costs more than four bytes out and in."""
+    cheap = gl.astype(gl.arange("B"), "float32")[:, None] * 0.1
+    table = gl.sin(cheap) * gl.cos(cheap)
+
+    def reads_twice(value: Tensor) -> Function:
+        return gl.function([X, W], gl.softmax((X * value) @ W) * value @ W)
+
+    column = {"f32[B]", "f32[B,1]"}
+    assert column & {*temporaries(reads_twice(table))}
+    assert not column & {*temporaries(reads_twice(cheap))}
+    names = {node.op.name for node in made_where_read(reads_twice(table).stages["split"])}
+    assert "sin" not in names
+    assert {"iota", "cast", "multiply"} <= names
+
+
+def test_where_an_array_is_needed_there_is_one():
+    """As a result, as what a gather or a product reads, through a view, from a loop."""
+    position = gl.arange("B") * 3 + 1
+    number = gl.astype(position, "float32")
+    index = gl.astype(gl.abs(X[:, 0]), "int64")
+    total, _ = gl.scan(lambda c, n: (c + n * number, None), gl.zeros(("B",)), number)
+    outputs = [
+        position,
+        gl.take(position, index) + 1,
+        X.T @ number,
+        number[::2] + 1.0,
+        gl.broadcast_to(number, (3, "B")).T,
+        X * number[:, None],
+        total,
+        gl.sort(position % 5),
+    ]
+    function = gl.function([X], outputs)
+    wanted = gl.evaluate(function.graph, {"x": FEEDS["x"]})
+    for got, expected in zip(function(FEEDS["x"]), wanted, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_same_bits_without_fusion():
+    rows, columns = gl.arange("B")[:, None], gl.arange(16)
+    loss = heads((rows >= columns) & gl.random.bernoulli(KEY, 0.8, ("B", 16)))
+    graph = gl.function([X, W], [loss, *gl.grad(loss, [X, W])]).graph
+    fused, apart = gl.compile(graph)(**FEEDS), gl.compile(graph, fusion=False)(**FEEDS)
+    for one, other in zip(fused, apart, strict=True):
+        np.testing.assert_array_equal(one, other)
