@@ -253,7 +253,7 @@ STRUCTURAL = (
         "view(broadcast_to(scalar)) -> broadcast_to(scalar)",
         "every selection from one repeated number is that number repeated",
         code=_view_of_uniform,
-        roots=("reshape", "permute", "slice", "windows"),
+        roots=("reshape", "permute", "slice", "windows", "diagonal"),
     ),
     Rule(
         "x / 2**k -> x * 2**-k",

@@ -149,6 +149,16 @@ class Tensor:
     def reshape(self, *shape: Any) -> Tensor:
         return _ops().reshape(self, shape[0] if len(shape) == 1 else shape)
 
+    def flatten(self) -> Tensor:
+        return _ops().reshape(self, (-1,))
+
+    def squeeze(self, axis: Any) -> Tensor:
+        return _ops().squeeze(self, axis)
+
+    def transpose(self, *axes: Any) -> Tensor:
+        order = axes[0] if len(axes) == 1 and not hasattr(axes[0], "__index__") else axes
+        return _ops().transpose(self, order or None)
+
     def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         return _ops().sum(self, axis=axis, keepdims=keepdims)
 

@@ -286,6 +286,24 @@ CASES: dict[str, Case] = {
         ({"d0": 0}, {"d0": 30}),
         ("d0", "5"),
     ),
+    "the last of several is stored": Case(
+        """kernel put(a0: f32, a1: i64, a2: out f32; d0, d1) over i: reduce d0, j: parallel d1 {
+          v0 = load a1[i] : i64
+          v1 = load a0[d1*i + j] : f32
+          store a2[j + d1*v0<5] = v1 by last
+        }""",
+        ({"d0": 0, "d1": 4}, {"d0": 30, "d1": 4}),
+        ("d0*d1", "d0", "5*d1"),
+    ),
+    "the largest of several is stored": Case(
+        """kernel highest(a0: f32, a1: i64, a2: out f32; d0) over i: reduce d0 {
+          v0 = load a1[i] : i64
+          v1 = load a0[i] : f32
+          store a2[1*v0<5] = v1 by maximum
+        }""",
+        ({"d0": 0}, {"d0": 30}),
+        ("d0", "d0", "5"),
+    ),
     "random bits": Case(
         """kernel bits(a0: u32, a1: out u32, a2: out f32; d0) over i: parallel d0 {
           v0 = index [i]

@@ -120,7 +120,8 @@ def dynamic_slice(
 
     starts: an integer (or scalar tensor) for each axis, or a tensor of all.  A start that would
     leave the array is moved to the nearest that does not (as XLA's DynamicSlice does), so no
-    start is an error; a negative one does not count from the end.
+    start is an error; a negative one does not count from the end.  Where a named size turns out
+    smaller than what is taken of it, its last entry repeats.
     sizes: of the result.
     """
     tensor = as_tensor(x)
