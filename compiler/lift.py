@@ -43,9 +43,10 @@ def lift(graph: Graph) -> Graph:
 
 def _are_positions(x: Tensor, shape: Shape) -> bool:
     """Whether x in that shape is the index along an axis still."""
-    node = x.node
-    named = node.op.name == "iota" and x.shape[node.attrs["axis"]] != 1
-    return named and only_ones_differ(x.shape, shape)
+    if x.node.op.name != "iota":
+        return False
+    axis: int = x.node.attrs["axis"]
+    return x.shape[axis] != 1 and only_ones_differ(x.shape, shape)
 
 
 def _reshaped(x: Tensor, shape: Shape) -> Tensor:

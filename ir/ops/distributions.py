@@ -11,27 +11,29 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from ..dims import Shape
 from ..dtypes import DType, DTypeLike
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..shapes import normalise_axis
 from ..tensor import Tensor, TensorLike
 from .arithmetic import clip, fma, minimum
-from .build import as_tensor
+from .build import as_tensor, constant
+from .conversion import astype
 from .logic import where
 from .philox import as_shape
 from .quantiles import normal_quantile
 from .reduction import argmax
+from .special import erfc
 from .transcendental import log, log1p
 from .trigonometry import cos, sin
+from .types import finfo
 from .uniform import (
     arguments,
     check_fits,
     check_number,
     check_positive,
     fraction,
+    rounded_once,
     side_and_tail,
 )
 
@@ -64,6 +66,7 @@ def standard_normal(key: Tensor, sizes: Shape, dtype: DType) -> Tensor:
     return where(is_low, z, -z)
 
 
+@rounded_once
 def normal(
     key: TensorLike,
     shape: Any = None,
@@ -83,49 +86,55 @@ def normal(
     return _placed(standard_normal(own, sizes, target), centre, spread)
 
 
+@rounded_once
 def truncated_normal(
     key: TensorLike,
-    shape: Any = (),
-    lower: float = -2.0,
-    upper: float = 2.0,
+    shape: Any = None,
+    lower: TensorLike = -2.0,
+    upper: TensorLike = 2.0,
     dtype: DTypeLike | None = None,
 ) -> Tensor:
     """Standard normal numbers, of those in [lower, upper] only: Φ⁻¹ of uniform numbers between
     Φ(lower) and Φ(upper).
 
     Counted from the end of the nearer tail, so that intervals far out keep their digits: numbers
-    are exact to some 2⁻²⁴ in float32.  The bounds are numbers, perhaps infinite; scale and shift
-    the result.  ArgumentError where lower ≥ upper or the interval is so far out (beyond 12.9, in
-    float64 37) that the dtype cannot hold its probability.
+    are exact to some 2⁻²³ in float32.  The bounds may be infinite; scale and shift the result.
+    Differentiable by the bounds.  shape: the sizes, or those of the bounds; dtype likewise, or
+    float32.  ArgumentError for numbers with lower ≥ upper, or so far out (beyond 12.9, in float64
+    37) that the dtype cannot hold their probability; of such Tensors the result is a bound.
     """
-    own, sizes, target, _ = arguments(key, shape, dtype)
-    low, high = float(lower), float(upper)
-    if not low < high:
-        raise ArgumentError(f"needs lower < upper, got {low:g} and {high:g}")
-    mirrored = low + high > 0
-    a, b = (-high, -low) if mirrored else (low, high)  # now a's tail is the smaller one
-    start, mass = _phi(a), _phi(b) - _phi(a)
-    if mass < float(np.finfo(target.numpy).tiny):
-        raise ArgumentError(f"[{low:g}, {high:g}] is too far out for {target}")
+    own, sizes, target, (low, high) = arguments(key, shape, dtype, lower, upper)
+    if isinstance(low, float) and isinstance(high, float):
+        if not low < high:
+            raise ArgumentError(f"needs lower < upper, got {low:g} and {high:g}")
+        near, far = (-low, -high) if low + high > 0 else (high, low)
+        if _tail(-near) - _tail(-far) < finfo(target).smallest_normal:
+            raise ArgumentError(f"[{low:g}, {high:g}] is too far out for {target}")
+    low, high = (x if isinstance(x, Tensor) else constant(x, target) for x in (low, high))
+    mirrored = low + high > 0.0
+    a = where(mirrored, -high, low)  # in the lower half: the smaller tail ends there
+    b = where(mirrored, -low, high)
+    is_above = b > 0.0
+    start, rest = (0.5 * erfc(math.sqrt(0.5) * x) for x in (-a, abs(b)))  # Φ(a), Φ(−|b|)
+    mass = where(is_above, 1.0 - rest, rest) - start
     is_low, tail = side_and_tail(own, sizes, target)
-    if b > 0:  # the upper half from the other end of the distribution
-        p = fma(tail, mass, where(is_low, start, _phi(-b)))
-        z = normal_quantile(p)
-        z = where(is_low, z, -z)
-    else:
-        p = fma(where(is_low, tail, -tail), mass, where(is_low, start, _phi(b)))
-        z = normal_quantile(p)
-    return clip(-z if mirrored else z, low, high)
+    is_low = is_low ^ mirrored  # so that the result grows with the uniform number either way
+    # From a upwards; or from b downwards, whose Φ is counted from 1 where b is above 0.
+    step = where(is_low | is_above, mass, -mass)
+    z = normal_quantile(fma(tail, step, where(is_low, start, rest)))
+    z = where(~is_low & is_above, -z, z)
+    return clip(where(mirrored, -z, z), low, high)
 
 
-def _phi(x: float) -> float:
-    """The normal distribution function."""
-    return math.erfc(-x / math.sqrt(2)) / 2
+def _tail(x: float) -> float:
+    """The normal distribution above x."""
+    return math.erfc(x / math.sqrt(2)) / 2
 
 
 # --- by logarithms --------------------------------------------------------------------------------
 
 
+@rounded_once
 def exponential(
     key: TensorLike, shape: Any = None, rate: TensorLike = 1.0, dtype: DTypeLike | None = None
 ) -> Tensor:
@@ -139,10 +148,11 @@ def exponential(
 
 def _standard_gumbel(key: Tensor, sizes: Shape, dtype: DType) -> Tensor:
     """−ln(−ln(1 − u)), u with all its digits near 0, where the large numbers come from."""
-    below_one = 1.0 - float(np.finfo(dtype.numpy).epsneg)
+    below_one = 1.0 - finfo(dtype).eps / 2
     return -log(-log1p(-minimum(fraction(key, sizes, dtype), below_one)))
 
 
+@rounded_once
 def gumbel(
     key: TensorLike,
     shape: Any = None,
@@ -160,6 +170,7 @@ def gumbel(
     return _placed(_standard_gumbel(own, sizes, target), centre, spread)
 
 
+@rounded_once
 def laplace(
     key: TensorLike,
     shape: Any = None,
@@ -179,6 +190,7 @@ def laplace(
     return _placed(where(is_low, z, -z), centre, spread)
 
 
+@rounded_once
 def logistic(
     key: TensorLike,
     shape: Any = None,
@@ -198,6 +210,7 @@ def logistic(
     return _placed(where(is_low, z, -z), centre, spread)
 
 
+@rounded_once
 def cauchy(
     key: TensorLike,
     shape: Any = None,
@@ -229,6 +242,8 @@ def categorical(key: TensorLike, logits: TensorLike, axis: int = -1, shape: Any 
     own, scores = as_tensor(key), as_tensor(logits)
     if not scores.dtype.is_float:
         raise DTypeError(f"logits are floats, got {scores.type}")
+    if scores.dtype.is_half:
+        scores = astype(scores, "float32")
     place = normalise_axis(axis, scores.ndim)
     count, rest = scores.shape[place], (*scores.shape[:place], *scores.shape[place + 1 :])
     if isinstance(count, int) and count == 0:

@@ -23,7 +23,7 @@ from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import as_tensor, constant, primitive
 from .conversion import astype
 from .create import iota
-from .logic import bitwise_xor, equal, where
+from .logic import bitwise_left_shift, bitwise_or, bitwise_right_shift, bitwise_xor, equal, where
 from .shape import expand_dims
 
 __all__ = ["bits", "fold_in", "key", "split"]
@@ -101,7 +101,7 @@ def _pair(value: Any, what: str) -> Tensor:
         if not value.dtype.is_integer:
             raise DTypeError(f"{what} is an integer, got {value.type}")
         whole = astype(value, dt.uint64)
-        low, high = astype(whole, dt.uint32), astype(whole // 2**32, dt.uint32)
+        low, high = astype(whole, dt.uint32), astype(bitwise_right_shift(whole, 32), dt.uint32)
         if value.ndim:
             low, high = expand_dims(low, -1), expand_dims(high, -1)
         return where(equal(iota(shape=(2,), axis=0), 0), low, high)
@@ -161,7 +161,7 @@ def words(key: Tensor, shape: Shape, count: int, first: int = 0) -> list[Tensor]
 
 def joined(high: Tensor, low: Tensor) -> Tensor:
     """uint64 from two words."""
-    return astype(high, dt.uint64) * 2**32 + astype(low, dt.uint64)
+    return bitwise_or(bitwise_left_shift(astype(high, dt.uint64), 32), astype(low, dt.uint64))
 
 
 def bits(key: TensorLike, shape: Any = (), dtype: dt.DTypeLike = "uint32") -> Tensor:

@@ -20,7 +20,7 @@ from .philox import as_shape, split
 from .reduction import min, sum
 from .shape import expand_dims
 from .transcendental import exp, log, sigmoid, sqrt
-from .uniform import arguments, check_positive, fraction
+from .uniform import arguments, check_positive, fraction, rounded_once
 
 __all__ = ["beta", "dirichlet", "gamma"]
 
@@ -69,6 +69,7 @@ def _log_gamma(key: Tensor, sizes: Shape, dtype: DType, concentration: Any) -> T
     return drawn(log(d * chosen) + where(is_small, boost, 0.0))
 
 
+@rounded_once
 def gamma(
     key: TensorLike,
     concentration: TensorLike,
@@ -86,6 +87,7 @@ def gamma(
     return exp(_log_gamma(own, sizes, target, alpha))
 
 
+@rounded_once
 def beta(
     key: TensorLike,
     a: TensorLike,
@@ -106,6 +108,7 @@ def beta(
     return sigmoid(x - y)
 
 
+@rounded_once
 def dirichlet(
     key: TensorLike,
     concentration: TensorLike,

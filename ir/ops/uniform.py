@@ -6,9 +6,12 @@ Numbers of 32 bits come from one word, those of 64 from two of one counter.
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
 
 from .. import dtypes as dt
 from ..dims import Dim, Shape
@@ -19,10 +22,12 @@ from ..tensor import Tensor, TensorLike
 from .arithmetic import fma
 from .build import as_tensor, constant, dimension
 from .conversion import astype
-from .logic import greater_equal, less, where
+from .logic import bitwise_and, bitwise_right_shift, greater_equal, less, where
 from .philox import as_shape, words
 
 __all__ = ["bernoulli", "randint", "uniform"]
+
+P = ParamSpec("P")
 
 
 # --- what every distribution asks of its arguments ------------------------------------------------
@@ -49,8 +54,8 @@ def arguments(
     given = [float(p) if is_number(p) else as_tensor(p) for p in parameters]
     tensors = [p for p in given if isinstance(p, Tensor)]
     target = dt.as_dtype(dtype or (tensors[0].dtype if tensors else dt.float32))
-    if target not in (dt.float32, dt.float64):
-        raise DTypeError(f"these numbers are f32 or f64, not {target}")
+    if not target.is_float:
+        raise DTypeError(f"these numbers are floats, not {target}")
     for tensor in tensors:
         if tensor.dtype != target:
             raise DTypeError(f"a parameter of {target} numbers is {tensor.type}; cast with .astype")
@@ -60,6 +65,28 @@ def arguments(
     for own_shape in shapes:
         check_fits(own_shape, full)
     return own, sizes, target, given
+
+
+def rounded_once(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """A distribution also for halves: drawn in float32, with float32 parameters, and rounded."""
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def draw(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        given = signature.bind(*args, **kwargs).arguments
+        halves = [name for name, p in given.items() if isinstance(p, Tensor) and p.dtype.is_half]
+        wanted = given.get("dtype") or (given[halves[0]].dtype if halves else dt.float32)
+        target = dt.as_dtype(wanted)
+        if not target.is_half:
+            return function(*args, **kwargs)
+        for name in halves:
+            if given[name].dtype == target:
+                given[name] = astype(given[name], dt.float32)
+        given["dtype"] = dt.float32
+        made: Any = function
+        return astype(made(**given), target)
+
+    return draw
 
 
 def check_fits(shape: Shape, full: Shape) -> None:
@@ -90,14 +117,18 @@ def check_positive(what: str, value: Any) -> None:
 # --- floats ---------------------------------------------------------------------------------------
 
 
+_DIGITS = {dt.float32: 24, dt.float16: 11, dt.bfloat16: 8}
+
+
 def unit(key: Tensor, sizes: Shape, dtype: DType) -> Tensor:
-    """[0, 1) in steps of 2⁻²⁴ (float32) or 2⁻⁵³ (float64)."""
-    if dtype == dt.float32:
+    """[0, 1) in steps of 2⁻²⁴ (float32), 2⁻⁵³ (float64), or as fine as the halves are below 1."""
+    if dtype != dt.float64:
         (word,) = words(key, sizes, 1)
-        return astype(word // 2**8, dtype) * 2.0**-24
+        digits = _DIGITS[dtype]
+        return astype(bitwise_right_shift(word, 32 - digits), dt.float32) * 2.0**-digits
     high, low = words(key, sizes, 2)
-    top = astype(high // 2**5, dtype) * 2.0**26
-    return (top + astype(low // 2**6, dtype)) * 2.0**-53
+    top = astype(bitwise_right_shift(high, 5), dtype) * 2.0**26
+    return (top + astype(bitwise_right_shift(low, 6), dtype)) * 2.0**-53
 
 
 def fraction(key: Tensor, sizes: Shape, dtype: DType, second: bool = False) -> Tensor:
@@ -139,13 +170,13 @@ def uniform(
 ) -> Tensor:
     """Uniform in [low, high): low + (high − low)·u.
 
-    u has steps of 2⁻²⁴ in float32, from one word, and 2⁻⁵³ in float64, from two.  shape: the sizes,
-    or those of the bounds.  dtype: float32 or float64, or that of the bounds.  Where rounding
+    u has steps of 2⁻²⁴ in float32, from one word, and 2⁻⁵³ in float64, from two; of halves 2⁻¹¹ and
+    2⁻⁸.  shape: the sizes, or those of the bounds; dtype likewise, or float32.  Where rounding
     reaches `high` the result is `low`.  Differentiable by the bounds.  ArgumentError for numbers
     with low ≥ high, or whose difference is infinite.
     """
     own, sizes, target, (least, most) = arguments(key, shape, dtype, low, high)
-    u = unit(own, sizes, target)
+    u = astype(unit(own, sizes, target), target)
     if isinstance(least, float) and isinstance(most, float):
         if not least < most or not math.isfinite(most - least):
             raise ArgumentError(f"needs low < high and both finite, got {least:g} and {most:g}")
@@ -165,6 +196,8 @@ def bernoulli(key: TensorLike, probability: TensorLike = 0.5, shape: Any = None)
     """
     own, sizes, target, (chance,) = arguments(key, shape, None, probability)
     check_number("a probability", chance, 0, 1)
+    if target.is_half:
+        target, chance = dt.float32, astype(chance, dt.float32)
     return less(unit(own, sizes, target), chance)
 
 
@@ -202,7 +235,7 @@ def randint(
         for tensor in tensors:
             check_fits(tensor.shape, (*own.shape[:-1], *sizes))
         width = astype(tensors[1], dt.uint64) - astype(tensors[0], dt.uint64)
-        parts = [width % 2**32, width // 2**32][: 2 if target.bits == 64 else 1]
+        parts = _two_words(width)[: 2 if target.bits == 64 else 1]
         least = tensors[0]
     random = [astype(word, dt.uint64) for word in words(own, sizes, len(parts) + 1)]
     top = _high_product(random, parts)
@@ -226,6 +259,11 @@ def _bound(value: Any, dtype: DType) -> Any:
         raise ArgumentError(f"a bound is an integer, got {value!r}") from None
 
 
+def _two_words(number: Tensor) -> list[Tensor]:
+    """The low and the high half of uint64."""
+    return [bitwise_and(number, 0xFFFFFFFF), bitwise_right_shift(number, 32)]
+
+
 def _high_product(words: list[Tensor], parts: list[Any]) -> list[Tensor]:
     """The upper words, as many as `parts`, of a product of numbers in words, the lowest first.
 
@@ -235,9 +273,8 @@ def _high_product(words: list[Tensor], parts: list[Any]) -> list[Tensor]:
     for word in words:
         carry: Any = 0
         for i, part in enumerate(parts):
-            total = word * part + sums[i] + carry
+            rest, carry = _two_words(word * part + sums[i] + carry)
             if i:
-                sums[i - 1] = total % 2**32
-            carry = total // 2**32
+                sums[i - 1] = rest
         sums[-1] = carry
     return sums
