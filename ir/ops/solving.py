@@ -30,6 +30,7 @@ from .matrices import (
 )
 from .reduction import squeeze_axes
 from .shape import broadcast_to, matrix_transpose, reshape
+from .types import finfo
 
 __all__ = ["inv", "pinv", "solve", "triangular_solve"]
 
@@ -288,7 +289,7 @@ def tolerance(x: Tensor, rtol: TensorLike | None) -> Tensor:
     """`rtol`, or the larger size of the matrices times the spacing at 1; one for each matrix."""
     if rtol is None:
         size = dimension(maximum(x.shape[-2], x.shape[-1]), x.dtype)
-        found = size * float(np.finfo(np.float64 if x.dtype.bits == 64 else np.float32).eps)
+        found = size * finfo(x.dtype).eps
     else:
         found = astype(as_tensors([rtol, x])[0], x.dtype)
     return broadcast_to(found, x.shape[:-2])
