@@ -181,9 +181,8 @@ class Lanes:
     __rmul__ = __mul__
 
     def __neg__(self) -> Lanes:
-        if self.is_float:
-            return Lanes(self.builder, self.builder.fneg(self.value))
-        return 0 - self
+        # Not `fneg`, which NVVM's older LLVM lacks; elsewhere LLVM makes that of it.
+        return (-0.0 if self.is_float else 0) - self
 
     def __and__(self, other: Lanes | Number) -> Lanes:
         return self._binary("", "and_", other)
