@@ -34,8 +34,9 @@ def asin(x: Lanes) -> Lanes:
     """arcsin x; NaN outside of [−1, 1]."""
     large, s, more = _arc_sine(absolute(x))
     high, low, _ = HALF_PI[x.bits]
-    # Just above ½ the difference with the larger part is exact.
-    far = (high - s * 2.0) - (more * 2.0 - low)
+    difference = high - s * 2.0
+    lost = (high - difference) - s * 2.0
+    far = difference + (lost - (more * 2.0 - low))
     return copysign(select(large, far, s + more), x)
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .coefficients import COSINE, HALF_PI, SINE, TWO_OVER_PI
-from .lanes import Lanes, absolute, any_lane, fma, polynomial, select
+from .lanes import Lanes, absolute, any_lane, fma, in_double, polynomial, select
 from .large_angles import LARGE, reduce_large
 from .maths import round_to_integer
 
@@ -59,6 +59,7 @@ def cos(x: Lanes) -> Lanes:
     return _turn(x, 1)
 
 
+@in_double
 def tan(x: Lanes) -> Lanes:
     """tan x, x in radians: a quarter turn further it is −1 / tan."""
     count, r = _quadrant_and_rest(x)

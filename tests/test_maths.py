@@ -70,7 +70,7 @@ FUNCTIONS = {
         (-14.4, -38.6),
         (6, 9),
     ),
-    "asin": Function((2.0, 2.0), np.asin, mp.asin, (-1, -1), (1, 1)),
+    "asin": Function((1.3, 1.9), np.asin, mp.asin, (-1, -1), (1, 1)),
     "acos": Function((1.2, 1.2), np.acos, mp.acos, (-1, -1), (1, 1)),
     "atan": Function((1.2, 1.2), np.atan, mp.atan, (-9, -9), (9, 9)),
     "sinh": Function((1.7, 1.6), np.sinh, mp.sinh, (-89, -710), (89, 710)),
@@ -78,7 +78,7 @@ FUNCTIONS = {
     "asinh": Function((0.6, 1.8), np.asinh, mp.asinh),
     "acosh": Function((0.6, 2.0), np.acosh, mp.acosh, (1, 1), (9, 9)),
     "atanh": Function((0.6, 2.0), np.atanh, mp.atanh, (-1, -1), (1, 1)),
-    "tan": Function((3.5, 3.0), np.tan, mp.tan, (-1e6, -100), (1e6, 100)),
+    "tan": Function((0.6, 3.0), np.tan, mp.tan, (-1e6, -100), (1e6, 100)),
     "sin": Function((1.9, 1.7), np.sin, mp.sin, (-1e6, -100), (1e6, 100)),
     "cos": Function((1.9, 1.7), np.cos, mp.cos, (-1e6, -100), (1e6, 100)),
 }
