@@ -89,6 +89,68 @@ LISTED: list[Any] = [
 ]
 
 
+def test_sizes_as_places():
+    """Named sizes as bounds and places, and beside tensors."""
+    x, i = gl.placeholder(("N", "M")), gl.placeholder((), "int64")
+    n, m = x.shape
+    outputs = [x[n - 1, m // 2 :], x[n - 3 :], x[n - i, 0]]
+    outputs += [x[: n - 1][-1], x.at[n - 1].set(0.0), gl.arange(n)[::-1] * n - 2 * n + (n - i)]
+    function = gl.function([x, i], outputs)
+    for shape in ((2, 3), (4, 1), (5, 6)):
+        a = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+        rows, columns = shape
+        zeroed = a.copy()
+        zeroed[-1] = 0
+        wanted = [a[-1, columns // 2 :], a[max(rows - 3, 0) :], a[rows - 2, 0], a[: rows - 1][-1]]
+        wanted += [zeroed, np.arange(rows)[::-1] * rows - 2 * rows + rows - 2]
+        for got, right in zip(function(a, 2), wanted, strict=True):
+            np.testing.assert_array_equal(got, right)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        _ = n * 0.5  # pyright: ignore[reportOperatorIssue]
+
+
+def test_in_loops_and_batches():
+    """Writes in the body of a scan, differentiated; and each row of a batch its own write."""
+    x, v = gl.placeholder(("T", 3), "float64"), gl.placeholder("T", "float64")
+    i = gl.placeholder("T", "int64")
+
+    def step(carry: Any, row: Any) -> Any:
+        place, value = row
+        new = carry.at[place].add(value).at[0].max(value)
+        return new, gl.sort(new)[1]
+
+    last, medians = gl.scan(step, gl.zeros(3, "float64"), (i, v))
+    slope = gl.grad(gl.sum(last * last) + gl.sum(medians), v)
+    rows = gl.vmap(lambda row, place, value: row.at[place].set(value))(x, i, v)
+    tops = gl.vmap(lambda row: gl.top_k(row, 2).values)(x)
+    function = gl.function([x, i, v], [last, medians, slope, rows, tops])
+    a = np.random.default_rng(0).normal(size=(4, 3))
+    places, values = np.array([1, 2, 1, -1]), np.array([0.5, -1.0, 2.0, 3.0])
+
+    def run(values: NumpyArray) -> tuple[NumpyArray, list[float]]:
+        carry, found = np.zeros(3), list[float]()
+        for place, value in zip(places, values, strict=True):
+            carry[place] += value
+            carry[0] = max(carry[0], value)
+            found.append(float(np.sort(carry)[1]))
+        return carry, found
+
+    def total(values: NumpyArray) -> float:
+        carry, found = run(values)
+        return float(np.sum(carry * carry) + np.sum(found))
+
+    got = function(a, places, values)
+    np.testing.assert_allclose(got[0], run(values)[0])
+    np.testing.assert_allclose(got[1], run(values)[1])
+    steps = 1e-6 * np.eye(4)
+    slopes = [(total(values + h) - total(values - h)) / 2e-6 for h in steps]
+    np.testing.assert_allclose(got[2], slopes, rtol=1e-6)
+    wanted = a.copy()
+    wanted[np.arange(4), places] = values
+    np.testing.assert_array_equal(got[3], wanted)
+    np.testing.assert_array_equal(got[4], -np.sort(-a, 1)[:, :2])
+
+
 def test_listed():
     array = np.arange(24.0).reshape(2, 3, 4)
     x = gl.placeholder((2, 3, 4), "float64")
@@ -291,6 +353,7 @@ M = gl.placeholder(3, "bool")
             ValueError,
             "4 entries do not fit into axis 0",
         ),
+        (lambda: gl.dynamic_slice(B, [0, 0], (-1, 1)), ValueError, "must not be negative"),
         (lambda: gl.dynamic_slice(B, [0, 0.5], (1, 1)), TypeError, "start 1 must be one integer"),
         (lambda: gl.dynamic_update_slice(B, gl.ones(2), [0, 0]), ValueError, "as many axes"),
         (lambda: gl.dynamic_update_slice(B, gl.ones((4, 1)), [0, 0]), ValueError, "do not fit"),

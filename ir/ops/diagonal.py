@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,9 @@ def diagonal(x: TensorLike, offset: int = 0, axis1: int = -2, axis2: int = -1) -
     if pair[0] == pair[1]:
         raise ArgumentError(f"axis1 and axis2 must differ, got {axis1} and {axis2}")
     rest = [axis for axis in range(tensor.ndim) if axis not in pair]
-    return diagonal_(permute_dims(tensor, [*rest, *pair]), offset=offset)
+    if not hasattr(offset, "__index__"):
+        raise ArgumentError(f"offset must be an integer, got {offset!r}")
+    return diagonal_(permute_dims(tensor, [*rest, *pair]), offset=index(offset))
 
 
 def _triangle(x: TensorLike, keep: Any) -> Tensor:

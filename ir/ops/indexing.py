@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import dtypes as dt
-from ..dims import DimLike, Shape
+from ..dims import DimLike, Shape, as_dim
 from ..errors import DTypeError, ShapeError
 from ..shapes import normalise_axis
 from ..tensor import Tensor, TensorLike
@@ -83,9 +83,7 @@ def one_hot(x: TensorLike, classes: DimLike, dtype: dt.DTypeLike = "float32") ->
 # --- slices at places that are data ---
 
 
-def starts_within(
-    x: Tensor, starts: Sequence[TensorLike] | Tensor, sizes: Sequence[DimLike]
-) -> list[Tensor]:
+def starts_within(x: Tensor, starts: Sequence[TensorLike] | Tensor, sizes: Shape) -> list[Tensor]:
     """A start for each axis of `x`, moved so that so many entries from it on lie inside."""
     if isinstance(starts, Tensor):
         if starts.ndim != 1 or starts.shape[0] != x.ndim:
@@ -114,7 +112,7 @@ def along(axis: int, size: DimLike, rank: int) -> Tensor:
 
 
 def dynamic_slice(
-    x: TensorLike, starts: Sequence[TensorLike] | Tensor, sizes: Sequence[DimLike]
+    x: TensorLike, starts: Sequence[TensorLike] | Tensor, sizes: Sequence[DimLike | str]
 ) -> Tensor:
     """So many entries of each axis of `x` from places that are data.
 
@@ -125,11 +123,12 @@ def dynamic_slice(
     sizes: of the result.
     """
     tensor = as_tensor(x)
-    places = starts_within(tensor, starts, sizes)
+    target = tuple(as_dim(size) for size in sizes)
+    places = starts_within(tensor, starts, target)
     moved = [
-        (axis, along(axis, sizes[axis], tensor.ndim) + places[axis])
+        (axis, along(axis, target[axis], tensor.ndim) + places[axis])
         for axis in range(tensor.ndim)
-        if sizes[axis] != tensor.shape[axis]
+        if target[axis] != tensor.shape[axis]
     ]
     if not moved:
         return tensor

@@ -181,17 +181,22 @@ def split(
 def _cut(place: DimLike, size: DimLike) -> DimLike:
     """A place at which to cut, as a slice's bound."""
     if not isinstance(place, Dim):
-        place = index(place)
+        place = _integer(place, "a place to cut")
         place = size + place if place < 0 else place
     return minimum(maximum(place, 0), size)
 
 
-def _count(value: Any, what: str) -> int:
+def _integer(value: Any, what: str) -> int:
     if not hasattr(value, "__index__") or isinstance(value, (Tensor, Dim)):
         raise ArgumentError(f"{what} must be an integer, got {value!r}")
-    if index(value) < 0:
-        raise ArgumentError(f"{what} must not be negative, got {index(value)}")
     return index(value)
+
+
+def _count(value: Any, what: str) -> int:
+    number = _integer(value, what)
+    if number < 0:
+        raise ArgumentError(f"{what} must not be negative, got {number}")
+    return number
 
 
 def tile(x: TensorLike, repetitions: int | Sequence[int]) -> Tensor:
@@ -238,7 +243,7 @@ def roll(x: TensorLike, shift: int | Sequence[int], axis: int | Sequence[int] | 
     axes, shifts = axes * (count // len(axes) if axes else 0), shifts * (count // len(shifts))
     for one, by in zip(axes, shifts, strict=True):
         place = normalise_axis(one, tensor.ndim)
-        size, by = tensor.shape[place], index(by)
+        size, by = tensor.shape[place], _integer(by, "a shift")
         whole = maximum(size, 1)
         turn = by - floordiv(by, whole) * whole  # the remainder; 0 for a size that turns out 0
         if turn != 0:
