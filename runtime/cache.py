@@ -188,3 +188,22 @@ def default_cache() -> DiskCache:
         if _default is None:
             _default = DiskCache()
         return _default
+
+
+_IMPORT = re.compile(r"^from \.(\w*) import (\([^)]*\)|.*)", re.MULTILINE)
+
+
+def reached(*modules: str) -> list[Path]:
+    """The files of this room that `modules` import, directly or not: what code made by them
+    depends on."""
+    folder = Path(__file__).parent
+    pending, seen = list(modules), set[str]()
+    while pending:
+        module = pending.pop()
+        path = folder / f"{module}.py"
+        if module in seen or not path.exists():
+            continue
+        seen.add(module)
+        for origin, names in _IMPORT.findall(path.read_text()):
+            pending.extend([origin] if origin else re.findall(r"\w+", names))
+    return [folder / f"{module}.py" for module in sorted(seen)]

@@ -28,7 +28,7 @@ import numpy as np
 from ..ir.errors import CudaUnavailableError
 from ..ir.kernel import Kernel
 from ..ir.launch import Dimensions
-from .cache import default_cache
+from .cache import default_cache, reached
 from .cuda_executable import CudaExecutable, Device
 from .cuda_intrinsics import device_vocabulary
 
@@ -126,12 +126,9 @@ def compile_to_ptx(source: str, kernel: Kernel, cc: tuple[int, int], narrow: boo
 @functools.cache
 def _own() -> str:
     """What the vocabulary is made of: part of the key of what was compiled from it."""
-    from . import conversion, cuda_intrinsics, cuda_vocabulary, half, lanes
-
     digest = hashlib.sha256()
-    for module in (cuda_intrinsics, cuda_vocabulary, conversion, half, lanes):
-        loader: Any = module.__loader__
-        digest.update(loader.get_data(module.__file__))
+    for path in reached("cuda_intrinsics", "cuda_vocabulary"):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

@@ -14,97 +14,12 @@ from typing import Any
 from llvmlite import ir
 
 from ..ir.dtypes import ALL, HALVES
-from . import conversion, half, maths
+from . import maths
+from .cuda_scalar import Scalar, convert, from_half, libdevice, to_half
 from .cuda_vocabulary import FLOAT_FUNCTIONS, PHILOX_MULTIPLIERS, PHILOX_STEPS, Vocabulary
 from .lanes import Lanes
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
-_FLOATS = {32: ir.FloatType(), 64: ir.DoubleType()}
-
-
-class Scalar:
-    """A scalar type: its kind, as in DType, and its width."""
-
-    def __init__(self, kind: str, bits: int) -> None:
-        self.kind, self.bits = kind, bits
-        self.llvm = _FLOATS[bits] if kind == "f" else ir.IntType(bits)
-
-    @classmethod
-    def of(cls, numba_type: Any, types: Any) -> Scalar:
-        if isinstance(numba_type, types.Boolean):
-            return cls("b", 1)
-        if isinstance(numba_type, types.Float):
-            return cls("f", numba_type.bitwidth)
-        return cls("i" if numba_type.signed else "u", numba_type.bitwidth)
-
-    @property
-    def is_float(self) -> bool:
-        return self.kind == "f"
-
-    @property
-    def limits(self) -> tuple[int, int]:
-        bits = self.bits - (self.kind == "i")
-        return (-(1 << bits) if self.kind == "i" else 0), (1 << bits) - 1
-
-    def __call__(self, number: float) -> ir.Constant:
-        return ir.Constant(self.llvm, float(number) if self.is_float else int(number))
-
-
-def _libdevice(builder: Any, name: str, of: Scalar, *values: Any) -> Any:
-    symbol = f"__nv_{name}{'f' if of.bits == 32 else ''}"
-    function = builder.module.globals.get(symbol)
-    if function is None:
-        kind = ir.FunctionType(of.llvm, [of.llvm] * len(values))
-        function = ir.Function(builder.module, kind, symbol)
-    return builder.call(function, values)
-
-
-# --- conversions --------------------------------------------------------------------------------
-
-
-def convert(b: Any, source: Scalar, target: Scalar, x: Any) -> Any:
-    if target.kind == "b":
-        if source.is_float:
-            return b.fcmp_unordered("!=", x, source(0))
-        return x if source.kind == "b" else b.icmp_unsigned("!=", x, source(0))
-    if source.is_float and target.is_float:
-        if source.bits == target.bits:
-            return x
-        return (b.fpext if source.bits < target.bits else b.fptrunc)(x, target.llvm)
-    if target.is_float:
-        return (b.sitofp if source.kind == "i" else b.uitofp)(x, target.llvm)
-    if source.is_float:
-        return _saturate(b, source, target, x)
-    if source.bits == target.bits:
-        return x
-    if source.bits > target.bits:
-        return b.trunc(x, target.llvm)
-    return (b.sext if source.kind == "i" else b.zext)(x, target.llvm)
-
-
-def to_half(b: Any, dtype: str, source: Scalar, x: Any) -> Any:
-    """The bits of the half nearest to `x`, by integer arithmetic as on a CPU."""
-    short = "bool" if source.kind == "b" else f"{source.kind}{source.bits}"
-    return half.narrow(conversion.nearly(Lanes(b, x), short), dtype, instructions=False).value
-
-
-def from_half(b: Any, dtype: str, bits: Any) -> Any:
-    return half.widen(Lanes(b, bits), dtype, instructions=False).value
-
-
-def _saturate(b: Any, source: Scalar, target: Scalar, x: Any) -> Any:
-    """Float to integer: only what is inside both limits meets the conversion."""
-    low, high = target.limits
-    below = b.fcmp_ordered("<=", x, source(low))
-    above = b.fcmp_ordered(">=", x, source(high))
-    inside = b.fcmp_ordered("ord", x, x)
-    inside = b.and_(inside, b.not_(b.or_(below, above)))
-    safe = b.select(inside, x, source(0))
-    value = (b.fptosi if target.kind == "i" else b.fptoui)(safe, target.llvm)
-    return b.select(below, target(low), b.select(above, target(high), value))
-
-
-# --- arithmetic ---------------------------------------------------------------------------------
 
 
 def _divide(b: Any, t: Scalar, x: Any, y: Any) -> tuple[Any, Any]:
@@ -131,21 +46,21 @@ def _divide_integers(b: Any, t: Scalar, x: Any, y: Any) -> tuple[Any, Any]:
 
 def _divide_floats(b: Any, t: Scalar, x: Any, y: Any) -> tuple[Any, Any]:
     """By way of the exact remainder, as NumPy does it."""
-    rest = _libdevice(b, "fmod", t, x, y)
+    rest = libdevice(b, "fmod", t, x, y)
     has_rest = b.fcmp_unordered("!=", rest, t(0))
     signs_differ = b.xor(b.fcmp_ordered("<", y, t(0)), b.fcmp_ordered("<", rest, t(0)))
     down = b.and_(has_rest, signs_differ)
     quotient = b.fdiv(b.fsub(x, rest), y)
     quotient = b.select(down, b.fsub(quotient, t(1)), quotient)
-    floor = _libdevice(b, "floor", t, quotient)
+    floor = libdevice(b, "floor", t, quotient)
     nearer = b.fcmp_ordered(">", b.fsub(quotient, floor), t(0.5))
     floor = b.select(nearer, b.fadd(floor, t(1)), floor)
     plain = b.fdiv(x, y)
     is_zero = b.fcmp_ordered("==", quotient, t(0))
-    quotient = b.select(is_zero, _libdevice(b, "copysign", t, t(0), plain), floor)
+    quotient = b.select(is_zero, libdevice(b, "copysign", t, t(0), plain), floor)
     quotient = b.select(b.fcmp_ordered("==", y, t(0)), plain, quotient)
     rest = b.select(down, b.fadd(rest, y), rest)
-    return quotient, b.select(has_rest, rest, _libdevice(b, "copysign", t, t(0), y))
+    return quotient, b.select(has_rest, rest, libdevice(b, "copysign", t, t(0), y))
 
 
 def _extreme(b: Any, t: Scalar, x: Any, y: Any, sign: str) -> Any:
@@ -158,7 +73,7 @@ def _extreme(b: Any, t: Scalar, x: Any, y: Any, sign: str) -> Any:
 
 def _absolute(b: Any, t: Scalar, x: Any) -> Any:
     if t.is_float:
-        return _libdevice(b, "fabs", t, x)
+        return libdevice(b, "fabs", t, x)
     return x if t.kind != "i" else b.select(b.icmp_signed("<", x, t(0)), b.sub(t(0), x), x)
 
 
@@ -174,7 +89,7 @@ def _sign(b: Any, t: Scalar, x: Any) -> Any:
 
 
 def _sigmoid(b: Any, t: Scalar, x: Any) -> Any:
-    e = _libdevice(b, "exp", t, b.fsub(t(-0.0), _libdevice(b, "fabs", t, x)))
+    e = libdevice(b, "exp", t, b.fsub(t(-0.0), libdevice(b, "fabs", t, x)))
     top = b.select(b.fcmp_ordered(">=", x, t(0)), t(1), e)
     return b.fdiv(top, b.fadd(t(1), e))
 
@@ -182,7 +97,7 @@ def _sigmoid(b: Any, t: Scalar, x: Any) -> Any:
 def _power(b: Any, t: Scalar, x: Any, y: Any) -> Any:
     """Of integers a loop over the exponent's bits; of negative exponents only ±1 keep anything."""
     if t.is_float:
-        return _libdevice(b, "pow", t, x, y)
+        return libdevice(b, "pow", t, x, y)
     negative = b.icmp_signed("<", y, t(0)) if t.kind == "i" else ir.Constant(ir.IntType(1), 0)
     exponent = b.select(negative, b.and_(y, t(1)), y)
     before = b.block
@@ -219,11 +134,11 @@ def _sign_bit(b: Any, t: Scalar, x: Any) -> Any:
 
 
 def _is_infinite(b: Any, t: Scalar, x: Any) -> Any:
-    return b.fcmp_ordered("==", _libdevice(b, "fabs", t, x), t(float("inf")))
+    return b.fcmp_ordered("==", libdevice(b, "fabs", t, x), t(float("inf")))
 
 
 def _is_finite(b: Any, t: Scalar, x: Any) -> Any:
-    return b.fcmp_ordered("<", _libdevice(b, "fabs", t, x), t(float("inf")))
+    return b.fcmp_ordered("<", libdevice(b, "fabs", t, x), t(float("inf")))
 
 
 def clamp_index(b: Any, value: Scalar, x: Any, extent: Any) -> Any:
@@ -268,8 +183,8 @@ def philox_word(b: Any, counter: Any, key0: Any, key1: Any, stream: Any, word: A
     return chosen
 
 
-def _libdevice_function(symbol: str) -> Callable[..., Any]:
-    return lambda b, t, x: _libdevice(b, symbol, t, x)
+def _named(symbol: str) -> Callable[..., Any]:
+    return lambda b, t, x: libdevice(b, symbol, t, x)
 
 
 # --- as Numba's names ---------------------------------------------------------------------------
@@ -282,11 +197,11 @@ SAME: dict[str, Callable[..., Any]] = {  # operands and result of one type
     "power": lambda b, t, x, y: _power(b, t, x, y),
     "left_shift": lambda b, t, x, y: _shift(b, t, x, y, left=True),
     "right_shift": lambda b, t, x, y: _shift(b, t, x, y, left=False),
-    "copysign": lambda b, t, x, y: _libdevice(b, "copysign", t, x, y),
-    "nextafter": lambda b, t, x, y: _libdevice(b, "nextafter", t, x, y),
-    "hypot": lambda b, t, x, y: _libdevice(b, "hypot", t, x, y),
-    "atan2": lambda b, t, x, y: _libdevice(b, "atan2", t, x, y),
-    "fma": lambda b, t, x, y, z: _libdevice(b, "fma", t, x, y, z),
+    "copysign": lambda b, t, x, y: libdevice(b, "copysign", t, x, y),
+    "nextafter": lambda b, t, x, y: libdevice(b, "nextafter", t, x, y),
+    "hypot": lambda b, t, x, y: libdevice(b, "hypot", t, x, y),
+    "atan2": lambda b, t, x, y: libdevice(b, "atan2", t, x, y),
+    "fma": lambda b, t, x, y, z: libdevice(b, "fma", t, x, y, z),
     "quotient": lambda b, t, x, y: b.udiv(x, y),
     "modulus": lambda b, t, x, y: b.urem(x, y),
     "invert": lambda b, t, x: b.not_(x),
@@ -294,8 +209,8 @@ SAME: dict[str, Callable[..., Any]] = {  # operands and result of one type
     "sign": _sign,
     "sigmoid": _sigmoid,
     "normal_quantile": _normal_quantile,
-    "rsqrt": lambda b, t, x: b.fdiv(t(1), _libdevice(b, "sqrt", t, x)),
-    **{name: _libdevice_function(symbol) for name, symbol in FLOAT_FUNCTIONS.items()},
+    "rsqrt": lambda b, t, x: b.fdiv(t(1), libdevice(b, "sqrt", t, x)),
+    **{name: _named(symbol) for name, symbol in FLOAT_FUNCTIONS.items()},
 }
 
 TESTS: dict[str, Callable[..., Any]] = {  # of one float, a bool

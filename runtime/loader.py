@@ -22,14 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from . import native, tile
-from .cache import default_cache
+from .cache import default_cache, reached
 
 _COMMENT = re.compile(r"[ \t]*(#[^\n]*)?$", re.MULTILINE)
 _BLANK = re.compile(r"\n{2,}")
 _NAME = re.compile(r"\bdef +(\w+)")
 _CONTRACT = re.compile(r"\bcontract_(f32|f64|i32|i64)\(")  # in kernel text
 _CONTRACTION = re.compile((tile.PREFIX + r"(f32|f64|i32|i64)").encode())  # in object code
-_IMPORT = re.compile(r"^from \.(\w*) import (\([^)]*\)|.*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -206,21 +205,6 @@ def _environment() -> bytes:
     numba = importlib.util.find_spec("numba")
     if numba is not None and numba.origin:
         digest.update((Path(numba.origin).parent / "_version.py").read_bytes())
-    for path in _reached("loader", "jit", "vector"):
+    for path in reached("loader", "jit", "vector"):
         digest.update(path.read_bytes())
     return digest.digest()
-
-
-def _reached(*modules: str) -> list[Path]:
-    """The files of this room that `modules` import, directly or not."""
-    folder = Path(__file__).parent
-    pending, seen = list(modules), set[str]()
-    while pending:
-        module = pending.pop()
-        path = folder / f"{module}.py"
-        if module in seen or not path.exists():
-            continue
-        seen.add(module)
-        for origin, names in _IMPORT.findall(path.read_text()):
-            pending.extend([origin] if origin else re.findall(r"\w+", names))
-    return [folder / f"{module}.py" for module in sorted(seen)]

@@ -19,7 +19,7 @@ from llvmlite import ir
 
 from gradloom.ir.dtypes import ALL, BY_SHORT, DType
 from gradloom.runtime import cuda_intrinsics as intrinsics
-from gradloom.runtime.cuda_intrinsics import Scalar
+from gradloom.runtime.cuda_scalar import Scalar, convert
 from gradloom.runtime.cuda_vocabulary import FLOAT_FUNCTIONS, python_vocabulary
 
 VOCABULARY = python_vocabulary()
@@ -118,7 +118,7 @@ def test_conversions(target: DType) -> None:
     for source in COMPUTED:
 
         def emit(builder: Any, own: Scalar, x: Any) -> Any:
-            return intrinsics.convert(builder, own, to, x)
+            return convert(builder, own, to, x)
 
         values = [np.bool_(v) if source.kind == "b" else v for v in edges(source)]
         check(name, [source], target, emit, [(value,) for value in values])

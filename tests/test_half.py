@@ -21,7 +21,7 @@ import gradloom as gl
 from gradloom.ir import dtypes as dt
 from gradloom.ir.dtypes import HALVES, DType
 from gradloom.ir.half import widened
-from gradloom.runtime import cuda_intrinsics
+from gradloom.runtime import cuda_scalar
 from gradloom.runtime.cuda_vocabulary import python_vocabulary
 
 from .op_cases import assert_same
@@ -173,10 +173,10 @@ def test_conversions_without_instructions(half: DType) -> None:
     plain = python_vocabulary()
 
     def widen(builder: Any, _: Any, bits: Any) -> Any:
-        return cuda_intrinsics.from_half(builder, name, bits)
+        return cuda_scalar.from_half(builder, name, bits)
 
     def narrow(builder: Any, own: Any, x: Any) -> Any:
-        return cuda_intrinsics.to_half(builder, name, own, x)
+        return cuda_scalar.to_half(builder, name, own, x)
 
     rows = [(bits,) for bits in PATTERNS[::3]]
     found = run_llvm([dt.uint16], dt.float32, widen, rows)
