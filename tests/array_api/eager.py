@@ -279,8 +279,17 @@ class Array:
     def __setitem__(self, index: Any, value: Any, /) -> None:
         self.values = evaluate(_setitem, self, _static_index(index), value).values
 
-    def __dlpack__(self, **options: Any) -> Any:
-        return self.values.__dlpack__(**options)
+    def __dlpack__(
+        self,
+        *,
+        stream: None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[Any, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        return self.values.__dlpack__(
+            stream=stream, max_version=max_version, dl_device=dl_device, copy=copy
+        )
 
     def __dlpack_device__(self) -> tuple[Any, int]:
         return self.values.__dlpack_device__()
