@@ -1,3 +1,4 @@
+# pyright: standard
 """The functions of the array API standard against NumPy 2, through graph, compiler and runtime.
 
 What the standard's own suite says of them stands in docs/array_api.md; this needs no suite: one
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 from gradloom.ir.dtypes import DType
 
 from . import array_api as xp
-from .array_api.calls import CALLS, NUMPY, VIEWS, Draw
+from .array_api.calls import CALLS, NUMPY, VIEWS
+from .array_api.draws import Draw
 from .array_api.eager import Array
 from .array_api.standard import EXTENSIONS, NOT_COVERED, SECTIONS
 

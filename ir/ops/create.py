@@ -120,11 +120,12 @@ def linspace(
     Entry i is start + i·(stop − start)/n with n = num − 1, or num without the endpoint.
     """
     count = as_dim(num)
-    low, high = as_tensors([start, stop])
-    wanted = dt.as_dtype(dtype or (low.dtype if low.dtype.is_float else "float32"))
+    (low, high), wanted = as_tensors([start, stop]), dt.as_dtype(dtype or "float32")
+    if dtype is None and low.dtype.is_float:
+        wanted = low.dtype
     if not wanted.is_float:
         raise DTypeError(f"needs a float dtype, got {wanted}")
-    low, high = astype(low, wanted), astype(high, wanted)
+    low, high = _in_dtype(start, wanted), _in_dtype(stop, wanted)
     steps = maximum(count - 1 if endpoint else count, 1)
     rank = len(broadcast_shapes([low.shape, high.shape]))
     index = iota(shape=(count, *[1] * rank), axis=0)
@@ -155,27 +156,34 @@ def meshgrid(*arrays: TensorLike, indexing: str = "xy") -> list[Tensor]:
     ]
 
 
-def full(shape: Any, value: TensorLike, dtype: dt.DTypeLike | None = None) -> Tensor:
-    """`value` everywhere."""
+def _in_dtype(value: TensorLike, dtype: dt.DTypeLike) -> Tensor:
+    """`value` as a tensor of `dtype`; a Python float straight, with all its digits."""
+    if isinstance(value, float):
+        return constant(value, dtype)
+    return astype(as_tensor(value), dtype)
+
+
+def full(shape: Any, fill_value: TensorLike, dtype: dt.DTypeLike | None = None) -> Tensor:
+    """`fill_value` everywhere."""
     sizes = shape if isinstance(shape, Sequence) and not isinstance(shape, str) else (shape,)
-    scalar = as_tensor(value)
-    return broadcast_to(scalar if dtype is None else astype(scalar, dtype), sizes)
+    scalar = as_tensor(fill_value) if dtype is None else _in_dtype(fill_value, dtype)
+    return broadcast_to(scalar, sizes)
 
 
-def zeros(shape: Any, dtype: dt.DTypeLike = "float32") -> Tensor:
-    """0 everywhere; `shape` may hold dimensions and names of them."""
-    return full(shape, constant(0, dtype))
+def zeros(shape: Any, dtype: dt.DTypeLike | None = None) -> Tensor:
+    """0 everywhere, float32 by default; `shape` may hold dimensions and names of them."""
+    return full(shape, constant(0, dtype or "float32"))
 
 
-def ones(shape: Any, dtype: dt.DTypeLike = "float32") -> Tensor:
-    """1 everywhere; `shape` may hold dimensions and names of them."""
-    return full(shape, constant(1, dtype))
+def ones(shape: Any, dtype: dt.DTypeLike | None = None) -> Tensor:
+    """1 everywhere, float32 by default; `shape` may hold dimensions and names of them."""
+    return full(shape, constant(1, dtype or "float32"))
 
 
-def full_like(x: TensorLike, value: TensorLike, dtype: dt.DTypeLike | None = None) -> Tensor:
-    """`value` in the shape of `x`, and in its dtype unless `dtype` says otherwise."""
+def full_like(x: TensorLike, fill_value: TensorLike, dtype: dt.DTypeLike | None = None) -> Tensor:
+    """`fill_value` in the shape of `x`, and in its dtype unless `dtype` says otherwise."""
     tensor = as_tensor(x)
-    return full(tensor.shape, value, tensor.dtype if dtype is None else dtype)
+    return full(tensor.shape, fill_value, tensor.dtype if dtype is None else dtype)
 
 
 def zeros_like(x: TensorLike, dtype: dt.DTypeLike | None = None) -> Tensor:

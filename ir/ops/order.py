@@ -19,6 +19,7 @@ from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import as_tensor, as_tensors, primitive
 from .conversion import astype
 from .gather import gather
+from .indexing import take
 from .shape import broadcast_to, reshape
 from .slicing import slice_axis
 
@@ -157,11 +158,13 @@ def searchsorted_(x: Tensor, values: Tensor, *, right: bool) -> Tensor:
     ...
 
 
-def searchsorted(x: TensorLike, values: TensorLike, side: str = "left") -> Tensor:
+def searchsorted(
+    x: TensorLike, values: TensorLike, side: str = "left", sorter: TensorLike | None = None
+) -> Tensor:
     """int64: where each of `values` (any shape) goes in a sorted vector to keep it sorted.
 
-    side: "left" of equal entries, or "right".  In a vector that is not sorted the places mean
-    nothing.  Computed by NumPy on the host.
+    side: "left" of equal entries, or "right".  sorter: indices that sort x, where x is not sorted.
+    In a vector that is not sorted the places mean nothing.  Computed by NumPy on the host.
     """
     if side not in ("left", "right"):
         raise ArgumentError(f"side is 'left' or 'right', got {side!r}")
@@ -170,4 +173,6 @@ def searchsorted(x: TensorLike, values: TensorLike, side: str = "left") -> Tenso
     flat = reshape(astype(wanted, common), (-1,))
     if row.ndim != 1:
         raise ShapeError(f"needs a sorted vector, got {row.type}")
+    if sorter is not None:
+        row = take(row, sorter)
     return reshape(searchsorted_(astype(row, common), flat, right=side == "right"), wanted.shape)

@@ -197,6 +197,10 @@ def _setitem(x: gl.Tensor, index: Any, value: Any) -> gl.Tensor:
     return x.at[index].set(value)  # pyright: ignore
 
 
+def _masked(x: gl.Tensor, mask: gl.Tensor, value: Any) -> gl.Tensor:
+    return gl.where(mask, gl.full_like(x, value), x)
+
+
 def _binary(function: Callable[[Any, Any], Any]) -> tuple[Any, Any, Any]:
     """The operator, its reflection, and in place, on Tensors as users write it."""
 
@@ -277,7 +281,11 @@ class Array:
         return evaluate(_getitem, self, _static_index(index))
 
     def __setitem__(self, index: Any, value: Any, /) -> None:
-        self.values = evaluate(_setitem, self, _static_index(index), value).values
+        masked = isinstance(index, Array) and index.dtype.kind == "b"
+        if masked and getattr(value, "ndim", 0) == 0:  # one value: no shape comes from data
+            self.values = evaluate(_masked, self, index, value).values
+        else:
+            self.values = evaluate(_setitem, self, _static_index(index), value).values
 
     def __dlpack__(
         self,
