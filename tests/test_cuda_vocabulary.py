@@ -189,6 +189,22 @@ def test_philox(stream: int, word: int) -> None:
     assert run([i64, u32, u32], u32, emit, rows).tolist() == [int(word) for word in expected]
 
 
+@pytest.mark.parametrize(("dtype", "ulps"), [(BY_SHORT["f32"], 2), (BY_SHORT["f64"], 5)])
+def test_normal_quantile(dtype: DType, ulps: int) -> None:
+    """The device has the CPU's formula, so that normal numbers are the same on both."""
+    special = [0.0, 1.0, 0.5, np.nan, -1.0, 2.0]
+    rows = [
+        (dtype.numpy.type(p),)
+        for p in (*special, *np.linspace(0.001, 0.999, 99), *(2.0 ** -np.arange(2.0, 66.0)))
+    ]
+    found = run([dtype], dtype, intrinsics.SAME["normal_quantile"], rows)
+    with np.errstate(all="ignore"):
+        expected = np.array([VOCABULARY["normal_quantile"](*row) for row in rows])
+    np.testing.assert_array_equal(found[:6], expected[:6])
+    gap = np.abs(found[6:] - expected[6:])
+    assert (gap <= ulps * np.spacing(np.abs(expected[6:]))).all()
+
+
 def test_both_vocabularies_have_the_same_names() -> None:
     """Of the device's, the part that can be seen without Numba's CUDA."""
     device = {*intrinsics.SAME, *intrinsics.TESTS, *FLOAT_FUNCTIONS}

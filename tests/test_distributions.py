@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 
 import gradloom as gl
+from gradloom.ir import dtypes as dt
 from gradloom.ir.dims import symbol
+from gradloom.ir.ops.uniform import fraction, side_and_tail
 from gradloom.ir.tensor import Tensor
 
 from .distributions import (
@@ -24,6 +27,7 @@ from .distributions import (
     truncated,
     words,
 )
+from .formulas_random import normal_quantile as mpmath_normal
 
 # --- every distribution ---------------------------------------------------------------------------
 
@@ -56,6 +60,51 @@ def test_tails_reach_as_far_as_they_should():
     for bound, expected in ((4, 20e6 * 6.334e-5), (5, 20e6 * 5.733e-7)):
         found = int(np.sum(np.abs(z) > bound))
         assert abs(found - expected) < 4.5 * math.sqrt(expected)
+
+
+# Seeds whose first word is 0, 2³¹ − 1, 2³¹ and 2³² − 1, found by trying 8·10⁹.
+EXTREME = {0: 1836991927, 2**31 - 1: 3391122501, 2**31: 8071768748, 2**32 - 1: 1352247272}
+
+
+def test_extreme_words_give_finite_numbers():
+    """The ends and the middle of each distribution: as far as the docstrings say, no farther."""
+    keys = R.key(np.array([*EXTREME.values()]))
+    assert R.bits(keys).eval().tolist() == [*EXTREME]
+    end, middle = 0.5 * 2.0**-32, 0.5
+    odd = {  # lower tail from the middle outwards, by words 2³¹ … and 0 …
+        "normal": lambda tail: mpmath_normal(tail),
+        "laplace": lambda tail: math.log(2 * tail),
+        "logistic": lambda tail: math.log(tail / (1 - tail)),
+        "cauchy": lambda tail: -1 / math.tan(math.pi * tail),
+    }
+    for name, lower in odd.items():
+        (x,) = compiled(DISTRIBUTIONS[name][0](keys, (), dtype="float32"))
+        wanted = [-lower(end), -lower(middle), lower(middle), lower(end)]
+        np.testing.assert_allclose(x, wanted, 1e-6, 1e-6, err_msg=name)
+    (waits, top, u) = compiled(R.exponential(keys), R.gumbel(keys), R.uniform(keys))
+    np.testing.assert_allclose(waits, [-math.log(end), math.log(2), math.log(2), 0], 1e-6)
+    half = -math.log(math.log(2))
+    np.testing.assert_allclose(top, [-math.log(end), half, half, -math.log(24 * math.log(2))], 1e-6)
+    np.testing.assert_array_equal(u, [0, 0.5 - 2.0**-24, 0.5, 1 - 2.0**-24])
+    for build, *_ in DISTRIBUTIONS.values():
+        (x,) = compiled(build(keys, (), dtype="float32"))
+        assert np.isfinite(x).all()
+
+
+def test_fractions_by_their_definition():
+    """Of exact numbers, rounded once or, in float64, where the words are joined."""
+    pairs = list(zip(*(words(KEY.eval(), 200, word=i) for i in range(2)), strict=True))
+    near, far = fraction(KEY, (200,), dt.float32), fraction(KEY, (200,), dt.float64)
+    np.testing.assert_allclose(near.eval(), [(a + 0.5) / 2**32 for a, _ in pairs], 1e-7)
+    exact = [float(Fraction(2 * ((a << 32) + b) + 1, 2**65)) for a, b in pairs]
+    np.testing.assert_allclose(far.eval(), exact, 3e-16)
+    for dtype, bits, tolerance in ((dt.float32, 32, 1e-7), (dt.float64, 64, 3e-16)):
+        is_low, tail = side_and_tail(KEY, (200,), dtype)
+        whole = [a if bits == 32 else (a << 32) + b for a, b in pairs]
+        signed = [k - 2**bits if k >= 2 ** (bits - 1) else k for k in whole]
+        assert is_low.eval().tolist() == [k < 0 for k in signed]
+        ends = [float(abs(Fraction(2 * k + 1, 2 ** (bits + 1)))) for k in signed]
+        np.testing.assert_allclose(tail.eval(), ends, tolerance)
 
 
 def test_halves_are_rounded_once():

@@ -97,7 +97,8 @@ def random_bits(key: Tensor, *, shape: Shape, stream: int, word: int) -> Tensor:
 
 def _pair(value: Any, what: str) -> Tensor:
     """The low and the high word of integers below 2⁶⁴, along a new last axis."""
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) or getattr(value, "ndim", 0):
+        value = as_tensor(value)
         if not value.dtype.is_integer:
             raise DTypeError(f"{what} is an integer, got {value.type}")
         whole = astype(value, dt.uint64)
@@ -117,7 +118,7 @@ def _pair(value: Any, what: str) -> Tensor:
 def key(seed: TensorLike) -> Tensor:
     """The key of a seed: u32[2], its low and its high word.
 
-    seed: an integer of 64 bits, or a Tensor of integers, whose keys then stand along its axes.
+    seed: an integer of 64 bits, or an array of them, whose keys then stand along its axes.
     Negative ones count from 2⁶⁴ down.  ArgumentError or DTypeError for anything else.
     """
     return _pair(seed, "a seed")
