@@ -31,7 +31,7 @@ def _comes_back(match: Match) -> bool:
 
 
 def _floats(match: Match) -> bool:
-    """For rules whose right side integers do not have."""
+    """For rules that hold for floats alone: the square of an integer may wrap."""
     return match.root.dtype.is_float
 
 
@@ -147,8 +147,8 @@ _POWERS = (
     Rule("x ** 0.5 -> sqrt(x)", "as exact as can be; they differ at -inf alone"),
     Rule("x ** -0.5 -> rsqrt(x)", "cheaper than exp and log; they differ at -inf alone"),
     Rule("x * (1 / y) -> x / y", "rounded once, and 1 / y may overflow where x / y does not"),
-    Rule("x ** -1 -> 1 / x", "one division, and rounded once", _floats),
-    Rule("x ** -2 -> 1 / square(x)", "a multiplication and a division", _floats),
+    Rule("x ** -1 -> 1 / x", "one division, and rounded once"),
+    Rule("x ** -2 -> 1 / square(x)", "a multiplication and a division"),
     Rule("x ** 0 -> 1", "exact: by IEEE 754 this holds for nan too", forgets=True),
 )
 
