@@ -170,7 +170,7 @@ def test_float32(name: str) -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_float32_everywhere(name: str) -> None:
     """Four million bit patterns, at even distances: every exponent with 8 000 mantissas."""
-    x = np.arange(0, 2**32, 1021, np.int64).astype(np.uint32).view(np.float32)
+    x = np.arange(0, 2**32, 1021, dtype=np.int64).astype(np.uint32).view(np.float32)
     result, bound = compute(f"{name}(x)", "f32", x), FUNCTIONS[name].bounds[0]
     wide = FUNCTIONS[name].wide(x.astype(np.float64))
     check(distance(result, wide), bound, x, result)
