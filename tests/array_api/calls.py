@@ -17,7 +17,7 @@ from gradloom.ir import dtypes as dt
 
 from .draws import PAIRS, SHAPES, Draw, NumpyArray, Shape
 
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+Arguments = tuple[Sequence[Any], dict[str, Any]]
 
 
 # --- families -------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ def along(
     def call(draw: Draw) -> Arguments:
         shape = draw.one([shape for shape in SHAPES if shape and (empty or 0 not in shape)])
         chosen = {name: draw.one(values) for name, values in options.items()}
-        x = draw.array(draw.dtype(kinds), shape)
+        x = draw.few(draw.dtype(kinds), shape)
         return (x,), {"axis": draw.axis(shape), **chosen}
 
     return call
@@ -122,8 +122,8 @@ def taken_along(draw: Draw) -> Arguments:
 
 def searched(draw: Draw) -> Arguments:
     dtype = draw.dtype("fiu")
-    x = np.sort(draw.array(dtype, draw.one([(5,), (0,), (1,)])))
-    return (x, draw.array(dtype, draw.shape())), {"side": draw.one(["left", "right"])}
+    x = np.sort(draw.few(dtype, draw.one([(9,), (0,), (1,)])))
+    return (x, draw.few(dtype, draw.shape())), {"side": draw.one(["left", "right"])}
 
 
 def shifted(draw: Draw) -> Arguments:

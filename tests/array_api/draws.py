@@ -52,6 +52,14 @@ class Draw:
         low = max(low, 0) if dtype.kind == "u" else low
         return np.asarray(self.rng.integers(int(low), int(high) + 1, shape)).astype(dtype)
 
+    def few(self, dtype: Any, shape: Shape) -> NumpyArray:
+        """Small whole numbers, so that many are equal."""
+        return (
+            np.round(self.array(np.float64, shape, -3, 3))
+            .clip(0 if np.dtype(dtype).kind == "u" else -3)
+            .astype(dtype)
+        )
+
     def edgy(self, dtype: Any, shape: Shape) -> NumpyArray:
         """Numbers among which limits, zeros, infinities and nan are frequent."""
         plain = self.array(dtype, shape)
