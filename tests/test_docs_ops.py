@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from .op_report import missing
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -60,3 +62,8 @@ def test_page_says_how_ops_are_differentiated() -> None:
     assert "unsigned" not in MAKE.dtypes(table["exp"])
     assert MAKE.kernels(table["solve"]).startswith("host fallback")
     assert MAKE.kernels(table["sum"]) == "a loop that keeps `add` of the values seen, on zero first"
+
+
+def test_no_op_lacks_a_column() -> None:
+    """Type rule, reference, CPU and CUDA code or a host fallback, derivative or a reason."""
+    assert missing() == {}
