@@ -90,6 +90,8 @@ def as_dtype(value: DTypeLike) -> DType:
     if isinstance(value, str) and (value in BY_SHORT or value in BY_NAME):
         return BY_SHORT.get(value) or BY_NAME[value]
     try:
+        if value is None:  # pyright: ignore[reportUnnecessaryComparison]  # NumPy: float64
+            raise TypeError
         name = np.dtype(value).name
     except TypeError:
         raise DTypeError(f"{value!r} is no data type") from None

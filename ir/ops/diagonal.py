@@ -114,23 +114,31 @@ def _triangle(x: TensorLike, keep: Any) -> Tensor:
     return where(keep(_away(tensor.shape)), tensor, constant(0, tensor.dtype))
 
 
+def _number(k: Any) -> Any:
+    """The number of a diagonal within int64: beyond any size all are outside alike."""
+    return max(-(2**62), min(k, 2**62)) if isinstance(k, int) else k
+
+
 def tril(x: TensorLike, k: int = 0) -> Tensor:
     """The lower triangles of matrices: 0 above diagonal `k`."""
-    return _triangle(x, lambda away: away <= k)
+    return _triangle(x, lambda away: away <= _number(k))
 
 
 def triu(x: TensorLike, k: int = 0) -> Tensor:
     """The upper triangles of matrices: 0 below diagonal `k`."""
-    return _triangle(x, lambda away: away >= k)
+    return _triangle(x, lambda away: away >= _number(k))
 
 
 def eye(
     rows: DimLike | str,
     columns: DimLike | str | None = None,
     k: int = 0,
-    dtype: dt.DTypeLike = "float32",
+    dtype: dt.DTypeLike | None = None,
 ) -> Tensor:
-    """A matrix with 1 on diagonal `k` and 0 elsewhere; `columns` are as many as `rows` if None."""
+    """A matrix with 1 on diagonal `k` and 0 elsewhere; `columns` are as many as `rows` if None.
+
+    dtype: float32 by default.
+    """
     count = as_dim(rows)
     shape = (count, count if columns is None else as_dim(columns))
-    return astype(_away(shape) == k, dtype)
+    return astype(_away(shape) == _number(k), dtype or "float32")

@@ -25,6 +25,7 @@ from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import as_tensor, as_tensors, primitive
 from .conversion import astype
 from .create import zeros
+from .indexing import take
 from .shape import broadcast_to, expand_dims, reshape, squeeze
 from .slicing import slice_axis
 
@@ -213,12 +214,25 @@ def tile(x: TensorLike, repetitions: int | Sequence[int]) -> Tensor:
     return reshape(broadcast_to(spread, pairs), sizes)
 
 
-def repeat(x: TensorLike, repeats: int, axis: int | None = None) -> Tensor:
-    """Each entry of `x` along `axis` so many times in a row; None: of the flattened `x`."""
+def repeat(x: TensorLike, repeats: int | Sequence[int], axis: int | None = None) -> Tensor:
+    """Each entry of `x` along `axis` so many times in a row; None: of the flattened `x`.
+
+    repeats: one number for all entries, or a number for each, which the shape of the result
+    depends on and which are therefore no tensor.
+    """
     tensor = as_tensor(x)
     if axis is None:
         tensor, axis = reshape(tensor, (-1,)), 0
-    place, count = normalise_axis(axis, tensor.ndim), _count(repeats, "repeats")
+    place = normalise_axis(axis, tensor.ndim)
+    if isinstance(repeats, (Sequence, np.ndarray)) and np.ndim(repeats):
+        counts = [_count(count, "repeats") for count in repeats]
+        if len(counts) != 1:
+            if tensor.shape[place] != len(counts):
+                raise ShapeError(f"{len(counts)} repeats do not fit axis {axis} of {tensor.type}")
+            places = np.repeat(np.arange(len(counts)), np.array(counts, np.int64))
+            return take(tensor, places, place)
+        repeats = counts[0]
+    count = _count(repeats, "repeats")
     spread = expand_dims(tensor, place + 1)
     before, (size, *after) = tensor.shape[:place], tensor.shape[place:]
     return reshape(

@@ -23,7 +23,7 @@ import gradloom as gl
 from gradloom.ir import dtypes as _dtypes
 from gradloom.ir.dtypes import DType
 
-from .eager import CPU, Array, asarray, eager, from_dlpack
+from .eager import CPU, Array, asarray, eager, from_dlpack, repeat
 from .standard import API_VERSION, EXTENSIONS, MEMORY, NOT_COVERED, SECTIONS
 
 __array_api_version__ = API_VERSION
@@ -112,4 +112,4 @@ def _enter_functions() -> None:
 
 _enter_functions()
 
-__all__ = ["Array", "asarray", "from_dlpack"]
+__all__ = ["Array", "asarray", "from_dlpack", "repeat"]

@@ -223,6 +223,11 @@ def permuted(draw: Draw, x: NumpyArray) -> Arguments:
     return (tuple(draw.rng.permutation(x.ndim).tolist()),), {}
 
 
+def repeated(draw: Draw, x: NumpyArray) -> Arguments:
+    each = draw.array("int64", x.shape[:1], 0, 3)
+    return (draw.one([2, each, 1, 0]),), {"axis": 0}
+
+
 def reshaped(draw: Draw, x: NumpyArray) -> Arguments:
     return (draw.one([(-1,), (x.size,), (1, x.size, 1)] if x.size else [(x.size,)]),), {}
 
@@ -319,7 +324,7 @@ CALLS: dict[str, Callable[[Draw], Arguments]] = {
     "flip": moved(named_axes),
     "moveaxis": moved(lambda draw, x: ((draw.axis(x.shape), draw.axis(x.shape)), {}), 1),
     "permute_dims": moved(permuted),
-    "repeat": moved(lambda draw, x: ((draw.one([2, 1, 0, 3]),), {"axis": 0}), 1),
+    "repeat": moved(repeated, 1),
     "reshape": moved(reshaped),
     "roll": moved(rolled),
     "squeeze": moved(squeezed),

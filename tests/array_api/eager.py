@@ -197,6 +197,12 @@ def _setitem(x: gl.Tensor, index: Any, value: Any) -> gl.Tensor:
     return x.at[index].set(value)  # pyright: ignore
 
 
+def repeat(x: Array, repeats: Any, /, *, axis: int | None = None) -> Array:
+    """`gl.repeat`, to which counts that are an array are static, as they shape the result."""
+    counts = repeats.values.reshape(-1).tolist() if isinstance(repeats, Array) else repeats
+    return evaluate(gl.repeat, x, counts, axis=axis)
+
+
 def _masked(x: gl.Tensor, mask: gl.Tensor, value: Any) -> gl.Tensor:
     return gl.where(mask, gl.full_like(x, value), x)
 
