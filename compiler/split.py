@@ -18,7 +18,10 @@ PIECE = 16384  # elements: long enough to hide a launch, short enough to share o
 
 
 def split(graph: Graph) -> Graph:
-    """Reduce in two steps wherever all axes are reduced and the size is large or unknown."""
+    """Reduce in two steps wherever all axes are reduced and the size is large or unknown.
+
+    What adds up pieces is not split again.
+    """
     mapping: dict[Tensor, Tensor] = {}
     for node in graph.nodes:
         made = remake(node, mapping, split)
@@ -36,7 +39,7 @@ def _split(node: Node) -> Node:
     size = product(x.shape)
     if not long or any(axis not in axes for axis in long):
         return node
-    if isinstance(size, int) and size <= PIECE:
+    if (isinstance(size, int) and size <= PIECE) or "chunk" in x.node.attrs:
         return node
     inner = product(x.shape[axis] for axis in long[1:])
     chunk = max(1, PIECE // max(inner, 1)) if isinstance(inner, int) else 16
