@@ -1,4 +1,4 @@
-"""Random graphs for property tests, and an interpreter with more digits to judge them by.
+"""Random graphs for property tests.
 
 Nodes are drawn from a pool, so that values are shared, over shapes that broadcast, with sizes 0
 and 1 and the named dimension B.
@@ -6,8 +6,10 @@ and 1 and the named dimension B.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any, TypeVar
 
 import numpy as np
 from hypothesis import strategies as st
@@ -16,15 +18,58 @@ from gradloom.ir import dtypes as dt
 from gradloom.ir import ops as gl
 from gradloom.ir.dims import Dim, symbol
 from gradloom.ir.graph import Graph
-from gradloom.ir.interpret import bind_dims, evaluate_attribute
+from gradloom.ir.interpret import evaluate_attribute
 from gradloom.ir.op import TABLE
 from gradloom.ir.ops.build import INPUT, apply, call_elementwise
 from gradloom.ir.tensor import Node, Tensor
 
-from .op_cases import Case, accepts, ordinary_arrays, sampled_dtypes
+from .op_cases import Case, accepts, elementwise_dtypes, ordinary_arrays, sampled_dtypes
 
-Draw = Callable[[Any], Any]
 Pool = list[Tensor]
+T = TypeVar("T")
+
+
+class Dice(ABC):
+    """Where a random graph's choices come from."""
+
+    @abstractmethod
+    def integer(self, low: int, high: int) -> int:
+        """From low to high, both included."""
+
+    def flag(self) -> bool:
+        return self.integer(0, 1) == 1
+
+    def one_of(self, choices: Sequence[T]) -> T:
+        return choices[self.integer(0, len(choices) - 1)]
+
+    def some(self, choices: Sequence[T]) -> list[T]:
+        """Any number of them, in order."""
+        return [choice for choice in choices if self.flag()]
+
+    def shuffled(self, choices: Sequence[T]) -> list[T]:
+        rest = list(choices)
+        return [rest.pop(self.integer(0, len(rest) - 1)) for _ in choices]
+
+
+class Drawn(Dice):
+    """Choices that hypothesis makes, and makes simpler where a test fails."""
+
+    def __init__(self, draw: Callable[[Any], Any]) -> None:
+        self.draw = draw
+
+    def integer(self, low: int, high: int) -> int:
+        return self.draw(st.integers(low, high))
+
+
+class Seeded(Dice):
+    """All choices alike, and the same for the same seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+
+    def integer(self, low: int, high: int) -> int:
+        return self.random.randint(low, high)
+
 
 _NOT_DRAWN = ("pin", "stop_gradient", "wrap_index", "cast")  # placed by other steps, or not at all
 _STEPS = ("floor", "ceil", "round", "trunc", "sign", "floor_divide", "remainder")
@@ -52,111 +97,111 @@ def placeholder(name: str, shape: Sequence[int | Dim], dtype: dt.DType = dt.floa
     return apply(INPUT, (), name=name, dtype=dtype, shape=tuple(shape))
 
 
-def _pick(draw: Draw, pool: Pool) -> Tensor:
-    return draw(st.sampled_from(pool))
+def _pick(dice: Dice, pool: Pool) -> Tensor:
+    return dice.one_of(pool)
 
 
-def _pick_with(draw: Draw, pool: Pool, other: Tensor) -> Tensor:
+def _pick_with(dice: Dice, pool: Pool, other: Tensor) -> Tensor:
     """A tensor that broadcasts with `other` for every size of B."""
 
     def fits(tensor: Tensor) -> bool:
         pairs = zip(tensor.shape[::-1], other.shape[::-1], strict=False)
         return all(a == b or a == 1 or b == 1 for a, b in pairs)
 
-    return draw(st.sampled_from([tensor for tensor in pool if fits(tensor)]))
+    return dice.one_of([tensor for tensor in pool if fits(tensor)])
 
 
-def _unary(draw: Draw, pool: Pool, names: Sequence[str]) -> Tensor:
-    return call_elementwise(TABLE[draw(st.sampled_from(names))], [_pick(draw, pool)])
+def _unary(dice: Dice, pool: Pool, names: Sequence[str]) -> Tensor:
+    return call_elementwise(TABLE[dice.one_of(names)], [_pick(dice, pool)])
 
 
-def _binary(draw: Draw, pool: Pool, names: Sequence[str]) -> Tensor:
-    x = _pick(draw, pool)
-    y = draw(st.sampled_from(NUMBERS)) if draw(st.booleans()) else _pick_with(draw, pool, x)
-    operands = [x, y] if draw(st.booleans()) else [y, x]
-    return call_elementwise(TABLE[draw(st.sampled_from(names))], operands)
+def _binary(dice: Dice, pool: Pool, names: Sequence[str]) -> Tensor:
+    x = _pick(dice, pool)
+    y = dice.one_of(NUMBERS) if dice.flag() else _pick_with(dice, pool, x)
+    operands = [x, y] if dice.flag() else [y, x]
+    return call_elementwise(TABLE[dice.one_of(names)], operands)
 
 
-def _choose(draw: Draw, pool: Pool, names: Sequence[str]) -> Tensor:
-    x = _pick(draw, pool)
-    y = _pick_with(draw, pool, x)
-    condition = call_elementwise(TABLE[draw(st.sampled_from(COMPARISONS))], [x, y])
-    if draw(st.booleans()):
+def _choose(dice: Dice, pool: Pool, names: Sequence[str]) -> Tensor:
+    x = _pick(dice, pool)
+    y = _pick_with(dice, pool, x)
+    condition = call_elementwise(TABLE[dice.one_of(COMPARISONS)], [x, y])
+    if dice.flag():
         condition = condition & ~gl.isfinite(x) | (y > 0)
-    return gl.where(condition, x, draw(st.sampled_from([y, 0, 1])))
+    return gl.where(condition, x, dice.one_of([y, 0, 1]))
 
 
-def _fma(draw: Draw, pool: Pool, names: Sequence[str]) -> Tensor:
-    x = _pick(draw, pool)
-    y = _pick_with(draw, pool, x)
-    return gl.fma(x, y, _pick_with(draw, pool, x * y))
+def _fma(dice: Dice, pool: Pool, names: Sequence[str]) -> Tensor:
+    x = _pick(dice, pool)
+    y = _pick_with(dice, pool, x)
+    return gl.fma(x, y, _pick_with(dice, pool, x * y))
 
 
-def _reduce(draw: Draw, pool: Pool, names: Sequence[str]) -> Tensor:
-    x = _pick(draw, pool)
-    axes = draw(st.sets(st.integers(0, x.ndim - 1))) if x.ndim else set[int]()
-    function = draw(st.sampled_from([gl.sum, gl.max, gl.min, gl.mean]))
-    return function(x, axis=tuple(sorted(axes)), keepdims=draw(st.booleans()))
+def _reduce(dice: Dice, pool: Pool, names: Sequence[str]) -> Tensor:
+    x = _pick(dice, pool)
+    axes = dice.some(range(x.ndim))
+    function = dice.one_of([gl.sum, gl.max, gl.min, gl.mean])
+    return function(x, axis=tuple(axes), keepdims=dice.flag())
 
 
-def _view(draw: Draw, pool: Pool, names: Sequence[str]) -> Tensor:
-    x = _pick(draw, pool)
+def _view(dice: Dice, pool: Pool, names: Sequence[str]) -> Tensor:
+    x = _pick(dice, pool)
     if x.ndim > 3:
         return gl.reshape(x, (-1,)) if 0 not in x.shape else x
-    kind = draw(st.sampled_from(["expand", "permute", "broadcast", "slice", "flat", "squeeze"]))
+    kind = dice.one_of(["expand", "permute", "broadcast", "slice", "flat", "squeeze"])
     if kind == "expand" or x.ndim == 0:
-        return gl.expand_dims(x, draw(st.integers(0, x.ndim)))
+        return gl.expand_dims(x, dice.integer(0, x.ndim))
     if kind == "permute":
-        return gl.permute_dims(x, draw(st.permutations(range(x.ndim))))
+        return gl.permute_dims(x, dice.shuffled(range(x.ndim)))
     if kind == "broadcast":
-        return gl.broadcast_to(x, (draw(st.integers(0, 2)), *x.shape))
+        return gl.broadcast_to(x, (dice.integer(0, 2), *x.shape))
     if kind == "flat":
         return gl.reshape(x, (x.size,))
     if kind == "squeeze":
         ones = [i for i, size in enumerate(x.shape) if size == 1]
         return gl.squeeze(x, ones)
     items = [slice(None)] * x.ndim
-    axis = draw(st.integers(0, x.ndim - 1))
-    items[axis] = draw(st.sampled_from([slice(None, None, -1), slice(None, None, 2)]))
+    axis = dice.integer(0, x.ndim - 1)
+    items[axis] = dice.one_of([slice(None, None, -1), slice(None, None, 2)])
     return x[tuple(items)]
 
 
-def _index(draw: Draw, pool: Pool, names: Sequence[str]) -> Tensor:
-    x = _pick(draw, pool)
+def _index(dice: Dice, pool: Pool, names: Sequence[str]) -> Tensor:
+    x = _pick(dice, pool)
     if x.ndim == 0:
         return x
-    axis: int = draw(st.integers(0, x.ndim - 1))
+    axis: int = dice.integer(0, x.ndim - 1)
     size = x.shape[axis]
     if isinstance(size, Dim):
         return gl.take(x, gl.arange(size), axis=axis)
     if size == 0:
         return x
-    values = draw(st.lists(st.integers(-size, size - 1), min_size=1, max_size=3))
-    if draw(st.booleans()):
+    values = [dice.integer(-size, size - 1) for _ in range(dice.integer(1, 3))]
+    if dice.flag():
         return gl.take(x, gl.constant(values, "int64"), axis=axis)
     ones = [1] * x.ndim
     ones[axis] = len(values)
     return gl.take_along_axis(x, gl.reshape(gl.constant(values, "int64"), ones), axis=axis)
 
 
-def _product(draw: Draw, pool: Pool, names: Sequence[str]) -> Tensor:
-    x = _pick(draw, pool)
+def _product(dice: Dice, pool: Pool, names: Sequence[str]) -> Tensor:
+    x = _pick(dice, pool)
     return gl.matmul(x, gl.matrix_transpose(x)) if x.ndim >= 2 else x * x
 
 
-def _named_formula(draw: Draw, pool: Pool, names: Sequence[str]) -> Tensor:
-    x = _pick(draw, pool)
+def _named_formula(dice: Dice, pool: Pool, names: Sequence[str]) -> Tensor:
+    x = _pick(dice, pool)
     if x.ndim == 0:
         return x
-    function = draw(st.sampled_from([gl.softmax, gl.log_softmax, gl.logsumexp]))
-    return function(x, axis=draw(st.integers(0, x.ndim - 1)))
+    function = dice.one_of([gl.softmax, gl.log_softmax, gl.logsumexp])
+    return function(x, axis=dice.integer(0, x.ndim - 1))
 
 
-def _naive(draw: Draw, pool: Pool, names: Sequence[str]) -> Tensor:
+def _naive(dice: Dice, pool: Pool, names: Sequence[str]) -> Tensor:
     """What users write, and rules look for."""
-    x = _pick(draw, pool)
-    y = _pick_with(draw, pool, x)
-    axis = draw(st.integers(0, x.ndim - 1)) if x.ndim else None
+    x = _pick(dice, pool)
+    y = _pick_with(dice, pool, x)
+    axis = dice.integer(0, x.ndim - 1) if x.ndim else None
     e = gl.exp(x)
     ways: list[Callable[[], Tensor]] = [
         lambda: e / gl.sum(e, axis=axis, keepdims=True),
@@ -174,7 +219,7 @@ def _naive(draw: Draw, pool: Pool, names: Sequence[str]) -> Tensor:
         lambda: (x * 1 + 0) / 4,
         lambda: gl.zeros_like(x) + 1.0,
     ]
-    return draw(st.sampled_from(ways))()
+    return dice.one_of(ways)()
 
 
 # --- any other entry of the table -----------------------------------------------------------------
@@ -197,62 +242,147 @@ def _fit(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return gl.reshape(taken.results[0], shape)
 
 
-def _entry(draw: Draw, pool: Pool, integers: Tensor) -> Tensor:
+def _entry(dice: Dice, pool: Pool, integers: Tensor) -> Tensor:
     """An entry that has samples, on numbers of the pool, or integers, made to fit one of them."""
-    op = TABLE[draw(st.sampled_from(ENTRIES))]
-    shapes, attrs = draw(st.sampled_from(op.samples))
-    integer = draw(st.booleans())
+    op = TABLE[dice.one_of(ENTRIES)]
+    shapes, attrs = dice.one_of(op.samples)
+    integer = dice.flag()
     for dtype in (dt.int64, pool[0].dtype) if integer else (pool[0].dtype, dt.int64):
         case = Case(op, sampled_dtypes(op, len(shapes), dtype), shapes, attrs)
         if accepts(case):
             break
     else:
-        return _pick(draw, pool)
-    arrays = ordinary_arrays(case, draw(st.integers(0, 3)))
+        return _pick(dice, pool)
+    arrays = ordinary_arrays(case, dice.integer(0, 3))
     plain = len(op.operands) - 1 if len(op.groups) > 1 else len(shapes)
     operands: list[Tensor] = []
     for i, (array, type_) in enumerate(zip(arrays, case.dtypes, strict=True)):
         if i < plain and type_ == pool[0].dtype:
-            operands.append(_fit(_pick(draw, pool), shapes[i]))
+            operands.append(_fit(_pick(dice, pool), shapes[i]))
         elif i < plain and type_ == dt.int64:
             operands.append(_fit(integers, shapes[i]))
         else:  # places, keys
             operands.append(gl.constant(array))
     groups = (plain, len(operands) - plain) if len(op.groups) > 1 else None
-    result = draw(st.sampled_from(Node(op, operands, attrs, groups).results))
+    result = dice.one_of(Node(op, operands, attrs, groups).results)
     return result if result.dtype.is_float else gl.astype(result, pool[0].dtype)
+
+
+# --- the rest of the table, where a small change of a number stays one ----------------------------
+
+_ROUNDINGS = ("floor", "ceil", "round", "trunc", "sign", "signbit", "isnan", "isinf")
+INTEGER_OPS = sorted(
+    op.name
+    for op in TABLE.values()
+    if op.kind == "elementwise"
+    and not op.check
+    and not op.attributes
+    and accepts(Case(op, elementwise_dtypes(op, dt.int64), ((2,),) * len(op.operands), {}))
+)
+
+
+def _where(dice: Dice, pool: Pool, exact: Pool) -> Tensor:
+    """A choice by numbers that are exact."""
+    left = _pick(dice, exact)
+    operands = [left, _pick_with(dice, exact, left)]
+    condition = call_elementwise(TABLE[dice.one_of(COMPARISONS)], operands)
+    x = _pick_with(dice, pool, condition)
+    return gl.where(condition, x, _pick_with(dice, pool, gl.where(condition, x, x)))
+
+
+def _of_integers(dice: Dice, integers: Pool) -> Tensor:
+    """An element-wise op on integers, which has no rounding."""
+    op = TABLE[dice.one_of(INTEGER_OPS)]
+    operands = [_pick(dice, integers) for _ in op.operands]
+    if op.dtypes == "where":
+        operands[0] = operands[0] > 1
+    return gl.astype(call_elementwise(op, operands), dt.int64)
+
+
+def _solved(dice: Dice, pool: Pool, _: Sequence[str]) -> Tensor:
+    """What the host computes, of a matrix that is far from singular."""
+    a = _fit(_pick(dice, pool), (3, 3))
+    a = gl.clip(gl.where(gl.isfinite(a), a, 0.0), -1.0, 1.0)
+    matrix = a @ a.T + gl.eye(3, dtype=a.dtype)
+    ways: list[Callable[[], Tensor]] = [
+        lambda: gl.linalg.inv(matrix),
+        lambda: gl.linalg.cholesky(matrix),
+        lambda: gl.linalg.det(matrix),
+        lambda: gl.linalg.slogdet(matrix)[1],
+        lambda: gl.solve(matrix, a),
+    ]
+    return dice.one_of(ways)()
+
+
+def _looped(dice: Dice, pool: Pool, _: Sequence[str]) -> Tensor:
+    """A scan over rows, one of its three results."""
+    x = _fit(_pick(dice, pool), (4, 3))
+    start = gl.sum(x, axis=0)
+    step: Any = dice.one_of([gl.tanh, gl.cumulative_sum, gl.softmax])
+    last, rows = gl.scan(lambda carry, row: (step(carry + row), carry * row), start, x)
+    return dice.one_of([last, rows])
 
 
 STEPS = (_unary, _binary, _choose, _fma, _reduce, _view, _index, _product, _named_formula, _naive)
 
 
 @st.composite
-def graphs(draw: Draw, smooth: bool = False, most_nodes: int = 10, entries: bool = False) -> Graph:
-    """A graph of one or two outputs.
-
-    smooth: leave out ops that jump where rounding may.  entries: draw from the whole table.
-    """
-    dtype = draw(st.sampled_from([dt.float32, dt.float64]))
-    width = draw(st.sampled_from([0, 1, 3, 4]))
-    rows = draw(st.sampled_from([symbol("B"), 1, 3]))
-    shapes = [(rows, width), (width,), (rows, 1), ()]
-    inputs = [placeholder(f"x{i}", shape, dtype) for i, shape in enumerate(shapes)]
-    pool: Pool = list(inputs)
-    zeros_and_ones = placeholder("n", (5, rows), dt.int64)
-    integers = zeros_and_ones * 5 - 2
+def graphs(draw: Any, smooth: bool = False, most_nodes: int = 10) -> Graph:
+    """A graph of one or two outputs; `smooth` leaves out ops that jump where rounding may."""
+    dice = Drawn(draw)
     unary = [name for name in UNARY if not smooth or name not in _STEPS]
     binary = [name for name in BINARY if not smooth or name not in _STEPS]
     steps = [step for step in STEPS if not smooth or step is not _choose]
-    for _ in range(draw(st.integers(3 if entries else 1, most_nodes))):
-        if entries and draw(st.booleans()):
-            pool.append(_entry(draw, pool, integers))
-            continue
-        step = draw(st.sampled_from(steps))
-        pool.append(step(draw, pool, unary if step is _unary else binary))
-    made = pool[len(inputs) :]
-    inputs += [zeros_and_ones] if entries else []
-    outputs = [made[-1], *draw(st.lists(st.sampled_from(made), max_size=1))]
+    inputs = _inputs(dice)
+    pool: Pool = list(inputs)
+    for _ in range(dice.integer(1, most_nodes)):
+        step = dice.one_of(steps)
+        pool.append(step(dice, pool, unary if step is _unary else binary))
+    return _graph(dice, inputs, pool[len(inputs) :])
+
+
+def _inputs(dice: Dice) -> Pool:
+    dtype = dice.one_of([dt.float32, dt.float64])
+    width = dice.one_of([0, 1, 3, 4])
+    rows = dice.one_of([symbol("B"), 1, 3])
+    shapes = [(rows, width), (width,), (rows, 1), ()]
+    return [placeholder(f"x{i}", shape, dtype) for i, shape in enumerate(shapes)]
+
+
+def _graph(dice: Dice, inputs: Pool, made: Pool) -> Graph:
+    outputs = [made[-1], *([dice.one_of(made)] if dice.flag() else [])]
     return Graph("drawn", inputs, outputs)
+
+
+def graph_of_seed(seed: int) -> Graph:
+    """A graph over the whole table; what jumps where rounding may is drawn on exact numbers."""
+    dice = Seeded(seed)
+    inputs = _inputs(dice)
+    bits = placeholder("n", (5, inputs[0].shape[0]), dt.int64)
+    pool, exact, integers = list(inputs), list(inputs), [bits * 5 - 2]
+    unary = [name for name in UNARY if name not in _STEPS]
+    binary = [name for name in BINARY if name not in _STEPS]
+    plain = [*(step for step in STEPS if step is not _choose), _solved, _looped]
+    for _ in range(dice.integer(3, 14)):
+        match dice.integer(0, 9):
+            case 0:
+                made = _unary(dice, exact, _ROUNDINGS)
+            case 1:
+                made = _where(dice, pool, exact)
+            case 2:
+                integers.append(_of_integers(dice, integers))
+                made = gl.astype(integers[-1], pool[0].dtype)
+            case 3:
+                made = _unary(dice, pool, unary)
+            case 4:
+                made = _binary(dice, pool, binary)
+            case 5 | 6 | 7:
+                made = _entry(dice, pool, integers[0])
+            case _:
+                step = dice.one_of(plain)
+                made = step(dice, pool, unary if step is _unary else binary)
+        pool.append(made if made.dtype.is_float else gl.astype(made, pool[0].dtype))
+    return _graph(dice, [*inputs, bits], pool[len(inputs) :])
 
 
 def feeds_of(graph: Graph, seed: int, batch: int, scale: float = 2.0) -> dict[str, Any]:
@@ -266,36 +396,3 @@ def feeds_of(graph: Graph, seed: int, batch: int, scale: float = 2.0) -> dict[st
             values = rng.integers(0, 2, shape)
         feeds[graph.names[leaf]] = values.astype(leaf.dtype.numpy)
     return feeds
-
-
-def evaluate_precisely(graph: Graph, feeds: Mapping[str, Any]) -> list[Any]:
-    """The outputs with every float as NumPy's longdouble (64 bits of fraction where it has them).
-
-    What it and a computation in the graph's own dtype disagree about is rounding.
-    """
-    leaves = (*graph.inputs, *graph.parameters)
-    names = [graph.names[leaf] for leaf in leaves]
-    arrays = [
-        np.asarray(feeds[name], leaf.dtype.numpy) for name, leaf in zip(names, leaves, strict=True)
-    ]
-    types = [leaf.type for leaf in leaves]
-    binding = bind_dims(types, [array.shape for array in arrays], names)
-
-    def wide(array: Any) -> Any:
-        array = np.asarray(array)
-        return array.astype(np.longdouble) if array.dtype.kind == "f" else array
-
-    values: dict[Tensor, Any] = {leaf: wide(a) for leaf, a in zip(leaves, arrays, strict=True)}
-    for node in graph.nodes:
-        attrs = {key: evaluate_attribute(value, binding) for key, value in node.attrs.items()}
-        operands = [values[operand] for operand in node.operands]
-        with np.errstate(all="ignore"):
-            if node.op.name == "fma":
-                result = operands[0] * operands[1] + operands[2]
-            elif node.op.name == "cast" and node.attrs["dtype"].is_float:
-                result = operands[0].astype(np.longdouble)
-            else:
-                result = node.op.reference(*operands, **attrs)
-        several: Sequence[Any] = [result] if len(node.results) == 1 else result
-        values |= {t: wide(r) for t, r in zip(node.results, several, strict=True)}
-    return [values[output] for output in graph.outputs]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import Phase, given, settings
 
 import gradloom as gl
 from gradloom.compiler.pipeline import AFTER, BEFORE, PASSES, ROUND
 from gradloom.ir.graph import Graph
+from gradloom.ir.op import TABLE
 from gradloom.ir.verify import verify
 
-from .graphs import graphs
+from .graphs import graph_of_seed
 from .test_pipeline import check_compiled
 
-QUICK = 15
+NOT_DRAWN = {
+    *("argsort", "searchsorted", "eigh", "svd", "qr", "pinv", "triangular_solve"),
+    *("input", "parameter", "fused", "pin", "wrap_index"),
+    *("partial_sum", "partial_max", "partial_min", "partial_prod"),
+}
 
 
 def check_passes(graph: Graph) -> None:
@@ -30,17 +34,24 @@ def check_passes(graph: Graph) -> None:
         graph = after
 
 
-@settings(max_examples=QUICK, phases=[Phase.generate])
-@given(graph=graphs(smooth=True, entries=True))
-def test_graphs_of_all_entries(graph: Graph) -> None:
+@pytest.mark.parametrize("seed", range(12))
+def test_graphs_of_all_entries(seed: int) -> None:
+    graph = graph_of_seed(seed)
     check_passes(graph)
     check_compiled(graph, 3)
 
 
 @pytest.mark.slow
-@settings(max_examples=2000, phases=[Phase.generate], derandomize=True)
-@given(graph=graphs(smooth=True, entries=True, most_nodes=16))
-def test_many_graphs_of_all_entries(graph: Graph) -> None:
-    check_passes(graph)
-    for batch in (0, 1, 5):
-        check_compiled(graph, batch)
+@pytest.mark.parametrize("hundred", range(20))
+def test_many_graphs_of_all_entries(hundred: int) -> None:
+    for seed in range(100 * hundred, 100 * hundred + 100):
+        graph = graph_of_seed(seed)
+        check_passes(graph)
+        check_compiled(graph, (0, 1, 5)[seed % 3])
+
+
+def test_the_table_is_drawn() -> None:
+    """But for what jumps where a number is rounded, has no value, or is made by passes."""
+    names = {node.op.name for seed in range(1000) for node in graph_of_seed(seed).walk()}
+    missing = {op.name for op in TABLE.values() if op.kind != "request"} - names
+    assert missing <= NOT_DRAWN, missing - NOT_DRAWN

@@ -35,7 +35,8 @@ from gradloom.ir.tensor import Tensor
 from gradloom.ir.text import parse
 from gradloom.ir.verify import verify
 
-from .graphs import evaluate_precisely, feeds_of, graphs, placeholder
+from .graphs import feeds_of, graphs, placeholder
+from .precise import evaluate_precisely
 
 Pass = Callable[[Graph], Graph]
 ALL: list[Pass] = [cse, isolate, stabilise, simplify, fold, dead, expand, contract_fma]

@@ -12,7 +12,8 @@ import gradloom as gl
 from gradloom.compiler.pipeline import AFTER, BEFORE, ORDER, PASSES, ROUND
 from gradloom.ir.graph import Graph
 
-from .graphs import evaluate_precisely, feeds_of, graphs
+from .graphs import feeds_of, graphs
+from .precise import evaluate_precisely
 
 
 @pytest.mark.parametrize(("first", "second", "reason"), ORDER)

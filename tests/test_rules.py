@@ -25,7 +25,8 @@ from gradloom.ir.tensor import Node, Tensor
 from gradloom.ir.text import parse
 from gradloom.ir.verify import verify
 
-from .graphs import evaluate_precisely, placeholder
+from .graphs import placeholder
+from .precise import evaluate_precisely
 
 ROWS = 160
 FORMULAS = [rule for rule in (*STABILISE, *SIMPLIFY, UNPIN) if rule.code is None]
