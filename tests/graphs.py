@@ -72,7 +72,7 @@ class Seeded(Dice):
 
 
 _NOT_DRAWN = ("pin", "stop_gradient", "wrap_index", "cast")  # placed by other steps, or not at all
-_STEPS = ("floor", "ceil", "round", "trunc", "sign", "floor_divide", "remainder")
+_STEPS = ("floor", "ceil", "round", "trunc", "sign", "floor_divide", "remainder", "copysign")
 _FLOAT_RULES = ("any", "numeric", "floating")
 
 
@@ -270,6 +270,7 @@ def _entry(dice: Dice, pool: Pool, integers: Tensor) -> Tensor:
 
 # --- the rest of the table, where a small change of a number stays one ----------------------------
 
+_QUOTIENTS = ("floor_divide", "remainder", "copysign")
 _ROUNDINGS = ("floor", "ceil", "round", "trunc", "sign", "signbit", "isnan", "isinf")
 INTEGER_OPS = sorted(
     op.name
@@ -364,9 +365,11 @@ def graph_of_seed(seed: int) -> Graph:
     binary = [name for name in BINARY if name not in _STEPS]
     plain = [*(step for step in STEPS if step is not _choose), _solved, _looped]
     for _ in range(dice.integer(3, 14)):
-        match dice.integer(0, 9):
+        match dice.integer(0, 10):
             case 0:
                 made = _unary(dice, exact, _ROUNDINGS)
+            case 10:
+                made = _binary(dice, exact, _QUOTIENTS)
             case 1:
                 made = _where(dice, pool, exact)
             case 2:
