@@ -43,7 +43,7 @@ class Dice(ABC):
         return choices[self.integer(0, len(choices) - 1)]
 
     def some(self, choices: Sequence[T]) -> list[T]:
-        """Any number of them, in order."""
+        """Any number of them."""
         return [choice for choice in choices if self.flag()]
 
     def shuffled(self, choices: Sequence[T]) -> list[T]:
@@ -363,27 +363,26 @@ def graph_of_seed(seed: int) -> Graph:
     pool, exact, integers = list(inputs), list(inputs), [bits * 5 - 2]
     unary = [name for name in UNARY if name not in _STEPS]
     binary = [name for name in BINARY if name not in _STEPS]
-    plain = [*(step for step in STEPS if step is not _choose), _solved, _looped]
+    plain = [step for step in (*STEPS, _solved, _looped) if step not in (_unary, _choose)]
     for _ in range(dice.integer(3, 14)):
         match dice.integer(0, 10):
             case 0:
                 made = _unary(dice, exact, _ROUNDINGS)
-            case 10:
-                made = _binary(dice, exact, _QUOTIENTS)
             case 1:
-                made = _where(dice, pool, exact)
+                made = _binary(dice, exact, _QUOTIENTS)
             case 2:
+                made = _where(dice, pool, exact)
+            case 3:
                 integers.append(_of_integers(dice, integers))
                 made = gl.astype(integers[-1], pool[0].dtype)
-            case 3:
-                made = _unary(dice, pool, unary)
             case 4:
+                made = _unary(dice, pool, unary)
+            case 5:
                 made = _binary(dice, pool, binary)
-            case 5 | 6 | 7:
+            case 6 | 7 | 8:
                 made = _entry(dice, pool, integers[0])
             case _:
-                step = dice.one_of(plain)
-                made = step(dice, pool, unary if step is _unary else binary)
+                made = dice.one_of(plain)(dice, pool, binary)
         pool.append(made if made.dtype.is_float else gl.astype(made, pool[0].dtype))
     return _graph(dice, [*inputs, bits], pool[len(inputs) :])
 
