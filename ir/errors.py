@@ -25,6 +25,10 @@ class ArgumentError(GradloomError, ValueError):
     """A wrong argument of an op, a function or a call."""
 
 
+class AxisError(ArgumentError, IndexError):
+    """An axis that an array has not; as in NumPy, a ValueError and an IndexError."""
+
+
 class GradientError(GradloomError, ValueError):
     """A gradient that does not exist."""
 

@@ -9,7 +9,7 @@ from operator import index
 from typing import NamedTuple
 
 from .dims import Dim, DimLike, Shape
-from .errors import ArgumentError, ShapeError
+from .errors import ArgumentError, AxisError, ShapeError
 
 
 class Equality(NamedTuple):
@@ -65,12 +65,12 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
 
 
 def normalise_axis(axis: int, rank: int) -> int:
-    """`axis` counted from the front; ArgumentError where there is no such axis."""
+    """`axis` counted from the front; AxisError where there is no such axis."""
     if not hasattr(axis, "__index__"):
         raise ArgumentError(f"an axis is an integer, got {axis!r}")
     axis = index(axis)
     if not -rank <= axis < rank:
-        raise ArgumentError(f"axis {axis} is out of range for {rank} dimensions")
+        raise AxisError(f"axis {axis} is out of range for {rank} dimensions")
     return axis % rank
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..dims import maximum
+from ..dtypes import promote
 from ..errors import DTypeError, ShapeError
 from ..op import MaybeTensors
 from ..shapes import broadcast as broadcast_shapes
@@ -110,8 +111,9 @@ def solve_(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _columns(x: Tensor, b: Tensor) -> tuple[Tensor, Tensor, bool]:
-    """Matrices with the same leading axes, and whether b is one vector."""
-    is_vector = b.ndim == 1
+    """Matrices of one dtype with the same leading axes, and whether b is one vector."""
+    common = promote(x.dtype, b.dtype)
+    x, b, is_vector = astype(x, common), astype(b, common), b.ndim == 1
     if is_vector:
         b = reshape(b, (b.shape[0], 1))
     if x.ndim < 2 or b.ndim < 2:

@@ -184,6 +184,9 @@ def _static_index(index: Any) -> Any:
     """The index as graphs take it: arrays of ints stay, bools are what a static graph has not."""
     if isinstance(index, tuple):
         return tuple(map(_static_index, index))
+    if isinstance(index, slice):  # its bounds shape the result
+        bounds = (index.start, index.stop, index.step)
+        return slice(*(int(b) if isinstance(b, Array) else b for b in bounds))
     if isinstance(index, Array) and index.dtype.kind == "b":
         raise MissingError("a boolean mask makes a shape from data")
     return index
