@@ -23,7 +23,8 @@ import gradloom as gl
 from gradloom.ir import dtypes as _dtypes
 from gradloom.ir.dtypes import DType
 
-from .eager import CPU, Array, asarray, eager, from_dlpack, repeat
+from .eager import CPU, Array, eager
+from .functions import asarray, from_dlpack, repeat
 from .standard import API_VERSION, EXTENSIONS, MEMORY, NOT_COVERED, SECTIONS
 
 __array_api_version__ = API_VERSION

@@ -20,7 +20,6 @@ import numpy as np
 
 import gradloom as gl
 from gradloom.ir.dtypes import DType, as_dtype
-from gradloom.ir.ops.build import as_array
 
 NumpyArray = np.ndarray[Any, Any]
 CPU = "cpu"
@@ -200,12 +199,6 @@ def _setitem(x: gl.Tensor, index: Any, value: Any) -> gl.Tensor:
     return x.at[index].set(value)  # pyright: ignore
 
 
-def repeat(x: Array, repeats: Any, /, *, axis: int | None = None) -> Array:
-    """`gl.repeat`, to which counts that are an array are static, as they shape the result."""
-    counts = repeats.values.reshape(-1).tolist() if isinstance(repeats, Array) else repeats
-    return evaluate(gl.repeat, x, counts, axis=axis)
-
-
 def _masked(x: gl.Tensor, mask: gl.Tensor, value: Any) -> gl.Tensor:
     return gl.where(mask, gl.full_like(x, value), x)
 
@@ -361,40 +354,3 @@ class Array:
     __eq__, __ne__ = _binary(operator.eq)[0], _binary(operator.ne)[0]  # type: ignore[assignment]
     __lt__, __le__ = _binary(operator.lt)[0], _binary(operator.le)[0]
     __gt__, __ge__ = _binary(operator.gt)[0], _binary(operator.ge)[0]
-
-
-def asarray(
-    obj: Any, /, *, dtype: Any = None, device: str | None = None, copy: bool | None = None
-) -> Array:
-    """Data from outside, as `gl.constant` reads it; an Array is cast by `gl.astype`.
-
-    (What is fed to a graph comes from outside: there is nothing to build.)
-    """
-    if device not in (None, CPU):
-        raise ValueError("there is one device, 'cpu'")
-    if not isinstance(obj, Array):
-        values = as_array(_numbers(obj), dtype)
-        if copy is False:
-            raise ValueError("Python's numbers cannot be shared")
-        return Array(np.array(values))
-    if dtype is not None and as_dtype(dtype) != obj.dtype:
-        if copy is False:
-            raise ValueError("a cast needs a copy")
-        return evaluate(gl.astype, obj, dtype)
-    return Array(obj.values.copy()) if copy else obj
-
-
-def _numbers(obj: Any) -> Any:
-    """Nested lists with arrays among their entries as nested lists of numbers."""
-    if isinstance(obj, Array):
-        return obj.values
-    if isinstance(obj, (list, tuple)):
-        return [_numbers(entry) for entry in obj]
-    return obj
-
-
-def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = None) -> Array:
-    """Memory of another library, by NumPy."""
-    if device not in (None, CPU):
-        raise ValueError("there is one device, 'cpu'")
-    return Array(np.from_dlpack(x, copy=copy))
