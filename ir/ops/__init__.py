@@ -16,9 +16,9 @@ from . import create as _create
 from . import cumulative as _cumulative
 from . import diagonal as _diagonal
 from . import einsum as _einsum
+from . import fft, linalg, nn, random
 from . import indexing as _indexing
 from . import join as _join
-from . import linalg, nn, random
 from . import logic as _logic
 from . import order as _order
 from . import padding as _padding
@@ -64,7 +64,7 @@ from .trigonometry import *  # noqa: F403
 from .types import *  # noqa: F403
 from .updating import *  # noqa: F403
 
-__all__ = ["linalg", "nn", "random", "solve"]
+__all__ = ["fft", "linalg", "nn", "random", "solve"]
 __all__ += _activation.__all__
 __all__ += _arithmetic.__all__
 __all__ += _build.__all__
@@ -98,6 +98,6 @@ __all__ += _updating.__all__
 for _name in __all__:
     if callable(globals()[_name]):
         globals()[_name] = _explained(globals()[_name])
-for _space in (linalg, nn, random):
+for _space in (fft, linalg, nn, random):
     for _name in _space.__all__:
         setattr(_space, _name, _explained(getattr(_space, _name)))

@@ -24,7 +24,9 @@ P = ParamSpec("P")
 
 __all__ = [
     "astype",
+    "conj",
     "identity",
+    "real",
     "stop_gradient",
 ]
 
@@ -88,6 +90,14 @@ def pin(x: TensorLike) -> Tensor:
 def identity(x: TensorLike) -> Tensor:
     """x itself."""
     return as_tensor(x)
+
+
+def real(x: TensorLike) -> Tensor:
+    """The real part of x, which is x itself: there are no complex numbers here."""
+    return as_tensor(x)
+
+
+conj = real
 
 
 def accumulated(x: Tensor, dtype: dt.DTypeLike | None) -> Tensor:

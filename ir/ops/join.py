@@ -240,10 +240,15 @@ def repeat(x: TensorLike, repeats: int | Sequence[int], axis: int | None = None)
     )
 
 
-def roll(x: TensorLike, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Any:
+def roll(
+    x: TensorLike,
+    shift: DimLike | Sequence[DimLike],
+    axis: int | Sequence[int] | None = None,
+) -> Tensor:
     """Entry i of `axis` at i + shift, those that leave coming in at the other end.
 
-    Several shifts and axes go one after the other; None: of the flattened `x`.
+    A shift is a number or a size.  Several shifts and axes go one after the other; None: of the
+    flattened `x`.
     """
     tensor = as_tensor(x)
     if axis is None:
@@ -257,7 +262,7 @@ def roll(x: TensorLike, shift: int | Sequence[int], axis: int | Sequence[int] | 
     axes, shifts = axes * (count // len(axes) if axes else 0), shifts * (count // len(shifts))
     for one, by in zip(axes, shifts, strict=True):
         place = normalise_axis(one, tensor.ndim)
-        size, by = tensor.shape[place], _integer(by, "a shift")
+        size, by = tensor.shape[place], by if isinstance(by, Dim) else _integer(by, "a shift")
         whole = maximum(size, 1)
         turn = by - floordiv(by, whole) * whole  # the remainder; 0 for a size that turns out 0
         if turn != 0:
