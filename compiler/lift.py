@@ -62,9 +62,13 @@ def _moved(operand: Tensor, before: Shape, after: Shape) -> Tensor:
     it is a number, or was moved already."""
     if operand.shape in ((), after):
         return operand
-    sizes = (*[1] * (len(before) - operand.ndim), *operand.shape)
+    return _reshaped(operand, _moved_shape(operand.shape, before, after))
+
+
+def _moved_shape(shape: Shape, before: Shape, after: Shape) -> Shape:
+    sizes = (*[1] * (len(before) - len(shape)), *shape)
     kept = iter(own for own, size in zip(sizes, before, strict=True) if size != 1)
-    return _reshaped(operand, tuple(next(kept) if size != 1 else 1 for size in after))
+    return tuple(next(kept) if size != 1 else 1 for size in after)
 
 
 def _wanted(graph: Graph) -> dict[Node, Shape]:
@@ -88,6 +92,6 @@ def _wanted(graph: Graph) -> dict[Node, Shape]:
         (user,) = users
         if user.op.name == "reshape" and only_ones_differ(result.shape, user.attrs["shape"]):
             wanted[node] = user.attrs["shape"]
-        elif user in wanted and user.results[0].shape == result.shape:
-            wanted[node] = wanted[user]
+        elif user in wanted and result.shape != ():
+            wanted[node] = _moved_shape(result.shape, user.results[0].shape, wanted[user])
     return wanted

@@ -33,8 +33,7 @@ class Dice(ABC):
     """Where a random graph's choices come from."""
 
     @abstractmethod
-    def integer(self, low: int, high: int) -> int:
-        """From low to high, both included."""
+    def integer(self, low: int, high: int) -> int: ...  # both included
 
     def flag(self) -> bool:
         return self.integer(0, 1) == 1
@@ -237,9 +236,10 @@ def _fit(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     if x.shape == shape:
         return x
     count = int(np.prod(shape, dtype=np.int64))
-    place = gl.arange(count) % gl.maximum(gl.dimension(x.size), 1)
+    size = gl.dimension(x.size)
+    place = gl.arange(count) % gl.maximum(size, 1)
     taken = Node(TABLE["gather"], [gl.reshape(x, (x.size,)), place], {"axes": (0,)}, (1, 1))
-    return gl.reshape(taken.results[0], shape)
+    return gl.reshape(gl.where(size > 0, taken.results[0], 0), shape)
 
 
 def _entry(dice: Dice, pool: Pool, integers: Tensor) -> Tensor:
