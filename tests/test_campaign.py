@@ -8,6 +8,7 @@ import gradloom as gl
 from gradloom.compiler.pipeline import AFTER, BEFORE, PASSES, ROUND
 from gradloom.ir.graph import Graph
 from gradloom.ir.op import TABLE
+from gradloom.ir.text import constants_of
 from gradloom.ir.verify import verify
 
 from .graphs import graph_of_seed
@@ -22,13 +23,13 @@ NOT_DRAWN = {
 
 def check_passes(graph: Graph) -> None:
     """Each pass of the pipeline, in turn, keeps types, does nothing twice, and reads back."""
-    assert gl.parse(str(graph)) == graph
+    assert gl.parse(str(graph), constants_of(graph)) == graph
     for name in dict.fromkeys([*BEFORE, *ROUND, *AFTER]):
         after = PASSES[name](graph)
         verify(after, name)
         assert [t.type for t in after.results] == [t.type for t in graph.results], name
         assert PASSES[name](after) == after, name
-        again = gl.parse(str(after))
+        again = gl.parse(str(after), constants_of(after))
         assert again == after, name
         assert str(again) == str(after), name
         graph = after

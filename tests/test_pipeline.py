@@ -11,6 +11,7 @@ from hypothesis import given, settings
 import gradloom as gl
 from gradloom.compiler.pipeline import AFTER, BEFORE, ORDER, PASSES, ROUND
 from gradloom.ir.graph import Graph
+from gradloom.ir.text import constants_of
 
 from .graphs import feeds_of, graphs
 from .precise import evaluate_precisely
@@ -54,7 +55,7 @@ def check_compiled(graph: Graph, batch: int) -> None:
     for a, b in zip(results, plain, strict=True):
         np.testing.assert_array_equal(a, b)
     for stage in fused.stages.values():
-        assert gl.parse(str(stage)) == stage
+        assert gl.parse(str(stage), constants_of(stage)) == stage
     assert gl.parse_program(str(fused.program)) == fused.program
 
 
