@@ -34,6 +34,7 @@ __all__ = [
     "floor",
     "floor_divide",
     "fma",
+    "fmax",
     "hypot",
     "maximum",
     "minimum",
@@ -156,6 +157,12 @@ def square(x: TensorLike) -> Tensor:
 )
 def maximum(x: TensorLike, y: TensorLike) -> Tensor:
     """The larger of x and y; nan if one is.  At a tie the derivative goes to x."""
+    ...
+
+
+@elementwise("where((x >= y) | (y != y), x, y)", np.fmax, lambda x, y, z: [z == x, z != x])
+def fmax(x: TensorLike, y: TensorLike) -> Tensor:
+    """The larger of x and y; of a number and nan the number.  At a tie the derivative goes to x."""
     ...
 
 
