@@ -25,7 +25,7 @@ from gradloom.tests.array_api.standard import API_VERSION, EXTENSIONS, NOT_COVER
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "array_api.md"
-EXAMPLES, ARRAY_SIZE = 20, 64
+EXAMPLES, ARRAY_SIZE = 100, 64
 
 HEAD = f"""\
 # The array API standard
