@@ -7,6 +7,8 @@ table says how a call of each function is drawn.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,6 +109,20 @@ def test_every_covered_function_is_tested() -> None:
     assert not {name for name in FUNCTIONS if name in NOT_COVERED}
     total = sum(map(len, SECTIONS.values()))
     assert len(FUNCTIONS) >= 0.85 * total
+
+
+def test_page_lists_what_is_covered() -> None:
+    """docs/array_api.md, which a run of the suite writes, is of these functions."""
+    text = (Path(__file__).parent.parent / "docs" / "array_api.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| `([a-z][\w.]*|__array_namespace_info__)` \| (\d*) \| (.*)\|$", text, re.M
+    )
+    assert {name for name, count, _ in rows if count} == set(FUNCTIONS)
+    reasons = {
+        name: why.strip().removeprefix("not covered: ") for name, _, why in rows if why.strip()
+    }
+    assert reasons == NOT_COVERED
+    assert f"**{len(FUNCTIONS)} of {len(rows)} functions" in text
 
 
 @pytest.mark.parametrize("name", CALLS)
