@@ -145,7 +145,7 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
         return Access(item.argument, pick(item.strides), size(item.offset), terms)
 
     axes = tuple(
-        Axis("ijklpqrs"[n] if n < 8 else f"i{n}", size(extent), role)  # m is the mask
+        Axis("ijklpqrs"[n] if n < 8 else f"ax{n}", size(extent), role)  # m is the mask
         for n, (extent, role) in enumerate(zip(extents, roles, strict=True))
     )
     body: list[Instruction] = []

@@ -94,8 +94,11 @@ def space_of(node: Node) -> Space | None:
 
 
 def reads_at_index(node: Node, position: int) -> bool:
-    """Whether `node` reads that operand only at its own index, so that both can share a kernel."""
-    if node.op.kind in ("contraction", "scatter", "generator", "concat"):
+    """Whether `node` reads that operand only at its own index, so that both can share a kernel.
+
+    What no kernel computes, such as a view, reads no operand so.
+    """
+    if space_of(node) is None or node.op.kind in ("contraction", "generator"):
         return False
     return not (node.op.kind == "gather" and position == 0)
 
@@ -134,9 +137,9 @@ def _in_memory(graph: Graph, node: Node) -> bool:
     return not is_number(node) and (
         value in graph.results_set
         or any(
-            space_of(user) is None
-            or any(o is value and not reads_at_index(user, i) for i, o in enumerate(user.operands))
+            operand is value and not reads_at_index(user, position)
             for user in graph.users.get(value, ())
+            for position, operand in enumerate(user.operands)
         )
     )
 
@@ -272,6 +275,7 @@ def _build(
 def _order(graph: Graph, group_of: dict[Node, Group]) -> list[Group | Node]:
     """Groups and lone nodes, each after what it reads."""
     order: list[Group | Node] = []
+    opened: set[Group | Node] = set()
     done: set[Group | Node] = set()
     for start in graph.nodes:
         stack: list[tuple[Group | Node, bool]] = [(group_of.get(start, start), False)]
@@ -279,16 +283,18 @@ def _order(graph: Graph, group_of: dict[Node, Group]) -> list[Group | Node]:
             item, ready = stack.pop()
             if ready:
                 order.append(item)
+                done.add(item)
                 continue
-            if item in done:
+            if item in opened:
                 continue
-            done.add(item)
+            opened.add(item)
             stack.append((item, True))
             members = item.nodes if isinstance(item, Group) else [item]
             for node in members:
                 for operand in node.operands:
                     below = group_of.get(operand.node, operand.node)
                     if below is not item and below not in done:
+                        assert below not in opened, "two groups read each other"
                         stack.append((below, False))
     return order
 

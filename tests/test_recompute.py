@@ -100,6 +100,29 @@ def test_where_an_array_is_needed_there_is_one():
         np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
+def test_what_a_view_of_positions_reads_is_made_before():
+    """Its maker shares a space with its readers, and must not become one kernel with them."""
+    x, z = gl.placeholder((5,), name="x"), gl.placeholder((6, 6), name="z")
+    mask = gl.arange(6)[:, None] >= gl.arange(6)
+    n = gl.placeholder(("N",), name="n")
+    waves = gl.cos(gl.astype(gl.arange("N"), "float32"))
+    outputs = [
+        x * gl.astype(gl.arange(5)[::-1], "float32"),
+        x * gl.flip(gl.linspace(0.0, 1.0, 5)),
+        gl.where(gl.permute_dims(mask, (1, 0)), z, 0.0),
+        gl.where(gl.flip(mask, axis=0), z, 0.0),
+        gl.grad(gl.sum(gl.roll(n, 2) * waves), n),
+    ]
+    feeds = {
+        name: RNG.normal(size=shape).astype("float32")
+        for name, shape in (("x", 5), ("z", (6, 6)), ("n", 7))
+    }
+    for output in outputs:
+        function = gl.function([x, z, n], output)
+        wanted = gl.evaluate(function.graph, feeds)
+        np.testing.assert_allclose(function(**feeds), wanted, rtol=1e-6)
+
+
 def test_same_bits_without_fusion():
     rows, columns = gl.arange("B")[:, None], gl.arange(16)
     loss = heads((rows >= columns) & gl.random.bernoulli(KEY, 0.8, ("B", 16)))

@@ -265,3 +265,11 @@ def test_errors(call: Callable[[Any], Any], message: str):
     with pytest.raises(gl.GradloomError, match=message) as caught:
         call(x)
     assert "test_shape_functions.py" in str(caught.value)
+
+
+def test_kernels_of_many_axes():
+    """None of them is called like a dtype (`i8`)."""
+    x = gl.placeholder((2,) * 18, name="x")
+    function = gl.function([x], x + gl.permute_dims(x, range(17, -1, -1)))
+    value = np.arange(2**18, dtype=np.float32).reshape(x.shape)
+    np.testing.assert_array_equal(function(value), value + value.T)
