@@ -1,7 +1,7 @@
 """A kernel in the making: instructions over the full index space, with dimensions for sizes.
 
 `finish` makes the Kernel of it: it merges axes that every access walks as one, and turns what is
-symbolic into parameters of the kernel.
+symbolic, and where accesses start, into parameters of the kernel.
 """
 
 from __future__ import annotations
@@ -123,26 +123,37 @@ class Draft:
 
 
 def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
-    """Collapse axes that every access walks as one, and give symbolic sizes parameter names."""
+    """Collapse axes that every access walks as one, and make parameters: see `size`, `number`."""
     keep = 2 if any(isinstance(item, Contract) for item in draft.body) else 0
     extents, roles, groups = _collapse(draft, keep)
-    sizes: dict[DimLike, str] = {}
+    parameters: list[DimLike] = []  # what d0, d1, … stand for
+    names: dict[Dim, Size] = {}
+
+    def parameter(value: DimLike) -> Size:
+        parameters.append(value)
+        return f"d{len(parameters) - 1}"
 
     def size(value: Any) -> Size:
-        if isinstance(value, Dim):
-            return sizes.setdefault(value, f"d{len(sizes)}")
-        return value
+        """An integer as it is; a symbolic size as a parameter, the same one wherever it stands."""
+        if not isinstance(value, Dim):
+            return value
+        if value not in names:
+            names[value] = parameter(value)
+        return names[value]
 
-    def number(check: Any) -> Size:
-        """A check's number as a parameter too, so that equal work is an equal kernel."""
-        return sizes.setdefault(check, f"d{len(sizes)}")
+    def number(value: Any) -> Size:
+        """Where an access starts, or the number of a check: a parameter of its own unless 0.
+
+        So the same work on another part of an array, or elsewhere, is an equal kernel.
+        """
+        return 0 if value == 0 else parameter(value)
 
     def pick(strides: Any) -> tuple[Size, ...]:
         return tuple(size(strides[group[-1]] if group else 0) for group in groups)
 
     def access(item: Access) -> Access:
         terms = tuple(Term(t.value, size(t.stride), size(t.extent)) for t in item.terms)
-        return Access(item.argument, pick(item.strides), size(item.offset), terms)
+        return Access(item.argument, pick(item.strides), number(item.offset), terms)
 
     axes = tuple(
         Axis("ijklpqrs"[n] if n < 8 else f"ax{n}", size(extent), role)  # m is the mask
@@ -154,7 +165,7 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
             case Load():
                 body.append(Load(item.result, access(item.access), item.dtype))
             case Index():
-                body.append(Index(item.result, pick(item.strides), size(item.offset)))
+                body.append(Index(item.result, pick(item.strides), number(item.offset)))
             case Constant():
                 body.append(Constant(item.result, size(item.value), item.dtype))
             case Compute():
@@ -166,7 +177,7 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
                         item.operands,
                         item.dtype,
                         attrs,
-                        number(item.check) if item.check else 0,
+                        number(item.check),
                         item.loc,
                     )
                 )
@@ -181,10 +192,9 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
                 body.append(Store(access(item.access), item.operand, item.combine))
             case _:
                 body.append(item)
-    kernel = Kernel(
-        name, tuple(draft.arguments), tuple(sizes.values()), axes, tuple(body), draft.chunk
-    )
-    return kernel, tuple(sizes)
+    arguments, made = tuple(draft.arguments), tuple(f"d{n}" for n in range(len(parameters)))
+    kernel = Kernel(name, arguments, made, axes, tuple(body), draft.chunk)
+    return kernel, tuple(parameters)
 
 
 def _walked(item: Any) -> list[Any]:

@@ -115,6 +115,24 @@ def test_the_next_function_of_the_same_kernels_compiles_none():
     assert statistics().compiled == before.compiled
 
 
+def test_parts_of_an_array_share_their_kernels():
+    """Where a part starts is a parameter of the kernel, not a number in its text."""
+    x = gl.placeholder((40, 5), name="x")
+    parts = [gl.placeholder((3,), name=f"p{n}") for n in range(60)]
+    rows = gl.unstack(x)
+    values = np.random.default_rng(0).normal(size=(40, 5)).astype("float32")
+    joined = gl.function([x], gl.concat([gl.cumulative_sum(row) for row in rows]))
+    assert len(joined.kernels) <= 4  # the first starts at 0
+    np.testing.assert_allclose(joined(values), values.cumsum(1).reshape(-1), rtol=1e-5, atol=1e-6)
+    stacked = gl.function(parts, gl.stack(parts))
+    assert len(stacked.kernels) == 2
+    given = [np.full(3, n, "float32") for n in range(60)]
+    np.testing.assert_array_equal(stacked(*given), given)
+    back = gl.function([x], gl.grad(gl.sum(gl.stack([gl.sin(row) for row in rows]) ** 2), x))
+    assert len(back.kernels) < 10
+    np.testing.assert_allclose(back(values), np.sin(2 * values), rtol=1e-4, atol=1e-6)
+
+
 # --- text -----------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import gradloom as gl
 from gradloom.compiler.recompute import made_where_read
 from gradloom.frontends.function import Function
 from gradloom.ir.dims import symbol
+from gradloom.ir.ops.build import dimension
 from gradloom.ir.ops.create import iota
 from gradloom.ir.tensor import Tensor
 
@@ -74,6 +75,25 @@ def test_dear_ones_are_stored():
     names = [node.op.name for node in made_where_read(reads_twice(table).stages["split"])]
     assert names.count("sin") == 1  # the inner one alone
     assert {"iota", "cast", "multiply"} <= {*names}
+
+
+def test_what_readers_spread_is_stored_unless_a_cached_load_costs_more():
+    """2048 rows would make 256 cosines each, but load them from the cache."""
+    x = gl.placeholder((2048, 256), name="x")
+    number = gl.astype(gl.arange(256), "float32")
+
+    def stored(value: Tensor, other: Tensor = x) -> list[str]:
+        return temporaries(gl.function([other], other + value))
+
+    assert stored(gl.cos(number)) == ["f32[256]"]
+    assert stored(gl.cos(number), gl.placeholder(("B", 256), name="x")) == ["f32[256]"]
+    assert stored(gl.cos(number), gl.placeholder((256,), name="x")) == []
+    assert stored(number * 0.5) == []
+    assert stored(gl.cos(gl.astype(dimension("B"), "float32")), X) == []  # one entry
+    batch = gl.placeholder(("B", 8, 16, 16), name="x")
+    rows, columns = gl.arange(16)[:, None], gl.arange(16)
+    for mask, wanted in ((rows >= columns, []), (abs(rows - columns) < 4, ["bool[16,16]"])):
+        assert temporaries(gl.function([batch], gl.where(mask, batch, -1e9))) == wanted
 
 
 def test_where_an_array_is_needed_there_is_one():
