@@ -45,7 +45,7 @@ def _divide_integers(b: Any, t: Scalar, x: Any, y: Any) -> tuple[Any, Any]:
 
 
 def _divide_floats(b: Any, t: Scalar, x: Any, y: Any) -> tuple[Any, Any]:
-    """By way of the exact remainder, as NumPy does it."""
+    """By way of the exact remainder, as NumPy does it; a quotient of or by an infinity is x / y."""
     rest = libdevice(b, "fmod", t, x, y)
     has_rest = b.fcmp_unordered("!=", rest, t(0))
     signs_differ = b.xor(b.fcmp_ordered("<", y, t(0)), b.fcmp_ordered("<", rest, t(0)))
@@ -58,7 +58,11 @@ def _divide_floats(b: Any, t: Scalar, x: Any, y: Any) -> tuple[Any, Any]:
     plain = b.fdiv(x, y)
     is_zero = b.fcmp_ordered("==", quotient, t(0))
     quotient = b.select(is_zero, libdevice(b, "copysign", t, t(0), plain), floor)
-    quotient = b.select(b.fcmp_ordered("==", y, t(0)), plain, quotient)
+    special = b.fcmp_ordered("==", y, t(0))
+    for number in (x, y):
+        size = libdevice(b, "fabs", t, number)
+        special = b.or_(special, b.fcmp_ordered("==", size, t(float("inf"))))
+    quotient = b.select(special, plain, quotient)
     rest = b.select(down, b.fadd(rest, y), rest)
     return quotient, b.select(has_rest, rest, libdevice(b, "copysign", t, t(0), y))
 

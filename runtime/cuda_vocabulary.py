@@ -96,6 +96,12 @@ def _by_zero(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return call
 
 
+def _floor_divide(x: Any, y: Any) -> Any:
+    if isinstance(x, np.floating) and (np.isinf(x) or np.isinf(y)):
+        return x / y
+    return np.floor_divide(x, y)
+
+
 def _power(x: Any, y: Any) -> Any:
     if isinstance(x, np.floating):
         return np.power(x, y)
@@ -165,7 +171,7 @@ def python_vocabulary() -> Vocabulary:
         "quotient": lambda n, size: n // size,
         "modulus": lambda n, size: n % size,
         "clamp": lambda value, extent: max(min(int(value), extent - 1), 0),
-        "floor_divide": _by_zero(np.floor_divide),
+        "floor_divide": _by_zero(_floor_divide),
         "remainder": _by_zero(np.remainder),
         "invert": np.invert,
         "maximum": np.maximum,

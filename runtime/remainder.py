@@ -68,7 +68,10 @@ def fmod(a: Lanes, b: Lanes) -> Lanes:
 
 
 def divide(a: Lanes, b: Lanes) -> tuple[Lanes, Lanes]:
-    """floor(a/b) and the remainder with b's sign, as NumPy's ``floor_divide`` and ``remainder``."""
+    """floor(a/b) and the remainder with b's sign, as NumPy's ``floor_divide`` and ``remainder``.
+
+    But a quotient of or by an infinity is a/b, as the array API has it: ∞ // 2 = ∞, 2 // −∞ = −0.
+    """
     rest = fmod(a, b)
     exact = rest == 0.0
     opposite = ((b < 0.0) ^ (rest < 0.0)) & ~exact
@@ -78,4 +81,5 @@ def divide(a: Lanes, b: Lanes) -> tuple[Lanes, Lanes]:
     floor = select(quotient - floor > 0.5, floor + 1.0, floor)
     floor = select(quotient == 0.0, copysign(quotient.constant(0.0), a / b), floor)
     remainder = select(exact, copysign(rest, b), select(opposite, rest + b, rest))
-    return select(b == 0.0, a / b, floor), remainder
+    special = (b == 0.0) | (absolute(a) == INF) | (absolute(b) == INF)
+    return select(special, a / b, floor), remainder

@@ -60,9 +60,10 @@ def _erfinv(x: Any) -> Any:
 
 
 def _floor_divide(x: Any, y: Any) -> Any:
-    """⌊x / y⌋ of Python's integers, 0 by 0; NumPy's own for floats."""
+    """⌊x / y⌋ of Python's integers, 0 by 0; NumPy's own for floats that are finite."""
     if x.dtype.kind == "f":
-        return np.floor_divide(x, y)
+        finite = np.isfinite(x) & np.isfinite(y)
+        return np.where(finite, np.floor_divide(x, y), x / y)
     pairs = zip(x.reshape(-1).tolist(), y.reshape(-1).tolist(), strict=True)
     whole = np.array([a // b if b else 0 for a, b in pairs], object)
     return _cast(whole, dt.as_dtype(x.dtype)).reshape(x.shape)

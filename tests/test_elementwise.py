@@ -66,6 +66,8 @@ def wanted(name: str, x: NumpyArray, y: NumpyArray) -> NumpyArray:
     with np.errstate(all="ignore"):
         if name in ("floor_divide", "remainder") and x.dtype.kind != "f":
             return np.where(y == 0, 0, called(name, np, x, np.where(y == 0, 1, y))).astype(x.dtype)
+        if name == "floor_divide":  # NumPy's is nan for ∞ // 2, and −1 for 2 // −∞
+            return np.where(np.isinf(x) | np.isinf(y), x / y, np.floor_divide(x, y))
         if name == "pow" and x.dtype.kind == "i":
             y = np.abs(np.maximum(y, -np.iinfo(x.dtype).max))
         return np.asarray(called(name, np, x, y))

@@ -108,9 +108,18 @@ def _by_zero(function: Any) -> Any:
     return reference
 
 
-@elementwise("x // y", _by_zero(np.floor_divide), no_gradient=_STEP, flops=6)
+def _floor_divide(x: Any, y: Any) -> Any:
+    if x.dtype.kind != "f":
+        return np.floor_divide(x, y)
+    return np.where(np.isinf(x) | np.isinf(y), x / y, np.floor_divide(x, y))
+
+
+@elementwise("x // y", _by_zero(_floor_divide), no_gradient=_STEP, flops=6)
 def floor_divide(x: TensorLike, y: TensorLike) -> Tensor:
-    """⌊x / y⌋; integer division by zero gives 0."""
+    """⌊x / y⌋; integer division by zero gives 0.
+
+    With an infinity x / y, as the array API has it: ∞ // 2 = ∞ (NumPy: nan), 2 // −∞ = −0.
+    """
     ...
 
 

@@ -1,9 +1,7 @@
 # pyright: standard
 """How a call of each function of the standard is drawn, for a comparison with NumPy 2.
 
-``CALLS[name](draw)`` gives the arguments, as NumPy arrays and static values.  What NumPy's function
-of that name says otherwise than the standard stands in ``NUMPY``; results that are right in more
-than one way (signs of eigenvectors) are compared by what ``VIEWS`` makes of them.
+``CALLS[name](draw)`` gives the arguments, as NumPy arrays and static values.
 """
 
 from __future__ import annotations
@@ -219,6 +217,10 @@ def named_axes(draw: Draw, x: NumpyArray) -> Arguments:
     return (), {"axis": draw.one([None, *range(x.ndim)])}
 
 
+def shifted_axes(draw: Draw, x: NumpyArray) -> Arguments:
+    return (), {"axes": draw.one([None, *range(x.ndim)])}
+
+
 def permuted(draw: Draw, x: NumpyArray) -> Arguments:
     return (tuple(draw.rng.permutation(x.ndim).tolist()),), {}
 
@@ -267,6 +269,10 @@ def two_dtypes(draw: Draw) -> Arguments:
     return draw.one(pairs), {}
 
 
+def frequencies(draw: Draw) -> Arguments:
+    return (draw.one([1, 2, 8, 9]),), {"d": draw.one([1.0, 0.25])}
+
+
 FLOATS = unary("f")
 REAL = unary("fiu")
 ANY = unary("fiub")
@@ -298,11 +304,12 @@ CALLS: dict[str, Callable[[Draw], Arguments]] = {
     # element-wise
     **dict.fromkeys("abs ceil floor negative positive round sign square trunc".split(), REAL),
     **dict.fromkeys("exp expm1 log log10 log1p log2 reciprocal signbit sqrt".split(), FLOATS),
-    **dict.fromkeys("isfinite isinf isnan".split(), REAL),
+    **dict.fromkeys("isfinite isinf isnan conj real".split(), REAL),
     **dict.fromkeys("asin asinh acosh atan atanh acos cosh sinh tanh".split(), FLOATS),
     **dict.fromkeys("cos sin tan".split(), unary("f", -30, 30)),
-    **dict.fromkeys("add subtract multiply maximum minimum remainder".split(), COMPARED),
-    **dict.fromkeys("floor_divide".split(), COMPARED),
+    **dict.fromkeys(
+        "add subtract multiply maximum minimum remainder floor_divide".split(), COMPARED
+    ),
     **dict.fromkeys("equal not_equal".split(), binary("fiub")),
     **dict.fromkeys("greater greater_equal less less_equal".split(), COMPARED),
     **dict.fromkeys("bitwise_and bitwise_or bitwise_xor".split(), BITS),
@@ -349,12 +356,12 @@ CALLS: dict[str, Callable[[Draw], Arguments]] = {
     **dict.fromkeys("matrix_transpose linalg.matrix_transpose".split(), of_matrix(False)),
     **dict.fromkeys("tensordot linalg.tensordot".split(), contracted),
     **dict.fromkeys("vecdot linalg.vecdot".split(), inner),
-    "linalg.cholesky": of_symmetric,
+    **dict.fromkeys("fft.fftfreq fft.rfftfreq".split(), frequencies),
+    **dict.fromkeys("fft.fftshift fft.ifftshift".split(), moved(shifted_axes)),
+    **dict.fromkeys("linalg.cholesky linalg.eigh linalg.eigvalsh".split(), of_symmetric),
     "linalg.cross": lambda draw: (several(draw, [(2, 3), (2, 3)], "fi"), {}),
     "linalg.diagonal": of_matrix(False, offset=[0, 1, -1]),
     "linalg.trace": of_matrix(False, offset=[0, 1, -1]),
-    "linalg.eigh": of_symmetric,
-    "linalg.eigvalsh": of_symmetric,
     **dict.fromkeys("linalg.det linalg.inv linalg.slogdet".split(), of_matrix()),
     "linalg.matrix_norm": of_matrix(False, ord=["fro", 1, -1, 2, -2, "nuc", np.inf, -np.inf]),
     "linalg.matrix_power": lambda draw: ((draw.matrix(), draw.one([2, 0, 3, -1])), {}),
@@ -365,35 +372,4 @@ CALLS: dict[str, Callable[[Draw], Arguments]] = {
     "linalg.svd": of_matrix(False, full_matrices=[False]),
     "linalg.svdvals": of_matrix(False),
     "linalg.vector_norm": of_matrix(False, axis=[0, -1], ord=[2, 1, 0, 3, 0.5]),
-}
-
-
-def in_order(x: NumpyArray, axis: int, descending: bool) -> NumpyArray:
-    """A stable argsort that knows descending order, which NumPy's does not."""
-    place = np.unique(x, return_inverse=True)[1].reshape(x.shape)
-    return np.argsort(-place if descending else place, axis, stable=True)
-
-
-# NumPy's own where its function of the name takes or gives something else.
-NUMPY: dict[str, Callable[..., Any]] = {
-    "from_dlpack": np.asarray,
-    "argsort": lambda x, axis, descending: in_order(x, axis, descending),
-    "sort": lambda x, axis, descending: np.take_along_axis(x, in_order(x, axis, descending), axis),
-    "finfo": lambda dtype: np.finfo(dtype),
-    "iinfo": lambda dtype: np.iinfo(dtype),
-}
-
-# Results that several answers are right for, as what does not depend on the choice.
-VIEWS: dict[str, Callable[..., Sequence[Any]]] = {
-    "empty": lambda x: [np.zeros_like(x)],
-    "empty_like": lambda x: [np.zeros_like(x)],
-    "linalg.eigh": lambda found: [found[0], np.abs(found[1])],
-    "linalg.qr": lambda found: [found[0] @ found[1], np.abs(found[1])],
-    "linalg.svd": lambda found: [
-        found[1],
-        np.abs(found[0]),
-        (found[0] * found[1][..., None, :]) @ found[2],
-    ],
-    "finfo": lambda found: [np.asarray([float(found.eps), float(found.max), found.bits])],
-    "iinfo": lambda found: [np.asarray([found.min, found.max], object)],
 }
