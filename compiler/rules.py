@@ -71,7 +71,6 @@ STABILISE = (
     Rule("max(x, a) + logsumexp(x - max(x, a), a) -> logsumexp(x, a)", "logsumexp centres itself"),
     # --- logarithms and exponentials
     Rule("log(view(exp(x))) -> view(x)", "exp overflows or underflows, x does neither"),
-    Rule("exp(log(x)) -> x", "each undoes the other for x >= 0; below, log is nan"),
     Rule("log(view(exp(x) / y)) -> view(x - log(y))", "exp overflows; log y exists, being y > 0"),
     Rule("log(view(exp(x)) / y) -> view(x) - log(y)", "as above, selected before dividing"),
     Rule("log(exp(x) * y) -> x + log(y)", "exp overflows; log y exists, being y > 0"),
@@ -88,7 +87,6 @@ STABILISE = (
     Rule("1 - exp(x) -> -expm1(x)", "cancels near 0"),
     # --- roots
     Rule("sqrt(square(x)) -> abs(x)", "the square overflows; at 0 the derivative is 0, not nan"),
-    Rule("square(sqrt(x)) -> x", "nothing but rounding is lost"),
     Rule("1 / sqrt(x) -> rsqrt(x)", "one op, and a derivative that does not square the root"),
 )
 

@@ -16,6 +16,7 @@ from .dtypes import DType, DTypeLike
 from .errors import ArgumentError, DTypeError, GradientError, ShapeError, SymbolicError
 from .explain import explain
 from .loc import Loc, current_loc, quote
+from .numpy_functions import call_numpy
 from .op import Op
 
 if TYPE_CHECKING:
@@ -306,12 +307,10 @@ class Tensor:
         return function(*inputs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        module = func.__module__.replace("numpy", "np", 1)
-        namespace = _ops().linalg if module == "np.linalg" else _ops()
-        function = getattr(namespace, func.__name__, None)
-        if not callable(function) or module not in ("np", "np.linalg"):
-            raise self._symbolic(f"{module}.{func.__name__} has no symbolic form")
-        return function(*args, **kwargs)
+        try:
+            return call_numpy(func, args, kwargs, _ops())
+        except SymbolicError as error:
+            raise self._symbolic(str(error)) from None
 
     def _symbolic(self, why: str) -> SymbolicError:
         return SymbolicError(f"{why}: {self!r} is symbolic, made at {quote(self.node.loc)}")

@@ -394,3 +394,24 @@ def test_tensors_and_functions_are_neither_copied_nor_pickled() -> None:
 def test_repr_says_what_is_called_how() -> None:
     assert repr(AFFINE) == "<function @function(x: f32[B,N], v: f32[N])>"
     assert repr(W) == "<parameter w: f32[3,4]>" and repr(gl.exp(V)) == "<exp: f32[N]>"
+
+
+def test_numpys_functions_of_tensors() -> None:
+    """Arguments go by their names in NumPy, or by place in front of those."""
+    x = gl.placeholder((3, 4), "int32", name="x")
+    values = np.arange(12, dtype=np.int32).reshape(3, 4)[::-1] % 7
+    calls: list[Any] = [
+        lambda a: np.sum(a, 0, "int64"),
+        lambda a: np.clip(a, 1, 3),
+        lambda a: np.sort(a, 0),
+        lambda a: np.transpose(a),
+        lambda a: np.where(a > 3, a, 0),
+        lambda a: np.concatenate([a, a], 1),
+        lambda a: np.einsum("ij,kj->ik", a, a),
+        lambda a: np.outer(a[0], a[1]),
+        lambda a: np.stack((a, a), axis=-1),
+        lambda a: np.linalg.matrix_transpose(a),
+    ]
+    found = gl.function([x], [call(x) for call in calls])(values)
+    for got, call in zip(found, calls, strict=True):
+        np.testing.assert_array_equal(got, call(values))

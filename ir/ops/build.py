@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import dtypes as dt
 from ..array import Array
-from ..dims import Dim, DimLike, symbol
+from ..dims import Dim, DimLike, as_dim
 from ..dtypes import DType, promote
 from ..errors import ArgumentError, DTypeError
 from ..half import converted
@@ -100,8 +100,7 @@ def _shortened(value: object) -> str:
 
 def dimension(size: DimLike | str, dtype: dt.DTypeLike = "int64") -> Tensor:
     """A size as a scalar tensor."""
-    if isinstance(size, str):
-        size = symbol(size)
+    size = as_dim(size)
     if isinstance(size, int):
         return constant(size, dtype)
     return apply(DIMENSION, (), size=size, dtype=dt.as_dtype(dtype))
@@ -176,6 +175,9 @@ _KINDS = {
 }
 
 _WANTED = {
+    "numeric": "a number",
+    "compare": "a number",
+    "bitwise": "an integer or bool",
     "floating": "a float",
     "test": "a float",
     "signed": "a signed integer",

@@ -59,13 +59,13 @@ def _shifted(x: Tensor, axes: Axes) -> tuple[Tensor, Tensor]:
     z = x - centre
     back = z - x
     lost = (x - (z - back)) - (centre + back)
-    return z, where(isfinite(z), lost, 0.0)
+    return z, lost
 
 
 def _exp(z: Tensor, lost: Tensor) -> Tensor:
-    """exp(z + lost) for a tiny second part."""
+    """exp(z + lost) for a tiny second part, which is nan where z is infinite."""
     e = exp(z)
-    return e + e * lost
+    return e + where(isfinite(z), e * lost, 0.0)
 
 
 def _log_total(z: Tensor, lost: Tensor, axes: Axes) -> Tensor:

@@ -73,10 +73,11 @@ def take_along_axis(x: TensorLike, indices: TensorLike, axis: int = -1) -> Tenso
     return gather(tensor, as_index(index, tensor.shape[place]), axes=(place,))
 
 
-def one_hot(x: TensorLike, classes: DimLike, dtype: dt.DTypeLike = "float32") -> Tensor:
+def one_hot(x: TensorLike, classes: DimLike | str, dtype: dt.DTypeLike = "float32") -> Tensor:
     """1 at the class of each integer label, else 0: a new last axis of size `classes`."""
-    labels = as_index(x, classes)
-    shape: Shape = (*[1] * labels.ndim, classes)
+    count = as_dim(classes)
+    labels = as_index(x, count)
+    shape: Shape = (*[1] * labels.ndim, count)
     return astype(equal(expand_dims(labels, -1), iota(shape=shape, axis=labels.ndim)), dtype)
 
 
