@@ -40,6 +40,7 @@ from gradloom.ir.parameter import Parameter as Parameter
 from gradloom.ir.program import Program as Program
 from gradloom.ir.program_text import parse_program as parse_program
 from gradloom.ir.tensor import Tensor as Tensor
+from gradloom.ir.text import constants_of as constants_of
 from gradloom.ir.text import parse as parse
 from gradloom.ir.verify import verify as verify
 from gradloom.ir.views import to_dot as to_dot

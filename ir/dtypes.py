@@ -16,14 +16,28 @@ import numpy as np
 from .errors import DTypeError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DType:
-    """An element type: ``kind`` is one of ``b`` bool, ``i`` signed, ``u`` unsigned, ``f`` float."""
+    """An element type: ``kind`` is one of ``b`` bool, ``i`` signed, ``u`` unsigned, ``f`` float.
+
+    Equal to what names it as well: ``x.dtype == "float32"``, ``x.dtype == np.float32``.
+    """
 
     name: str
     short: str
     kind: str
     bits: int
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DType):
+            try:
+                other = as_dtype(other)  # type: ignore[arg-type]
+            except (DTypeError, ValueError):
+                return False
+        return self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     @property
     def bytes(self) -> int:
@@ -37,6 +51,11 @@ class DType:
 
             return np.dtype(extension)
         return np.dtype(self.name)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The same, under the name by which NumPy asks for it: ``np.ones(3, gl.bfloat16)``."""
+        return self.numpy
 
     @property
     def is_float(self) -> bool:

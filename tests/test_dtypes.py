@@ -87,3 +87,20 @@ def test_constants_and_dtypes_by_name() -> None:
         assert gl.astype(gl.zeros((2,)), dtype).dtype is dtype
     x = gl.placeholder((2,))
     assert x[:, gl.newaxis].shape == (2, 1)
+
+
+def test_a_dtype_equals_what_names_it() -> None:
+    assert gl.float32 == "float32" == gl.float32
+    assert gl.float32 == "f32"
+    assert gl.float32 == np.float32
+    assert gl.float32 != "float64"
+    assert gl.float32 != np.float64
+    assert gl.float32 != "complex64"
+    assert gl.float32 != 5
+    assert gl.float32 != None  # noqa: E711
+    assert len({gl.float32, gl.float64, gl.bfloat16, gl.float32}) == 3
+
+
+def test_numpy_makes_arrays_of_our_dtypes() -> None:
+    for dtype in dt.ALL:
+        assert np.ones(3, dtype).dtype == dtype.numpy  # type: ignore[call-overload]
