@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -84,10 +85,10 @@ def _data(tensor: Tensor) -> Any:
     value = tensor.node.attrs.get("value")
     if isinstance(value, Array):
         return value.values
-    number, size = uniform(tensor), tensor.size
-    if number is None or not isinstance(size, int) or size > _LARGEST:
+    number, shape = uniform(tensor), [n for n in tensor.shape if isinstance(n, int)]
+    if number is None or len(shape) < tensor.ndim or prod(shape) > _LARGEST:
         return None
-    return np.full(tensor.shape, number, tensor.dtype.numpy)  # type: ignore[arg-type]
+    return np.full(shape, number, tensor.dtype.numpy)
 
 
 def _run(node: Node, arrays: list[Any]) -> Any:

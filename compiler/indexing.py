@@ -11,6 +11,7 @@ import numpy as np
 from ..ir import dtypes as dt
 from ..ir.array import Array
 from ..ir.dims import DimLike
+from ..ir.dtypes import DType
 from ..ir.op import TABLE
 from ..ir.ops.build import constant
 from ..ir.ops.create import iota
@@ -30,6 +31,12 @@ def _behind_squeeze(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def _counts_to(dtype: DType, size: DimLike) -> bool:
+    """Whether an integer of `dtype` can be any position along an axis, without wrapping."""
+    largest = size - 1 if isinstance(size, int) else np.iinfo(np.int64).max
+    return dtype.is_integer and np.iinfo(dtype.numpy).max >= largest
+
+
 def _counts(index: Tensor, axis: int, size: DimLike) -> bool:
     """Whether `index` is 0, 1, … below `size` along `axis`, its only axis not of size 1."""
     if index.shape != tuple(size if i == axis else 1 for i in range(index.ndim)):
@@ -39,7 +46,7 @@ def _counts(index: Tensor, axis: int, size: DimLike) -> bool:
         node = source.node
         if node.op.name == "wrap_index" and node.attrs["size"] == size:
             source = _behind_squeeze(node.operands[0])
-        elif node.op.name == "cast" and node.operands[0].dtype.is_integer:
+        elif node.op.name == "cast" and _counts_to(source.dtype, size):
             source = _behind_squeeze(node.operands[0])
     node = source.node
     if node.op.name == "iota":

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-import numpy as np
-
 from ..ir.array import Array
 from ..ir.op import TABLE, Op
 from ..ir.ops.build import call_elementwise
@@ -221,8 +219,4 @@ def uniform(tensor: Tensor) -> float | int | bool | None:
     value = node.attrs.get("value")
     if not isinstance(value, Array) or value.values.size > _LARGEST_UNIFORM:
         return None
-    number = value.uniform()
-    if number == 0 and isinstance(number, float):
-        signs = np.signbit(value.values)
-        return number if signs.all() or not signs.any() else None
-    return number
+    return value.uniform()

@@ -63,7 +63,7 @@ ORDER: tuple[tuple[str, str, str], ...] = (
     ("expand", "contract_fma", "formulas bring products and sums with them"),
     ("contract_fma", "fuse", "fusion must change no bit"),
     ("expand", "select", "softmax is no kernel op, its formula is"),
-    ("simplify", "select", "simplify makes gathers of what select makes sums"),
+    ("simplify", "select", "simplify makes gathers of what select makes maxima"),
     ("split", "fuse", "fusion must change no bit"),
 )
 

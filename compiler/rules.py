@@ -35,6 +35,11 @@ def _floats(match: Match) -> bool:
     return match.root.dtype.is_float
 
 
+def _signed(match: Match) -> bool:
+    """For rules about -x as a sign: an unsigned -x wraps, and is no less than 0."""
+    return match.root.dtype.kind != "u"
+
+
 # Order counts: the first rule that fits a node is applied.
 STABILISE = (
     # --- the sigmoid and its relatives
@@ -124,7 +129,7 @@ _SIGNS = (
     Rule("-x / y -> -(x / y)", "exact; the sign moves out to meet another"),
     Rule("x / -y -> -(x / y)", "exact; the sign moves out to meet another"),
     Rule("sum(-x, a) -> -sum(x, a)", "exact: rounding is symmetric"),
-    Rule("abs(-x) -> abs(x)", "exact"),
+    Rule("abs(-x) -> abs(x)", "exact, but where -x wraps", _signed),
     Rule("square(-x) -> square(x)", "exact"),
     Rule("cos(-x) -> cos(x)", "exact: cos is even"),
     Rule("tanh(-x) -> -tanh(x)", "exact: tanh is odd"),

@@ -1,19 +1,21 @@
-"""Select: read one entry a row as a sum over the row, where the row is computed anyway.
+"""Select: read one entry a row as a maximum over the row, where the row is computed anyway.
 
 A gather needs its array in memory, and so parts the kernel that makes the array from the one that
 reads it.  Where each row is read at one place and the rows are short, the same value is
-``sum(where(position == index, x, 0))``, which joins the kernel that makes x: the loss of a
-classifier is then a by-product of its softmax.
+``max(where(position == index, x, -inf))``, which joins the kernel that makes x: the loss of a
+classifier is then a by-product of its softmax.  A sum would make 0 of -0; a maximum is exact.
 """
 
 from __future__ import annotations
+
+from math import inf
 
 from ..ir.graph import Graph
 from ..ir.loc import located
 from ..ir.ops.conversion import astype
 from ..ir.ops.create import iota
 from ..ir.ops.logic import equal, where
-from ..ir.ops.reduction import sum_
+from ..ir.ops.reduction import max_
 from ..ir.tensor import Node, Tensor
 from .walk import remake
 from .widen import wide
@@ -23,13 +25,13 @@ _COMPUTED = ("elementwise", "reduction")
 
 
 def select(graph: Graph) -> Graph:
-    """gather(x) at one index a row -> sum(where(iota == index, x, 0))."""
+    """gather(x) at one index a row -> max(where(iota == index, x, -inf))."""
     mapping: dict[Tensor, Tensor] = {}
     for node in graph.nodes:
         made = remake(node, mapping, select)
         if made.op.kind == "gather" and _reads_one(made):
             with located(made.loc):
-                made = _sum(made)
+                made = _maximum(made)
         if made is not node:
             mapping.update(zip(node.results, made.results, strict=True))
     return graph.map(mapping) if mapping else graph
@@ -45,10 +47,10 @@ def _reads_one(node: Node) -> bool:
     return isinstance(length, int) and length <= LONGEST and node.results[0].shape == others
 
 
-def _sum(node: Node) -> Node:
+def _maximum(node: Node) -> Node:
     x, index = node.operands
     (axis,) = node.attrs["axes"]
     shape = tuple(size if i == axis else 1 for i, size in enumerate(x.shape))
     here = equal(iota(shape=shape, axis=axis), index)
-    picked = sum_(where(here, wide(x), 0.0), axes=(axis,))
+    picked = max_(where(here, wide(x), -inf), axes=(axis,))
     return astype(picked, x.dtype).node

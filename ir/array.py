@@ -39,11 +39,11 @@ class Array:
         return hashlib.sha256(head + self.values.tobytes()).hexdigest()[:32]
 
     def uniform(self) -> float | int | bool | None:
-        """The one number that fills the array, or None."""
+        """The one number that fills the array, or None; 0.0 and -0.0 are two."""
         if self.values.size == 0:
             return None
-        first = self.values.flat[0]
-        return first.item() if self.values.size == 1 or (self.values == first).all() else None
+        bits = self.values.view(f"u{self.values.itemsize}")
+        return self.values.flat[0].item() if (bits == bits.flat[0]).all() else None
 
     def __str__(self) -> str:
         if not self.is_inline:

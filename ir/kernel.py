@@ -196,8 +196,15 @@ class Kernel:
 
     @property
     def key(self) -> Kernel:
-        """The kernel without its name: equal for equal work."""
-        return replace(self, name="")
+        """The kernel without its name, with constants as text: equal for equal work.
+
+        As numbers 0.0 and -0.0 would be equal, and nan would not be.
+        """
+        body = tuple(
+            replace(item, value=repr(item.value)) if isinstance(item, Constant) else item
+            for item in self.body
+        )
+        return replace(self, name="", body=body)
 
     def stages(self) -> dict[str, int]:
         """The number of reductions that each value waits for.  A Reduce result is one later."""

@@ -137,6 +137,24 @@ def test_integer_arithmetic_never_traps():
             np.testing.assert_array_equal(output.eval({"x": values}), promise)
 
 
+@pytest.mark.parametrize("fusion", [True, False])
+def test_constants_keep_the_sign_of_zero(fusion: bool):
+    """Kernels that differ in it alone are two, and an array of both zeros is not one number."""
+    x, y, z = (gl.placeholder((size,)) for size in ("X", "Y", 4))
+    mixed = np.array([0.0, -0.0, 0.0, -0.0], np.float32)
+    outputs = [
+        *(gl.atan2(x, 0.0), gl.atan2(y, -0.0), gl.copysign(z, 0.0), gl.copysign(z, -0.0)),
+        *(gl.copysign(z, mixed), z * (gl.constant(mixed) * 2.0)),
+    ]
+    arrays = np.zeros(2, np.float32), np.zeros(3, np.float32), np.ones(4, np.float32)
+    found = gl.function([x, y, z], outputs, fusion=fusion)(*arrays)
+    signs = np.array([1, -1, 1, -1], np.float32)
+    wanted = [np.zeros(2), np.full(3, np.float32(np.pi)), np.ones(4), -np.ones(4), signs, mixed]
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(np.signbit(one), np.signbit(other))
+
+
 def test_python_integers_must_fit():
     x = gl.placeholder((3,), "uint8", name="x")
     for make in (lambda: x + 256, lambda: x < 300, lambda: gl.clip(x, -1, 7), lambda: x * -1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import gradloom as gl
@@ -157,3 +158,18 @@ def test_select_only_where_the_row_is_computed() -> None:
     stored = gl.take_along_axis(x, t[:, None], axis=1)
     graph = select(Graph("f", [x, t], [computed, stored]))
     assert [node.op.name for node in graph.nodes].count("gather") == 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_select_finds_every_number(dtype: str) -> None:
+    x = gl.placeholder(("B", 3), dtype, name="x")
+    t = gl.placeholder(("B", 1), "int64", name="t")
+    function = gl.function([x, t], gl.take_along_axis(-x, t, axis=1))
+    assert len(function.kernels) == 1
+    numbers = np.array([0.0, -0.0, 1.5, np.inf, -np.inf, np.nan, 2.0**-24, -1e4], dtype)
+    rows = np.stack([np.roll(numbers, k) for k in range(3)], axis=1)
+    places = np.arange(len(rows))[:, None] % 3
+    found, wanted = function(rows, places), np.take_along_axis(-rows, places, axis=1)
+    np.testing.assert_array_equal(found, wanted)
+    known = ~np.isnan(wanted)
+    np.testing.assert_array_equal(np.signbit(found)[known], np.signbit(wanted)[known])

@@ -390,3 +390,15 @@ def test_errors_of_the_call(size: Any):
                 assert line in str(caught.value)
         good = (np.ones((4, 3)), [0, -4])
         np.testing.assert_array_equal(function(*good), interpreted(*good))
+
+
+@pytest.mark.parametrize("size", [300, "N"])
+def test_counting_in_a_dtype_that_wraps(size: Any):
+    """Only a dtype that holds all positions of an axis counts along all of it."""
+    x = gl.placeholder((size,))
+    counting = gl.arange(size)
+    outputs = [x[gl.astype(counting, dtype)] for dtype in ("uint8", "int8", "int16", "uint64")]
+    results = gl.function([x], outputs)(np.arange(300, dtype=np.float32))
+    for dtype, found in zip(("uint8", "int8", "int16", "uint64"), results, strict=True):
+        wanted = np.arange(300).astype(dtype).astype(np.int64) % 300
+        np.testing.assert_array_equal(found, wanted, dtype)

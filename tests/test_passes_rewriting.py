@@ -222,6 +222,17 @@ def test_fold_leaves_large_results_and_what_fails():
         evaluate_graph(fold(graph), {})
 
 
+def test_fold_leaves_what_is_empty_but_not_of_a_known_shape():
+    x = placeholder("x", (gl.arange("A").shape[0], gl.arange("B").shape[0]))
+    outputs = [x.at[2:2].set(1.0), x.at[[]].set(1.0), x.at[[]].add(1.0)]
+    graph = fold(Graph("g", [x], [gl.broadcast_to(2.0, (0, "B")) + 1.0, *outputs]))
+    value = np.ones((3, 2), np.float32)
+    empty, *same = evaluate_graph(graph, {"x": value})["outputs"]
+    assert empty.shape == (0, 2)
+    for found in same:
+        np.testing.assert_array_equal(found, value)
+
+
 def test_cse():
     check(
         cse,

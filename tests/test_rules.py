@@ -17,6 +17,7 @@ from gradloom.compiler.rewrite import Rule, rewrite
 from gradloom.compiler.rules import SIMPLIFY, STABILISE, UNPIN
 from gradloom.ir import dtypes as dt
 from gradloom.ir import ops as gl
+from gradloom.ir.errors import GradloomError
 from gradloom.ir.graph import Graph
 from gradloom.ir.interpret import evaluate_graph
 from gradloom.ir.ops.build import call_elementwise
@@ -195,6 +196,32 @@ def test_formula_keeps_derivatives(rule: Rule):
         slopes.append(evaluate_graph(differentiate(graph.replace(list(found))), feeds)["outputs"])
     for left, right in zip(*slopes, strict=True):
         np.testing.assert_allclose(right[np.isfinite(left)], left[np.isfinite(left)], 1e-9, 1e-12)
+
+
+@pytest.mark.parametrize("dtype", [dt.int8, dt.uint8], ids=str)
+def test_formulas_hold_for_integers_that_wrap(dtype: dt.DType):
+    limits = np.iinfo(dtype.numpy)
+    fired: set[str] = set()
+    for rule in FORMULAS:
+        try:
+            before = left_of(rule, dtype)
+        except GradloomError:  # a formula of floats alone
+            continue
+        after, reports = rewrite(before, [rule])
+        if not reports:
+            continue
+        fired.add(rule.formula)
+        rng = np.random.default_rng(3)
+        feeds = {
+            before.names[leaf]: rng.integers(0, 2, leaf.shape).astype(bool)
+            if leaf.dtype == dt.bool_
+            else rng.integers(limits.min, limits.max, leaf.shape, dtype.numpy, endpoint=True)
+            for leaf in before.inputs
+        }
+        (left,), (right,) = (evaluate_graph(graph, feeds)["outputs"] for graph in (before, after))
+        np.testing.assert_array_equal(right, left, rule.formula)
+    assert {"x * 0 -> 0", "-x * y -> -(x * y)", "x ** 3 -> x * square(x)"} <= fired
+    assert ("abs(-x) -> abs(x)" in fired) == (dtype.kind == "i")
 
 
 # Rules that need code cannot be spelled from their formula: graphs on which each fires.
