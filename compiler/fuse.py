@@ -103,6 +103,11 @@ def reads_at_index(node: Node, position: int) -> bool:
     return not (node.op.kind == "gather" and position == 0)
 
 
+def is_read(inline: frozenset[Node], node: Node, position: int) -> bool:
+    """Whether `node` reads that operand, and does not make it again."""
+    return node.operands[position].node not in inline or not reads_at_index(node, position)
+
+
 @dataclass(eq=False, slots=True)
 class Group:
     """Nodes that become one kernel."""
@@ -154,7 +159,7 @@ def partition(graph: Graph, inline: frozenset[Node], enabled: bool = True) -> di
         candidates: dict[Group, None] = {}
         for position, operand in enumerate(node.operands):
             maker = operand.node
-            if maker in inline and reads_at_index(node, position):
+            if not is_read(inline, node, position):
                 continue
             group = group_of.get(maker)
             below = group.level if group is not None else level_of.get(maker, 0)
@@ -257,7 +262,7 @@ def _build(
     position = {node: i for i, node in enumerate(graph.nodes)}
     mapping: dict[Tensor, Tensor] = {}
     results = graph.results_set
-    for item in _order(graph, group_of):
+    for item in _order(graph, group_of, inline):
         if isinstance(item, Group):
             item.nodes.sort(key=position.__getitem__)
             _emit(graph, item, inline, mapping, results)
@@ -272,7 +277,9 @@ def _build(
     return graph.map(mapping)
 
 
-def _order(graph: Graph, group_of: dict[Node, Group]) -> list[Group | Node]:
+def _order(
+    graph: Graph, group_of: dict[Node, Group], inline: frozenset[Node]
+) -> list[Group | Node]:
     """Groups and lone nodes, each after what it reads."""
     order: list[Group | Node] = []
     opened: set[Group | Node] = set()
@@ -291,9 +298,10 @@ def _order(graph: Graph, group_of: dict[Node, Group]) -> list[Group | Node]:
             stack.append((item, True))
             members = item.nodes if isinstance(item, Group) else [item]
             for node in members:
-                for operand in node.operands:
+                for position, operand in enumerate(node.operands):
                     below = group_of.get(operand.node, operand.node)
-                    if below is not item and below not in done:
+                    unready = below is not item and below not in done
+                    if unready and is_read(inline, node, position):
                         assert below not in opened, "two groups read each other"
                         stack.append((below, False))
     return order
@@ -327,8 +335,7 @@ def _emit(
         operand
         for node in group.nodes
         for position, operand in enumerate(node.operands)
-        if operand.node not in members
-        and not (operand.node in inline and reads_at_index(node, position))
+        if operand.node not in members and is_read(inline, node, position)
     ]
     outer = list(dict.fromkeys(reads))
     outputs = [
