@@ -106,11 +106,6 @@ def load_kernel(source: str, lanes: int | None = None) -> int:
     return load_kernels([source], lanes)[0]
 
 
-def compile_kernel(source: str, lanes: int | None = None) -> bytes:
-    """Object code of a kernel, from its text, past every cache."""
-    return _compile([source], lanes or native.host().lanes)[0]
-
-
 def _compile(sources: Sequence[str], lanes: int) -> list[bytes]:
     """Object code of kernels. LLVM works on one, without the GIL, while Numba reads the next."""
     results = [b""] * len(sources)

@@ -290,7 +290,8 @@ def test_the_same_program_simulated_on_a_gpu():
 
 
 def test_differences():
-    cases = [(n, axis) for n in (0, 1, 2, 3) for axis in (0, -1)]
+    times: list[Any] = [0, 1, np.int64(2), 3]
+    cases = [(n, axis) for n in times for axis in (0, -1)]
     check(
         lambda t: [gl.diff(t, n, axis) for n, axis in cases],
         lambda t: [np.diff(t, n, axis) for n, axis in cases],
@@ -317,7 +318,7 @@ def test_differences_with_ends_undo_running_sums():
 def test_differences_that_there_are_not():
     x = gl.placeholder((3, 4))
     for n in (-1, 1.5, True):
-        with pytest.raises(ArgumentError, match="n counts how often"):
+        with pytest.raises(ArgumentError, match=r"n (must be an integer|is at least 0), got"):
             gl.diff(x, n)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="axis"):
         gl.diff(x, axis=2)

@@ -182,6 +182,16 @@ def test_many_writes(start: int):
     check_writes(range(start, start + BATCH), named=start % 100 == BATCH)
 
 
+@pytest.mark.parametrize("index", [slice(1, 3), 1, np.array([1, 0, 1])], ids=str)
+def test_of_bools_the_larger_is_either_and_the_smaller_both(index: Any):
+    x, v = gl.placeholder(4, "bool", "x"), gl.placeholder(np.zeros(4)[index].shape, "bool", "v")
+    feeds = [(x, np.array([0, 1, 0, 1]) == 1), (v, np.resize([True, False], v.shape))]
+    wanted = [feeds[0][1].copy() for _ in range(2)]
+    np.maximum.at(wanted[0], index, feeds[1][1])
+    np.minimum.at(wanted[1], index, feeds[1][1])
+    compare([x.at[index].max(v), x.at[index].min(v)], wanted, feeds, ["max", "min"])
+
+
 # --- derivatives ----------------------------------------------------------------------------------
 
 X, V = gl.placeholder((4, 3), "float64"), gl.placeholder((2, 3), "float64")

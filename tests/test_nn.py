@@ -195,7 +195,7 @@ def test_errors_of_convolutions_name_the_sizes():
     refused(
         "stride is an integer or 2 of them, got (1, 1, 1)", lambda: conv(x, w, (1, 1, 1), groups=2)
     )
-    refused("stride is an integer or 2 of them, got 1.5", lambda: conv(x, w, 1.5, groups=2))
+    refused("stride must be an integer, got 1.5", lambda: conv(x, w, 1.5, groups=2))
     refused("dilation is at least 1", lambda: conv(x, w, dilation=-1, groups=2))
     refused("got 'full'", lambda: conv(x, w, padding="full", groups=2))
     refused("padding is at least 0, got -1", lambda: conv(x, w, padding=-1, groups=2))

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import wraps
+from operator import index
 from typing import Any, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast
 
 import numpy as np
@@ -104,6 +106,19 @@ def dimension(size: DimLike | str, dtype: dt.DTypeLike = "int64") -> Tensor:
     if isinstance(size, int):
         return constant(size, dtype)
     return apply(DIMENSION, (), size=size, dtype=dt.as_dtype(dtype))
+
+
+def as_integer(value: Any, what: str, least: int | None = None) -> int:
+    """An integer that a caller gave, of Python or NumPy; ArgumentError about `what` for others."""
+    number = None
+    if not isinstance(value, (bool, Dim, Tensor)):
+        with suppress(TypeError):
+            number = index(value)
+    if number is None:
+        raise ArgumentError(f"{what} must be an integer, got {value!r}")
+    if least is not None and number < least:
+        raise ArgumentError(f"{what} is at least {least}, got {number}")
+    return number
 
 
 def is_weak(value: object) -> bool:

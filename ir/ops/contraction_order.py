@@ -9,8 +9,10 @@ more, the pair that makes memory grow least goes first.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from math import prod
 
 from ..dims import DimLike, evaluate, symbols
@@ -123,23 +125,37 @@ def _exact(
 def _greedy(
     terms: Sequence[Labels], output: Labels, sizes: Mapping[Label, int]
 ) -> list[tuple[int, int]]:
-    """Always the pair whose product is smallest beside what it replaces."""
-    left: list[Labels] = list(terms)
-    pairs: list[tuple[int, int]] = []
+    """Always the pair whose product is smallest beside what it replaces.
+
+    What a pair would become does not change while others are multiplied: a label that its rest
+    needs, the rest needs still.  So each pair is looked at once, and waits in a heap.
+    """
+    left: dict[int, Labels] = {}  # by number, in the order of the list
+    uses = Counter(label for term in (*terms, output) for label in {*term})
+    heap: list[tuple[int, int, int, int, Labels]] = []  # growth, flops, the pair, the product
 
     def entries(term: Labels) -> int:
         return prod(sizes[label] for label in term)
 
-    def growth(place: tuple[int, int]) -> tuple[int, int]:
-        pair = (left[place[0]], left[place[1]])
-        result = _kept(pair, [t for i, t in enumerate(left) if i not in place], output)
-        return entries(result) - sum(map(entries, pair)), _flops(pair, result, sizes)
+    def add(second: int, new: Labels) -> None:
+        for first, old in left.items():
+            own = Counter([*dict.fromkeys(old), *dict.fromkeys(new)])
+            result = tuple(label for label, count in own.items() if uses[label] > count)
+            growth = entries(result) - entries(old) - entries(new)
+            flops = _flops((old, new), result, sizes)
+            heappush(heap, (growth, flops, second, first, result))
+        left[second] = new
 
+    for number, term in enumerate(terms):
+        add(number, term)
+    pairs: list[tuple[int, int]] = []
     while len(left) > 1:
-        places = [(i, j) for j in range(len(left)) for i in range(j)]
-        best = min(places, key=growth)
-        pair = (left[best[0]], left[best[1]])
-        rest = [term for i, term in enumerate(left) if i not in best]
-        left = [*rest, _kept(pair, rest, output)]
-        pairs.append(best)
+        *_, second, first, result = heappop(heap)
+        if first not in left or second not in left:
+            continue
+        numbers = list(left)
+        pairs.append((numbers.index(first), numbers.index(second)))
+        uses.subtract([*{*left.pop(first)}, *{*left.pop(second)}])
+        uses.update({*result})
+        add(len(terms) + len(pairs) - 1, result)
     return pairs

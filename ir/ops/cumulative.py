@@ -19,7 +19,7 @@ from ..errors import ArgumentError, DTypeError
 from ..op import MaybeTensors
 from ..shapes import normalise_axis
 from ..tensor import Node, Tensor, TensorLike, TensorType
-from .build import as_tensor, as_tensors, constant, primitive
+from .build import as_integer, as_tensor, as_tensors, constant, primitive
 from .conversion import accumulated
 from .create import full, ones, zeros
 from .join import concat_
@@ -346,18 +346,16 @@ def diff(
     Each time leaves one entry less, none of none.  prepend, append: what to put at the ends first,
     numbers or arrays with the other sizes of `x`.  Unsigned integers wrap around.
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ArgumentError(f"n counts how often, an integer from 0 on; got {n!r}")
-    tensor = as_tensor(x)
+    tensor, times = as_tensor(x), as_integer(n, "n", 0)
     if tensor.dtype.kind == "b":
         raise DTypeError("needs a number dtype, got bool; see not_equal")
     place = normalise_axis(axis, tensor.ndim)
     parts = [part for part in (prepend, x, append) if part is not None]
-    if len(parts) > 1 and n:
+    if len(parts) > 1 and times:
         one = tuple(1 if i == place else size for i, size in enumerate(tensor.shape))
         ends = [broadcast_to(part, one) if part.ndim == 0 else part for part in as_tensors(parts)]
         tensor = concat_(*ends, axis=place)
-    for _ in range(n):
+    for _ in range(times):
         size = maximum(tensor.shape[place] - 1, 0)
         low = slice_axis(tensor, place, 0, size)
         tensor = slice_axis(tensor, place, tensor.shape[place] - size, size) - low

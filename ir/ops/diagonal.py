@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from ..errors import ArgumentError, ShapeError
 from ..op import View
 from ..shapes import normalise_axis
 from ..tensor import Node, Tensor, TensorLike, TensorType
-from .build import as_tensor, constant, primitive
+from .build import as_integer, as_tensor, constant, primitive
 from .conversion import astype
 from .create import iota
 from .logic import where
@@ -102,9 +101,7 @@ def diagonal(x: TensorLike, offset: int = 0, axis1: int = -2, axis2: int = -1) -
     if pair[0] == pair[1]:
         raise ArgumentError(f"axis1 and axis2 must differ, got {axis1} and {axis2}")
     rest = [axis for axis in range(tensor.ndim) if axis not in pair]
-    if not hasattr(offset, "__index__"):
-        raise ArgumentError(f"offset must be an integer, got {offset!r}")
-    return diagonal_(permute_dims(tensor, [*rest, *pair]), offset=index(offset))
+    return diagonal_(permute_dims(tensor, [*rest, *pair]), offset=as_integer(offset, "offset"))
 
 
 def _triangle(x: TensorLike, keep: Any) -> Tensor:

@@ -32,8 +32,8 @@ from .uniform import (
     check_fits,
     check_number,
     check_positive,
+    drawn_wide,
     fraction,
-    rounded_once,
     side_and_tail,
 )
 
@@ -66,7 +66,7 @@ def standard_normal(key: Tensor, sizes: Shape, dtype: DType) -> Tensor:
     return where(is_low, z, -z)
 
 
-@rounded_once
+@drawn_wide
 def normal(
     key: TensorLike,
     shape: Any = None,
@@ -86,7 +86,7 @@ def normal(
     return _placed(standard_normal(own, sizes, target), centre, spread)
 
 
-@rounded_once
+@drawn_wide
 def truncated_normal(
     key: TensorLike,
     shape: Any = None,
@@ -134,7 +134,7 @@ def _tail(x: float) -> float:
 # --- by logarithms --------------------------------------------------------------------------------
 
 
-@rounded_once
+@drawn_wide
 def exponential(
     key: TensorLike, shape: Any = None, rate: TensorLike = 1.0, dtype: DTypeLike | None = None
 ) -> Tensor:
@@ -152,7 +152,7 @@ def _standard_gumbel(key: Tensor, sizes: Shape, dtype: DType) -> Tensor:
     return -log(-log1p(-minimum(fraction(key, sizes, dtype), below_one)))
 
 
-@rounded_once
+@drawn_wide
 def gumbel(
     key: TensorLike,
     shape: Any = None,
@@ -170,7 +170,7 @@ def gumbel(
     return _placed(_standard_gumbel(own, sizes, target), centre, spread)
 
 
-@rounded_once
+@drawn_wide
 def laplace(
     key: TensorLike,
     shape: Any = None,
@@ -190,7 +190,7 @@ def laplace(
     return _placed(where(is_low, z, -z), centre, spread)
 
 
-@rounded_once
+@drawn_wide
 def logistic(
     key: TensorLike,
     shape: Any = None,
@@ -210,7 +210,7 @@ def logistic(
     return _placed(where(is_low, z, -z), centre, spread)
 
 
-@rounded_once
+@drawn_wide
 def cauchy(
     key: TensorLike,
     shape: Any = None,

@@ -20,7 +20,7 @@ from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import constant, elementwise, primitive
 from .create import iota, zeros
 from .logic import equal, where
-from .shape import broadcast_to, reshape
+from .shape import broadcast_to, reshape, spread_batch
 
 __all__: list[str] = []
 
@@ -155,11 +155,10 @@ def _put(result: Any, place: Any, updates: Any) -> None:
 
 
 def _batch_scatter(node: Node, operands: Sequence[Tensor], batched: Sequence[bool]) -> list[Tensor]:
-    count = next(t.shape[0] for t, flag in zip(operands, batched, strict=True) if flag)
-    led = [_lead(t, flag) for t, flag in zip(operands, batched, strict=True)]
-    x, updates = (broadcast_to(t, (count, *t.shape[1:])) for t in led[:2])
+    x, updates, *_ = spread_batch(operands, batched)
+    indices = [_lead(t, flag) for t, flag in zip(operands[2:], batched[2:], strict=True)]
     axes = tuple(axis + 1 for axis in node.attrs["axes"])
-    return [_scatter(node.op, x, updates, led[2:], axes)]
+    return [_scatter(node.op, x, updates, indices, axes)]
 
 
 def _scatter(

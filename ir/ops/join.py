@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,11 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..op import MaybeTensors
 from ..shapes import normalise_axis, unify
 from ..tensor import Node, Tensor, TensorLike, TensorType
-from .build import as_tensor, as_tensors, primitive
+from .build import as_integer, as_tensor, as_tensors, primitive
 from .conversion import astype
 from .create import zeros
 from .indexing import take
-from .shape import broadcast_to, expand_dims, reshape, squeeze
+from .shape import broadcast_to, expand_dims, reshape, spread_batch, squeeze
 from .slicing import slice_axis
 
 __all__ = ["concat", "concatenate", "repeat", "roll", "split", "stack", "tile", "unstack"]
@@ -72,12 +71,7 @@ def _jvp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
 
 
 def _batch(node: Node, operands: Sequence[Tensor], batched: Sequence[bool]) -> list[Tensor]:
-    count = next(t.shape[0] for t, flag in zip(operands, batched, strict=True) if flag)
-    parts = [
-        part if flag else broadcast_to(part, (count, *part.shape))
-        for part, flag in zip(operands, batched, strict=True)
-    ]
-    return [concat_(*parts, axis=node.attrs["axis"] + 1)]
+    return [concat_(*spread_batch(operands, batched), axis=node.attrs["axis"] + 1)]
 
 
 @primitive(
@@ -170,9 +164,7 @@ def split(
         cuts: list[DimLike] = [0, *(_cut(cut, size) for cut in indices_or_sections), size]
         sizes = [maximum(b - a, 0) for a, b in pairwise(cuts)]
         return [slice_axis(tensor, place, a, n) for a, n in zip(cuts, sizes, strict=False)]
-    count = _count(indices_or_sections, "sections")
-    if count == 0:
-        raise ArgumentError("sections must be at least 1, got 0")
+    count = as_integer(indices_or_sections, "a number of sections", 1)
     each = floordiv(size, count)
     if each * count != size:
         raise ShapeError(f"axis {place} of {tensor.type} does not split into {count} equal parts")
@@ -182,29 +174,18 @@ def split(
 def _cut(place: DimLike, size: DimLike) -> DimLike:
     """A place at which to cut, as a slice's bound."""
     if not isinstance(place, Dim):
-        place = _integer(place, "a place to cut")
+        place = as_integer(place, "a place to cut")
         place = size + place if place < 0 else place
     return minimum(maximum(place, 0), size)
 
 
-def _integer(value: Any, what: str) -> int:
-    if not hasattr(value, "__index__") or isinstance(value, (Tensor, Dim)):
-        raise ArgumentError(f"{what} must be an integer, got {value!r}")
-    return index(value)
-
-
-def _count(value: Any, what: str) -> int:
-    number = _integer(value, what)
-    if number < 0:
-        raise ArgumentError(f"{what} must not be negative, got {number}")
-    return number
-
-
-def tile(x: TensorLike, repetitions: int | Sequence[int]) -> Tensor:
+def tile(x: TensorLike, repetitions: int | Sequence[int] | np.ndarray[Any, Any]) -> Tensor:
     """`x` so many times behind itself along each axis, axes counted from the last as in NumPy."""
     tensor = as_tensor(x)
+    if isinstance(repetitions, np.ndarray):
+        repetitions = repetitions.tolist()
     given = repetitions if isinstance(repetitions, Sequence) else [repetitions]
-    counts = [_count(n, "repetitions") for n in given]
+    counts = [as_integer(n, "a number of repetitions", 0) for n in given]
     rank = max(len(counts), tensor.ndim)
     counts = [1] * (rank - len(counts)) + counts
     shape = (*[1] * (rank - tensor.ndim), *tensor.shape)
@@ -214,7 +195,11 @@ def tile(x: TensorLike, repetitions: int | Sequence[int]) -> Tensor:
     return reshape(broadcast_to(spread, pairs), sizes)
 
 
-def repeat(x: TensorLike, repeats: int | Sequence[int], axis: int | None = None) -> Tensor:
+def repeat(
+    x: TensorLike,
+    repeats: int | Sequence[int] | np.ndarray[Any, Any],
+    axis: int | None = None,
+) -> Tensor:
     """Each entry of `x` along `axis` so many times in a row; None: of the flattened `x`.
 
     repeats: one number for all entries, or a number for each, which the shape of the result
@@ -225,14 +210,14 @@ def repeat(x: TensorLike, repeats: int | Sequence[int], axis: int | None = None)
         tensor, axis = reshape(tensor, (-1,)), 0
     place = normalise_axis(axis, tensor.ndim)
     if isinstance(repeats, (Sequence, np.ndarray)) and np.ndim(repeats):
-        counts = [_count(count, "repeats") for count in repeats]
+        counts = [as_integer(count, "a number of repeats", 0) for count in repeats]
         if len(counts) != 1:
             if tensor.shape[place] != len(counts):
                 raise ShapeError(f"{len(counts)} repeats do not fit axis {axis} of {tensor.type}")
             places = np.repeat(np.arange(len(counts)), np.array(counts, np.int64))
             return take(tensor, places, place)
         repeats = counts[0]
-    count = _count(repeats, "repeats")
+    count = as_integer(repeats, "a number of repeats", 0)
     spread = expand_dims(tensor, place + 1)
     before, (size, *after) = tensor.shape[:place], tensor.shape[place:]
     return reshape(
@@ -262,7 +247,7 @@ def roll(
     axes, shifts = axes * (count // len(axes) if axes else 0), shifts * (count // len(shifts))
     for one, by in zip(axes, shifts, strict=True):
         place = normalise_axis(one, tensor.ndim)
-        size, by = tensor.shape[place], by if isinstance(by, Dim) else _integer(by, "a shift")
+        size, by = tensor.shape[place], by if isinstance(by, Dim) else as_integer(by, "a shift")
         whole = maximum(size, 1)
         turn = by - floordiv(by, whole) * whole  # the remainder; 0 for a size that turns out 0
         if turn != 0:

@@ -20,7 +20,7 @@ from .build import as_tensor, as_tensors, primitive
 from .conversion import astype
 from .gather import gather
 from .indexing import take
-from .shape import broadcast_to, reshape
+from .shape import reshape, spread_batch
 from .slicing import slice_axis
 
 __all__ = ["argsort", "searchsorted", "sort", "top_k"]
@@ -129,12 +129,7 @@ def _search(x: Any, values: Any, right: bool) -> Any:
 
 
 def _batch_search(node: Node, operands: Sequence[Tensor], batched: Sequence[bool]) -> list[Tensor]:
-    count = next(t.shape[0] for t, flag in zip(operands, batched, strict=True) if flag)
-    both = [
-        t if flag else broadcast_to(t, (count, *t.shape))
-        for t, flag in zip(operands, batched, strict=True)
-    ]
-    return [searchsorted_(*both, right=node.attrs["right"])]
+    return [searchsorted_(*spread_batch(operands, batched), right=node.attrs["right"])]
 
 
 @primitive(

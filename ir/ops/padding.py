@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from ..dims import maximum as maximum_dim
 from ..errors import ArgumentError, ShapeError
 from ..tensor import Tensor, TensorLike
 from .arithmetic import clip
-from .build import as_tensor, as_tensors
+from .build import as_integer, as_tensor, as_tensors
 from .create import iota
 from .gather import gather
 from .logic import where
@@ -106,10 +105,4 @@ def _widths(given: Any, rank: int) -> list[tuple[DimLike, DimLike]]:
 
 
 def _width(value: Any) -> DimLike:
-    if isinstance(value, Dim):
-        return value
-    if isinstance(value, Tensor) or not hasattr(value, "__index__"):
-        raise ArgumentError(f"a width is an integer or a size, got {value!r}")
-    if index(value) < 0:
-        raise ArgumentError(f"a width must not be negative, got {value}")
-    return index(value)
+    return value if isinstance(value, Dim) else as_integer(value, "a width", 0)

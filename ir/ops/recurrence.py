@@ -22,7 +22,7 @@ from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import as_tensors, constant, primitive
 from .create import full
 from .join import concat_
-from .shape import broadcast_to
+from .shape import broadcast_to, spread_batch
 from .slicing import flip, slice_axis
 
 __all__ = ["linear_recurrence"]
@@ -91,11 +91,7 @@ def _jvp_recurrence(node: Node, tangents: MaybeTensors) -> MaybeTensors:
 
 def batch_axis(node: Node, operands: Sequence[Tensor], batched: Sequence[bool]) -> list[Tensor]:
     """The same along the axis behind."""
-    size = next(x.shape[0] for x, flag in zip(operands, batched, strict=True) if flag)
-    spread = [
-        x if flag else broadcast_to(x, (size, *x.shape))
-        for x, flag in zip(operands, batched, strict=True)
-    ]
+    spread = spread_batch(operands, batched)
     return [Node(node.op, spread, {"axis": node.attrs["axis"] + 1}).results[0]]
 
 

@@ -20,7 +20,7 @@ from .philox import as_shape, split
 from .reduction import min, sum
 from .shape import expand_dims
 from .transcendental import exp, log, sigmoid, sqrt
-from .uniform import arguments, check_positive, fraction, rounded_once
+from .uniform import arguments, check_positive, drawn_wide, fraction
 
 __all__ = ["beta", "dirichlet", "gamma"]
 
@@ -69,7 +69,7 @@ def _log_gamma(key: Tensor, sizes: Shape, dtype: DType, concentration: Any) -> T
     return drawn(log(d * chosen) + where(is_small, boost, 0.0))
 
 
-@rounded_once
+@drawn_wide
 def gamma(
     key: TensorLike,
     concentration: TensorLike,
@@ -87,7 +87,7 @@ def gamma(
     return exp(_log_gamma(own, sizes, target, alpha))
 
 
-@rounded_once
+@drawn_wide
 def beta(
     key: TensorLike,
     a: TensorLike,
@@ -108,7 +108,7 @@ def beta(
     return sigmoid(x - y)
 
 
-@rounded_once
+@drawn_wide
 def dirichlet(
     key: TensorLike,
     concentration: TensorLike,

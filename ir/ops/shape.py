@@ -308,3 +308,15 @@ def sum_to(x: Tensor, shape: Shape) -> Tensor:
         if axis < extra or (shape[axis - extra] == 1 and size != 1)
     )
     return reshape(apply(TABLE["sum"], [x], axes=axes) if axes else x, shape)
+
+
+# --- for batching rules ---
+
+
+def spread_batch(operands: Sequence[Tensor], batched: Sequence[bool]) -> list[Tensor]:
+    """The operands with a leading batch axis each; those without one are repeated along it."""
+    count = next(x.shape[0] for x, flag in zip(operands, batched, strict=True) if flag)
+    return [
+        x if flag else broadcast_to(x, (count, *x.shape))
+        for x, flag in zip(operands, batched, strict=True)
+    ]

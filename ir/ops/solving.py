@@ -30,7 +30,7 @@ from .matrices import (
     on_host,
 )
 from .reduction import squeeze_axes
-from .shape import broadcast_to, matrix_transpose, reshape
+from .shape import broadcast_to, matrix_transpose, reshape, spread_batch
 from .types import finfo
 
 __all__ = ["inv", "pinv", "solve", "triangular_solve"]
@@ -258,12 +258,7 @@ def _pinv_jvp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
 def _batch_pinv(
     node: Node, operands: Sequence[Tensor], batched: Sequence[bool]
 ) -> Sequence[Tensor]:
-    size = next(x.shape[0] for x, flag in zip(operands, batched, strict=True) if flag)
-    spread = [
-        x if flag else broadcast_to(x, (size, *x.shape))
-        for x, flag in zip(operands, batched, strict=True)
-    ]
-    return Node(node.op, spread, node.attrs).results
+    return Node(node.op, spread_batch(operands, batched), node.attrs).results
 
 
 @primitive(

@@ -67,7 +67,7 @@ def arguments(
     return own, sizes, target, given
 
 
-def rounded_once(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
+def drawn_wide(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """A distribution also for halves: drawn in float32, with float32 parameters, and rounded."""
     signature = inspect.signature(function)
 

@@ -31,12 +31,21 @@ from .slicing import covered, embed
 
 __all__ = ["dynamic_update_slice", "put_along_axis"]
 
+
+def _larger(old: Tensor, new: Tensor) -> Tensor:
+    return old | new if old.dtype.kind == "b" else maximum(old, new)
+
+
+def _smaller(old: Tensor, new: Tensor) -> Tensor:
+    return old & new if old.dtype.kind == "b" else minimum(old, new)
+
+
 # For each way to write: the scatter, and what it does to one entry.
 _WAYS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
     "set": (scatter_set, lambda old, new: new),
     "add": (scatter_add, lambda old, new: old + new),
-    "max": (scatter_max, maximum),
-    "min": (scatter_min, minimum),
+    "max": (scatter_max, _larger),
+    "min": (scatter_min, _smaller),
 }
 
 

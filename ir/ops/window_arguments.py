@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..dims import DimLike, Shape, ceildiv, floordiv, maximum
 from ..errors import ArgumentError, ShapeError
 from ..tensor import Tensor
-from .build import constant
+from .build import as_integer, constant
 from .create import iota
 from .slicing import embed
 from .window import Ints, where_all, windows
@@ -38,14 +36,10 @@ class Frame(NamedTuple):
 
 def integers(value: Any, n: int, what: str, least: int = 1) -> Ints:
     """An integer for each of `n` axes, of one for all or one for each."""
-    single = hasattr(value, "__index__")
-    items: list[Any] = [value] * n if single or not isinstance(value, Sequence) else list(value)
-    wrong = any(not isinstance(item, (int, np.integer)) or item is True for item in items)
-    if wrong or len(items) != n:
+    items: list[Any] = list(value) if isinstance(value, Sequence) else [value] * n
+    if len(items) != n:
         raise ArgumentError(f"{what} is an integer or {n} of them, got {value!r}")
-    if any(item < least for item in items):
-        raise ArgumentError(f"{what} is at least {least}, got {value!r}")
-    return tuple(int(item) for item in items)
+    return tuple(as_integer(item, what, least) for item in items)
 
 
 def check_rank(x: Tensor, n: int, what: str = "the input", kind: str = "N C") -> None:
