@@ -415,3 +415,15 @@ def test_numpys_functions_of_tensors() -> None:
     found = gl.function([x], [call(x) for call in calls])(values)
     for got, call in zip(found, calls, strict=True):
         np.testing.assert_array_equal(got, call(values))
+
+
+def test_methods_are_the_functions() -> None:
+    x = gl.placeholder((3, 4), "float64", name="x")
+    values = np.random.default_rng(0).normal(size=(3, 4))
+    names = ("sum", "mean", "max", "min", "prod", "var", "std", "any", "all", "argmax", "argmin")
+    made = [getattr(x, name)(axis=1, keepdims=True) for name in names]
+    found = gl.function([x], [*made, x.clip(-0.5), x.clip(max=0.1)])(values)
+    wanted = [getattr(values, name)(axis=1, keepdims=True) for name in names]
+    wanted += [values.clip(-0.5), values.clip(max=0.1)]
+    for got, want in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(got, want)

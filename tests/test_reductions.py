@@ -319,3 +319,9 @@ def test_a_sum_is_the_same_whatever_it_is_fused_with():
     whole, apart = (gl.function([x], outputs, fusion=f)(array) for f in (True, False))
     for one, two in zip(whole, apart, strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("function", [gl.argmax, gl.argmin])
+def test_nothing_has_no_largest_entry(function: Any) -> None:
+    with pytest.raises(gl.GradloomError, match="there is no entry along axis 1"):
+        function(gl.zeros((3, 0)), axis=1)

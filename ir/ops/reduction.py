@@ -280,10 +280,12 @@ def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Te
 
 def _arg(function: Any, x: Tensor, axis: int | None, keepdims: bool) -> Tensor:
     axes = normalise_axes(axis, x.ndim)
+    count = product(x.shape[a] for a in axes)
+    if count == 0:
+        raise ShapeError(f"there is no entry along axis {axis} of {x.type}")
     is_best = equal(x, function(x, axes=axes))
     if x.dtype.is_float:
         is_best = is_best | isnan(x)
-    count = product(x.shape[a] for a in axes)
     result = min_(where(is_best, _position(x.shape, axes), count), axes=axes)
     return result if keepdims else squeeze_axes(result, axes)
 

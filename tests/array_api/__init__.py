@@ -94,7 +94,7 @@ def _enter_functions() -> None:
     for section, names in SECTIONS.items():
         if section in EXTENSIONS:
             functions = {
-                name: eager(getattr(getattr(gl, section), name))
+                name: eager(getattr(getattr(gl, section), name), *MEMORY.get(name, ()))
                 for name in names
                 if covered(section, name)
             }

@@ -9,6 +9,7 @@ MEMORY: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_CREATION.split(), ("device",)),
     "astype": ("copy", "device"),
     "reshape": ("copy",),
+    **dict.fromkeys(("fftfreq", "rfftfreq"), ("device",)),
 }
 
 _NAMES = {
