@@ -29,12 +29,12 @@ class DType:
     bits: int
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, DType):
+        if isinstance(other, (str, type, np.dtype)):
             try:
-                other = as_dtype(other)  # type: ignore[arg-type]
-            except (DTypeError, ValueError):
+                other = as_dtype(other)  # pyright: ignore[reportUnknownArgumentType]
+            except DTypeError:
                 return False
-        return self.name == other.name
+        return isinstance(other, DType) and self.name == other.name
 
     def __hash__(self) -> int:
         return hash(self.name)
