@@ -112,7 +112,7 @@ def as_dtype(value: DTypeLike) -> DType:
         if value is None:  # pyright: ignore[reportUnnecessaryComparison]  # NumPy: float64
             raise TypeError
         name = np.dtype(value).name
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):  # np.dtype parses a string
         raise DTypeError(f"{value!r} is no data type") from None
     if name not in BY_NAME:
         raise DTypeError(f"dtype {name} is not supported; have {', '.join(BY_NAME)}")

@@ -95,7 +95,8 @@ def test_a_dtype_equals_what_names_it() -> None:
     assert gl.float32 == np.float32
     assert gl.float32 != "float64"
     assert gl.float32 != np.float64
-    assert gl.float32 != "complex64"
+    for name in ("complex64", "", "a, b", "If x is (3, 'nan)", "{}", "f4,"):
+        assert gl.float32 != name
     assert gl.float32 != 5
     assert gl.float32 != None  # noqa: E711
     assert len({gl.float32, gl.float64, gl.bfloat16, gl.float32}) == 3
