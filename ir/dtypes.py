@@ -109,10 +109,10 @@ def as_dtype(value: DTypeLike) -> DType:
     if isinstance(value, str) and (value in BY_SHORT or value in BY_NAME):
         return BY_SHORT.get(value) or BY_NAME[value]
     try:
-        if value is None:  # pyright: ignore[reportUnnecessaryComparison]  # NumPy: float64
-            raise TypeError
+        if value is None or (isinstance(value, str) and not value.isalnum()):  # pyright: ignore[reportUnnecessaryComparison]
+            raise TypeError  # NumPy takes None for float64, and a string for a list of fields
         name = np.dtype(value).name
-    except (TypeError, ValueError, SyntaxError):  # np.dtype parses a string
+    except TypeError:
         raise DTypeError(f"{value!r} is no data type") from None
     if name not in BY_NAME:
         raise DTypeError(f"dtype {name} is not supported; have {', '.join(BY_NAME)}")

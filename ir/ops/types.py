@@ -41,7 +41,7 @@ def _dtype_of(value: Any) -> DType:
     """The dtype of a tensor or an array, or the one that `value` names."""
     if isinstance(value, Tensor):
         return value.dtype
-    own: DTypeLike = getattr(value, "dtype", value)  # of an array
+    own: DTypeLike = value if isinstance(value, DType) else getattr(value, "dtype", value)
     return as_dtype(own)
 
 
