@@ -101,7 +101,8 @@ def compare(name: str, got: Any, wanted: Any, about: object) -> None:
     rounding = float(np.finfo(wanted.dtype).eps)
     largest = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=1))
     adds = "." in name or name in ADDING
-    rtol, atol = (4000 * rounding, 4000 * rounding * largest) if adds else (8 * rounding, 0.0)
+    step = float(np.finfo(wanted.dtype).smallest_subnormal)
+    rtol, atol = (4000 * rounding, 4000 * rounding * largest) if adds else (8 * rounding, 4 * step)
     np.testing.assert_allclose(got, wanted, rtol, atol, err_msg=str(about))
 
 

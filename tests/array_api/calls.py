@@ -357,7 +357,7 @@ CALLS: dict[str, Callable[[Draw], Arguments]] = {
     **dict.fromkeys("tensordot linalg.tensordot".split(), contracted),
     **dict.fromkeys("vecdot linalg.vecdot".split(), inner),
     **dict.fromkeys("fft.fftfreq fft.rfftfreq".split(), frequencies),
-    **dict.fromkeys("fft.fftshift fft.ifftshift".split(), moved(shifted_axes)),
+    **dict.fromkeys("fft.fftshift fft.ifftshift".split(), moved(shifted_axes, 1)),
     **dict.fromkeys("linalg.cholesky linalg.eigh linalg.eigvalsh".split(), of_symmetric),
     "linalg.cross": lambda draw: (several(draw, [(2, 3), (2, 3)], "fi"), {}),
     "linalg.diagonal": of_matrix(False, offset=[0, 1, -1]),
