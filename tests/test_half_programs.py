@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -215,3 +217,40 @@ def test_widest_and_emptiest_shapes(half: DType) -> None:
             assert steps_apart(found, converted(np.asarray(exact), half)) <= 1
         assert_same(got[2], wide.max(0, initial=-np.inf).astype(half.numpy), half)
         assert_same(got[3], (wide[::-1] * 2).astype(half.numpy), half)
+
+
+# --- functions of several ops ---------------------------------------------------------------------
+
+FORMULAS: dict[str, Callable[[gl.Tensor], gl.Tensor]] = {
+    "mean": lambda x: gl.mean(x, (2, 3)),
+    "var": lambda x: gl.var(x, (2, 3)),
+    "avg_pool": lambda x: gl.nn.avg_pool2d(x, 2),
+    "avg_pool of what is there": lambda x: gl.nn.avg_pool2d(x, 2, 1, 1, False),
+    "adaptive_avg_pool": lambda x: gl.nn.adaptive_avg_pool(x, 3),
+    "l2_pool": lambda x: gl.nn.l2_pool(x, 2),
+    "resize": lambda x: gl.nn.resize(x, 6, "linear"),
+    "vector_norm": lambda x: gl.linalg.vector_norm(x, (2, 3)),
+    "3-norm": lambda x: gl.linalg.vector_norm(x, (2, 3), ord=3),
+    "matrix_norm": lambda x: gl.linalg.matrix_norm(x),
+    "vecdot": lambda x: gl.vecdot(x, x),
+    "einsum": lambda x: gl.einsum("ijkl,ijkl->i", x, x),
+    "tensordot": lambda x: gl.tensordot(x, x, 4),
+}
+
+
+@by_half
+@pytest.mark.parametrize("name", FORMULAS)
+def test_a_function_of_several_ops_rounds_once(name: str, half: DType) -> None:
+    """Also where a sum or a square on the way is more than a half can hold."""
+    rng = np.random.default_rng(2)
+    products, means = ("vecdot", "einsum", "tensordot"), ("mean", "avg_pool", "adaptive_avg_pool")
+    largest = 16.0 if name in products else 6e4 if name in means else 7e3
+    values = converted(rng.uniform(0.5, 1.0, (2, 3, 4, 4)) * largest, half)
+    x = gl.placeholder(values.shape, half, name="x")
+    wide = gl.placeholder(values.shape, name="wide")
+    wanted = converted(FORMULAS[name](wide).eval({"wide": widened(values)}), half)
+    result = FORMULAS[name](x)
+    assert_same(result.eval({"x": values}), wanted, name)
+    found = gl.function([x], result)(values)
+    assert found.dtype == half.numpy
+    assert steps_apart(found, wanted) <= 1

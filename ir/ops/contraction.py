@@ -138,8 +138,7 @@ def vecdot(x: TensorLike, y: TensorLike, axis: int = -1) -> Tensor:
         raise ArgumentError(f"axis {axis} of {left.type} and {right.type}: count it from the last")
     left, right = (moveaxis(t, normalise_axis(axis, t.ndim), -1) for t in (left, right))
     unify(left.shape[-1], right.shape[-1], "the sizes of the axis")
-    result = left * right
-    return sum_over(result, [result.ndim - 1])
+    return _summed_product(left, right, 1)
 
 
 def tensordot(x: TensorLike, y: TensorLike, axes: Any = 2) -> Tensor:
@@ -179,6 +178,15 @@ def sum_over(x: Tensor, axes: Sequence[int]) -> Tensor:
     return squeeze(apply(TABLE["sum"], [x], axes=tuple(sorted(axes))), axes)
 
 
+def _summed_product(x: Tensor, y: Tensor, count: int) -> Tensor:
+    """Σ x · y over the last `count` axes; of halves added up in float32, as matmul does."""
+    own = x.dtype
+    if own.is_half and count:
+        x, y = astype(x, dt.float32), astype(y, dt.float32)
+    result = x * y
+    return astype(sum_over(result, range(result.ndim - count, result.ndim)), own)
+
+
 def permute_to(x: Tensor, labels: Labels, wanted: Labels) -> Tensor:
     """The axes in another order."""
     order = [labels.index(label) for label in wanted]
@@ -201,8 +209,8 @@ def contract(
     columns = [label for label in y_labels if label not in x_labels]
     if not shared or not (rows or columns):
         order = [*[label for label in wanted if label in {*x_labels, *y_labels}], *shared]
-        result = _spread(x, x_labels, order) * _spread(y, y_labels, order)
-        return sum_over(result, range(len(order) - len(shared), len(order))), wanted
+        pair = (_spread(x, x_labels, order), _spread(y, y_labels, order))
+        return _summed_product(*pair, len(shared)), wanted
     if rows and columns and wanted.index(columns[0]) < wanted.index(rows[0]):
         return contract(y, y_labels, x, x_labels, wanted)
     sizes = dict(zip((*x_labels, *y_labels), (*x.shape, *y.shape), strict=True))

@@ -16,7 +16,7 @@ from .arithmetic import abs as absolute
 from .arithmetic import maximum
 from .build import as_tensor
 from .contraction import matmul, of_one_dtype
-from .conversion import astype
+from .conversion import astype, rounded_once
 from .diagonal import diagonal
 from .indexing import take
 from .logic import equal, not_equal, where
@@ -52,6 +52,7 @@ def _power(x: Tensor, order: float) -> Tensor:
     return where(nothing, 0.0, where(nothing, 1.0, x) ** order)
 
 
+@rounded_once
 def vector_norm(
     x: TensorLike,
     axis: int | Sequence[int] | None = None,
@@ -83,6 +84,7 @@ def vector_norm(
     return _root(sum(powers, axis, keepdims), ord)
 
 
+@rounded_once
 def matrix_norm(x: TensorLike, keepdims: bool = False, ord: float | str = "fro") -> Tensor:
     """A norm of matrices, the last two axes.
 

@@ -17,7 +17,7 @@ from ..shapes import unify
 from ..tensor import Tensor, TensorLike
 from .arithmetic import absolute, maximum, minimum
 from .build import as_tensor, constant, dimension
-from .conversion import astype, stop_gradient
+from .conversion import astype, rounded_once, stop_gradient
 from .convolution import products
 from .convolve import convolve
 from .create import iota
@@ -149,6 +149,7 @@ def _entries_inside(shape: Shape, walk: Frame) -> Tensor:
     return total
 
 
+@rounded_once
 def avg_pool(
     x: TensorLike,
     size: Any,
@@ -204,6 +205,7 @@ def avg_pool3d(
     return avg_pool(_of_rank(x, 3), size, stride, padding, count_include_pad)
 
 
+@rounded_once
 def lp_pool(
     x: TensorLike, p: float, size: Any, stride: Any = None, padding: Any = "valid"
 ) -> Tensor:
@@ -297,6 +299,7 @@ def _parts(x: Tensor, axis: int, count: int, value: Any) -> tuple[Tensor, Tensor
     return where(entry < length, met, constant(value, x.dtype)), length
 
 
+@rounded_once
 def adaptive_avg_pool(x: TensorLike, size: Any) -> Tensor:
     """Means of floats over `size` parts of each spatial axis: (N, C, S…) → (N, C, size…).
 

@@ -10,7 +10,7 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..shapes import unify
 from ..tensor import Tensor, TensorLike
 from .build import as_tensor, dimension
-from .conversion import astype
+from .conversion import astype, rounded_once
 from .create import iota
 from .indexing import gather
 from .shape import permute, reshape
@@ -32,6 +32,7 @@ def _sizes(size: Any, n: int) -> list[DimLike]:
     return sizes
 
 
+@rounded_once
 def resize(x: TensorLike, size: Any, method: str = "nearest") -> Tensor:
     """The spatial axes of (N, C, S…) at other sizes, from the entries next to each new one.
 
