@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ..ir.kernel import Reduce, Running, Size
-from . import scalar
+from ..ir.kernel import Size
 
 _OPERATORS = {"add": "+", "multiply": "*"}
 
@@ -31,22 +30,3 @@ def combined(combine: str, before: str, *operands: str) -> str:
     if sign is not None:
         return f"{before} {sign} {operands[0]}"
     return f"{combine}({', '.join([before, *operands])})"
-
-
-def identity(fold: Reduce | Running) -> str:
-    """The neutral element of a reduction, or what a running value begins with."""
-    dtype = fold.dtype
-    name = scalar.type_name(dtype)
-    match fold.identity:
-        case "zero" | "one":
-            number = int(fold.identity == "one")
-            return f"{name}({float(number) if dtype.is_float else number})"
-        case _:
-            lowest = fold.identity == "lowest"
-            if dtype.is_float:
-                return f"{name}({'-' if lowest else ''}inf)"
-            if dtype.kind == "b":
-                return f"{name}({not lowest})"
-            span = 1 << (dtype.bits - (dtype.kind == "i"))
-            low = -span if dtype.kind == "i" else 0
-            return f"{name}({low if lowest else span - 1})"

@@ -220,26 +220,6 @@ def combined(combine: str, left: str, right: str, dtype: DType) -> str:
     return converted(_COMBINE[combine].format(left, right), dtype)
 
 
-def identity(reduce: Reduce | Running) -> str:
-    """The neutral element of a reduction, or what a running value begins with."""
-    dtype, name = reduce.dtype, reduce.identity
-    if name in ("zero", "one"):
-        number = int(name == "one")
-        value: bool | int | float = number
-        if dtype.is_float:
-            value = float(number)
-        elif dtype.kind == "b":
-            value = bool(number)
-        return literal(value, dtype)
-    if dtype.is_float:
-        return literal(float("-inf" if name == "lowest" else "inf"), dtype)
-    if dtype.kind == "b":
-        return literal(name == "highest", dtype)
-    bits = dtype.bits - (dtype.kind == "i")
-    lowest = -(1 << bits) if dtype.kind == "i" else 0
-    return literal(lowest if name == "lowest" else (1 << bits) - 1, dtype)
-
-
 def instruction_lines(
     item: Instruction, axes: tuple[Axis, ...], dtypes: dict[str, DType], piece: str = ""
 ) -> list[str]:

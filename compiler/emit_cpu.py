@@ -31,8 +31,8 @@ from ..ir.kernel import (
 )
 from ..ir.loc import Loc
 from . import scalar
-from .cpu_text import combined, identity, minus_one, product, total
-from .scalar import two_sum
+from .cpu_text import combined, minus_one, product, total
+from .scalar import identity, two_sum
 
 SHARE = 4096  # elements of the last axis that a thread takes at a time
 PANEL = 32  # rows of a product between two walks over its right side

@@ -29,7 +29,6 @@ from .cuda_text import (
     Names,
     combined,
     comment,
-    identity,
     instruction_lines,
     memory_type,
     product,
@@ -39,7 +38,7 @@ from .cuda_text import (
     written,
 )
 from .cuda_tiles import emit_tiles
-from .scalar import two_sum
+from .scalar import identity, two_sum
 
 
 def emit_cuda(kernel: Kernel) -> str:

@@ -33,8 +33,8 @@ def _behind_squeeze(tensor: Tensor) -> Tensor:
 
 def _counts_to(dtype: DType, size: DimLike) -> bool:
     """Whether an integer of `dtype` can be any position along an axis, without wrapping."""
-    largest = size - 1 if isinstance(size, int) else np.iinfo(np.int64).max
-    return dtype.is_integer and np.iinfo(dtype.numpy).max >= largest
+    largest = size - 1 if isinstance(size, int) else dt.int64.highest
+    return dtype.is_integer and dtype.highest >= largest
 
 
 def _counts(index: Tensor, axis: int, size: DimLike) -> bool:

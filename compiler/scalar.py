@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from ..ir.dtypes import DType, int64
-from ..ir.kernel import Compute, Constant
+from ..ir.kernel import Compute, Constant, Reduce, Running
 from ..ir.op import TABLE, Op
 
 INDEX = int64  # the dtype of positions
@@ -38,6 +38,19 @@ def constant(instruction: Constant) -> str:
     if instruction.dtype.is_float and isinstance(value, int):
         value = float(value)
     return literal(value, instruction.dtype)
+
+
+def identity(fold: Reduce | Running) -> str:
+    """The neutral element of a reduction, or what a running value begins with."""
+    dtype = fold.dtype
+    match fold.identity:
+        case "lowest":
+            return literal(dtype.lowest, dtype)
+        case "highest":
+            return literal(dtype.highest, dtype)
+        case name:
+            number = int(name == "one")
+            return literal(float(number) if dtype.is_float else number, dtype)
 
 
 def expression(instruction: Compute, dtypes: Mapping[str, DType]) -> str:

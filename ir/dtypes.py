@@ -8,6 +8,7 @@ bfloat16, of which neither holds the other, meet in float32.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,20 @@ class DType:
         if self.kind != "f":
             return self.bits - (self.kind == "i")
         return {"f16": 11, "bf16": 8, "f32": 24, "f64": 53}[self.short]
+
+    @property
+    def lowest(self) -> bool | int | float:
+        """What is below no other value: False, the least integer, −∞."""
+        if self.kind == "b":
+            return False
+        return -math.inf if self.kind == "f" else -(2**self.digits) * (self.kind == "i")
+
+    @property
+    def highest(self) -> bool | int | float:
+        """What is above no other value: True, the greatest integer, +∞."""
+        if self.kind == "b":
+            return True
+        return math.inf if self.kind == "f" else 2**self.digits - 1
 
     @property
     def is_integer(self) -> bool:

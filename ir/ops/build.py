@@ -130,8 +130,7 @@ def _fits(value: object, dtype: DType) -> bool:
     if isinstance(value, bool):
         return True
     if isinstance(value, int) and dtype.is_integer:
-        limits = np.iinfo(dtype.numpy)
-        return int(limits.min) <= value <= int(limits.max)
+        return dtype.lowest <= value <= dtype.highest
     if isinstance(value, (int, Dim)):
         return dtype.kind != "b"
     return dtype.is_float

@@ -8,9 +8,6 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-import numpy as np
-
-from .. import dtypes as dt
 from ..dims import Shape, ceildiv, product
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..shapes import unify
@@ -76,13 +73,6 @@ def _window_axes(x: Tensor) -> tuple[int, ...]:
     return tuple(range(x.ndim // 2 + 1, x.ndim))
 
 
-def _lowest(dtype: dt.DType) -> Any:
-    """What a maximum never chooses."""
-    if dtype.is_float:
-        return -inf
-    return False if dtype.kind == "b" else int(np.iinfo(dtype.numpy).min)
-
-
 # --- the largest ------------------------------------------------------------------------------
 
 
@@ -99,7 +89,7 @@ def max_pool(
     """
     tensor = as_tensor(x)
     walk = _walk(tensor, size, stride, padding, dilation)
-    found = seen(tensor, walk, _lowest(tensor.dtype))
+    found = seen(tensor, walk, tensor.dtype.lowest)
     axes = _window_axes(found)
     return squeeze_axes(max_(found, axes=axes), axes)
 
@@ -318,6 +308,6 @@ def adaptive_max_pool(x: TensorLike, size: Any) -> Tensor:
     """The largest entry of each of `size` parts of each spatial axis: see adaptive_avg_pool."""
     tensor = as_tensor(x)
     for axis, count in enumerate(integers(size, spatial_axes(tensor), "size"), 2):
-        met, _ = _parts(tensor, axis, count, _lowest(tensor.dtype))
+        met, _ = _parts(tensor, axis, count, tensor.dtype.lowest)
         tensor = squeeze_axes(max_(met, axes=(axis + 1,)), (axis + 1,))
     return tensor

@@ -154,23 +154,10 @@ def _winner_jvp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
     return [None if tangent is None else sum_(tangent * _winners(node), axes=node.attrs["axes"])]
 
 
-def _extreme(function: Any, largest: bool) -> Any:
-    def reference(x: Any, axes: tuple[int, ...]) -> Any:
-        if x.dtype.kind == "b":
-            start: Any = largest
-        elif x.dtype.kind == "f":
-            start = np.inf if largest else -np.inf
-        else:
-            start = np.iinfo(x.dtype).max if largest else np.iinfo(x.dtype).min
-        return function(x, axes, keepdims=True, initial=start)
-
-    return reference
-
-
 @primitive(
     kind="reduction",
     infer=_reduced,
-    reference=_extreme(np.max, largest=False),
+    reference=lambda x, axes: np.max(x, axes, keepdims=True, initial=dt.as_dtype(x.dtype).lowest),
     vjp=_winner_vjp,
     jvp=_winner_jvp,
     batch=_batch,
@@ -189,7 +176,7 @@ def max_(x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
 @primitive(
     kind="reduction",
     infer=_reduced,
-    reference=_extreme(np.min, largest=True),
+    reference=lambda x, axes: np.min(x, axes, keepdims=True, initial=dt.as_dtype(x.dtype).highest),
     vjp=_winner_vjp,
     jvp=_winner_jvp,
     batch=_batch,

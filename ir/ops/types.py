@@ -67,8 +67,7 @@ def iinfo(dtype: DTypeLike | Tensor) -> IntegerInfo:
     own = _dtype_of(dtype)
     if not own.is_integer:
         raise DTypeError(f"needs an integer dtype, got {own}; finfo is for floats")
-    least = -(2**own.digits) if own.kind == "i" else 0
-    return IntegerInfo(own, own.bits, 2**own.digits - 1, least)
+    return IntegerInfo(own, own.bits, int(own.highest), int(own.lowest))
 
 
 _KINDS = {
