@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from ..shapes import broadcast, normalise_axis, unify
 from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import apply, as_tensors, primitive
 from .contraction_order import Label, Labels
-from .conversion import astype
+from .conversion import astype, of_one_dtype
 from .shape import expand_dims, matrix_transpose, moveaxis, permute_dims, reshape, squeeze, sum_to
 
 __all__ = ["dot", "matmul", "tensordot", "vecdot"]
@@ -87,11 +86,16 @@ def matmul_(x: Tensor, y: Tensor) -> Tensor:
     ...
 
 
-def of_one_dtype(values: Sequence[TensorLike]) -> list[Tensor]:
-    """Tensors of the dtype that all promote to."""
-    tensors = as_tensors(values)
-    common = reduce(dt.promote, [tensor.dtype for tensor in tensors])
-    return [astype(tensor, common) for tensor in tensors]
+def for_products(values: Sequence[TensorLike]) -> tuple[list[Tensor], dt.DType]:
+    """Tensors of one dtype that there are products for, and the dtype that the result is to have.
+
+    Integers that there are no tiles for go by int64: sums of products wrap alike in more bits.
+    """
+    tensors = of_one_dtype(values)
+    own = tensors[0].dtype
+    if own.is_integer and own not in _DTYPES:
+        tensors = [astype(tensor, dt.int64) for tensor in tensors]
+    return tensors, own
 
 
 def matmul(x: TensorLike, y: TensorLike) -> Tensor:
@@ -100,12 +104,9 @@ def matmul(x: TensorLike, y: TensorLike) -> Tensor:
     x, y: numbers of any dtype with at least one axis; the leading axes of matrices broadcast.
     Integers wrap around.
     """
-    left, right = of_one_dtype([x, y])
+    (left, right), own = for_products([x, y])
     if left.ndim == 0 or right.ndim == 0:
         raise ShapeError(f"operands need at least one axis, got {left.type} and {right.type}")
-    own = left.dtype
-    if own.is_integer and own not in _DTYPES:  # sums of products wrap alike in more bits
-        return astype(matmul(astype(left, dt.int64), astype(right, dt.int64)), own)
     row, column = left.ndim == 1, right.ndim == 1
     if row:
         left = reshape(left, (1, left.shape[0]))
@@ -117,7 +118,7 @@ def matmul(x: TensorLike, y: TensorLike) -> Tensor:
         del shape[-1]
     if row:
         del shape[-1 if column else -2]
-    return reshape(result, tuple(shape))
+    return astype(reshape(result, tuple(shape)), own)
 
 
 def dot(x: TensorLike, y: TensorLike) -> Tensor:

@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Sequence
+from functools import reduce, wraps
 from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
@@ -18,14 +18,13 @@ from .. import dtypes as dt
 from ..dtypes import DType, DTypeLike
 from ..half import converted, widened
 from ..tensor import Tensor, TensorLike
-from .build import as_tensor, elementwise
+from .build import as_tensor, as_tensors, elementwise
 
 P = ParamSpec("P")
 
 __all__ = [
     "astype",
     "conj",
-    "identity",
     "real",
     "stop_gradient",
 ]
@@ -62,6 +61,13 @@ def astype(x: TensorLike, dtype: DTypeLike) -> Tensor:
     return tensor if tensor.dtype == target else cast(tensor, dtype=target)
 
 
+def of_one_dtype(values: Sequence[TensorLike]) -> list[Tensor]:
+    """Tensors of the dtype that all promote to."""
+    tensors = as_tensors(values)
+    common = reduce(dt.promote, [tensor.dtype for tensor in tensors])
+    return [astype(tensor, common) for tensor in tensors]
+
+
 def rounded_once(formula: Callable[Concatenate[Any, P], Tensor]) -> Callable[..., Tensor]:
     """For a public function of several ops: a half is taken to float32 and rounded at the end."""
 
@@ -85,11 +91,6 @@ def stop_gradient(x: TensorLike) -> Tensor:
 def pin(x: TensorLike) -> Tensor:
     """x, hidden from rewriting: what a gradient is asked about must stay a node."""
     ...
-
-
-def identity(x: TensorLike) -> Tensor:
-    """x itself."""
-    return as_tensor(x)
 
 
 def real(x: TensorLike) -> Tensor:

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import dtypes as dt
 from ..dims import DimLike, floordiv, product
 from ..errors import ArgumentError, ShapeError
 from ..shapes import unify
 from ..tensor import Tensor, TensorLike
-from .build import as_tensors
-from .contraction import matmul_
+from .contraction import for_products, matmul_
 from .conversion import astype
 from .convolve import convolve
 from .shape import permute, reshape
@@ -30,15 +28,6 @@ __all__ = [
     "locally_connected1d",
     "locally_connected2d",
 ]
-
-
-def products(x: TensorLike, w: TensorLike) -> tuple[Tensor, Tensor, dt.DType]:
-    """Both at a dtype that there are products for, and the dtype that the result is to have."""
-    left, right = as_tensors([x, w])
-    common = dt.promote(left.dtype, right.dtype)
-    narrow = common.is_integer and common not in (dt.int32, dt.int64)
-    used = dt.int64 if narrow else common  # sums of products wrap alike in more bits
-    return astype(left, used), astype(right, used), common
 
 
 def _group_size(channels: DimLike, groups: int, what: str) -> DimLike:
@@ -73,7 +62,7 @@ def _conv(
     groups: Any,
     flip: bool,
 ) -> Tensor:
-    left, right, dtype = products(x, w)
+    (left, right), dtype = for_products([x, w])
     count = _check(left, right, n, "O I", groups)
     inputs = _group_size(left.shape[1], count, "channels of the input")
     outputs = _group_size(right.shape[0], count, "kernels")
@@ -155,7 +144,7 @@ def _conv_transpose(
     dilation: Any,
     groups: Any,
 ) -> Tensor:
-    left, right, dtype = products(x, w)
+    (left, right), dtype = for_products([x, w])
     count = _check(left, right, n, "I O", groups)
     inputs = _group_size(left.shape[1], count, "channels of the input")
     _check_channels(left.shape[1], right.shape[0], 1)
@@ -242,7 +231,7 @@ def conv_transpose3d(
 def _locally_connected(
     n: int, x: TensorLike, w: TensorLike, stride: Any, padding: Any, dilation: Any
 ) -> Tensor:
-    left, right, dtype = products(x, w)
+    (left, right), dtype = for_products([x, w])
     check_rank(left, n)
     if right.ndim != 2 * n + 2:
         raise ShapeError(

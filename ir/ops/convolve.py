@@ -23,7 +23,7 @@ from ..tensor import Node, Tensor, TensorType
 from .build import constant, primitive
 from .contraction import matmul_
 from .create import iota
-from .indexing import gather
+from .gather import gather
 from .shape import permute, reshape
 from .slicing import flip
 from .window import Ints, check_counts, span_of, where_all, windows

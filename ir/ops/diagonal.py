@@ -38,10 +38,10 @@ def _infer(x: TensorType, *, offset: int) -> TensorType:
 
 
 def _transpose(node: Node, cotangent: Tensor, _: int) -> Tensor:
-    return _spread(cotangent, node.attrs["offset"], node.operands[0].shape)
+    return spread_diagonal(cotangent, node.attrs["offset"], node.operands[0].shape)
 
 
-def _spread(x: Tensor, offset: int, shape: Shape) -> Tensor:
+def spread_diagonal(x: Tensor, offset: int, shape: Shape) -> Tensor:
     """Zeros of `shape` with `x` on a diagonal: the transpose of diagonal."""
     first = (*[0] * (x.ndim - 1), max(-offset, 0))
     rows = embed(x, starts=first, steps=(1,) * x.ndim, shape=shape[:-1])

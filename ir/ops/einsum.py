@@ -16,8 +16,9 @@ from ..dims import DimLike
 from ..errors import ArgumentError, ShapeError
 from ..shapes import unify
 from ..tensor import Tensor, TensorLike
-from .contraction import contract, of_one_dtype, permute_to, sum_over
+from .contraction import contract, permute_to, sum_over
 from .contraction_order import Label, Labels, Step, as_number, find_order
+from .conversion import of_one_dtype
 from .diagonal import diagonal
 from .shape import squeeze
 

@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 
 from ..dims import Dim, DimLike, floordiv, maximum, minimum
-from ..dtypes import promote
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..op import MaybeTensors
 from ..shapes import normalise_axis, unify
 from ..tensor import Node, Tensor, TensorLike, TensorType
-from .build import as_integer, as_tensor, as_tensors, primitive
-from .conversion import astype
+from .build import as_integer, as_tensor, primitive
+from .conversion import of_one_dtype
 from .create import zeros
 from .indexing import take
 from .shape import broadcast_to, expand_dims, reshape, spread_batch, squeeze
@@ -94,16 +93,12 @@ def concat_(*parts: Tensor, axis: int) -> Tensor:
     ...
 
 
-def _of_one_dtype(values: Sequence[TensorLike]) -> list[Tensor]:
+def _parts(values: Sequence[TensorLike]) -> list[Tensor]:
     if isinstance(values, Tensor) or not hasattr(values, "__len__"):
         raise ArgumentError(f"takes a list or tuple of arrays, got {type(values).__name__}")
     if not len(values):
         raise ArgumentError("needs at least one array")
-    tensors = as_tensors(values)
-    common = tensors[0].dtype
-    for tensor in tensors[1:]:
-        common = promote(common, tensor.dtype)
-    return [astype(tensor, common) for tensor in tensors]
+    return of_one_dtype(values)
 
 
 def concat(arrays: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
@@ -112,7 +107,7 @@ def concat(arrays: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
     arrays: with as many axes each and the same sizes but along `axis`; dtypes promote.
     The derivative of each is its slice of the cotangent.
     """
-    parts = _of_one_dtype(arrays)
+    parts = _parts(arrays)
     if axis is None:
         parts, axis = [reshape(part, (-1,)) for part in parts], 0
     place = normalise_axis(axis, parts[0].ndim)
@@ -124,7 +119,7 @@ concatenate = concat
 
 def stack(arrays: Sequence[TensorLike], axis: int = 0) -> Tensor:
     """Arrays of one shape behind one another along a new axis, `axis` of the result."""
-    parts = _of_one_dtype(arrays)
+    parts = _parts(arrays)
     place = normalise_axis(axis, parts[0].ndim + 1)
     shape = parts[0].shape
     for part in parts[1:]:

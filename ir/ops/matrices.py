@@ -17,11 +17,9 @@ from ..errors import ArgumentError, DTypeError, GradientError, ShapeError
 from ..loc import quote
 from ..shapes import unify
 from ..tensor import Node, Tensor, TensorType
-from .build import constant
-from .create import iota
-from .diagonal import eye, tril
+from .diagonal import eye, spread_diagonal, tril
 from .logic import equal, where
-from .shape import broadcast_to, expand_dims, matrix_transpose
+from .shape import broadcast_to, matrix_transpose
 
 
 def on_host(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,9 +94,7 @@ def identity_like(x: Tensor) -> Tensor:
 
 def from_diagonal(x: Tensor) -> Tensor:
     """Square matrices with the last axis of x on their diagonals."""
-    size = x.shape[-1]
-    row, column = iota(shape=(size, 1), axis=0), iota(shape=(1, size), axis=1)
-    return where(equal(row, column), expand_dims(x, -1), constant(0, x.dtype))
+    return spread_diagonal(x, 0, (*x.shape, x.shape[-1]))
 
 
 def safe_reciprocal(x: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from ..tensor import Tensor, TensorLike
 from .arithmetic import abs as absolute
 from .arithmetic import maximum
 from .build import as_tensor
-from .contraction import matmul, of_one_dtype
-from .conversion import astype, rounded_once
+from .contraction import matmul
+from .conversion import astype, of_one_dtype, rounded_once
 from .diagonal import diagonal
 from .indexing import take
 from .logic import equal, not_equal, where
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 
-def _root(total: Tensor, order: float) -> Tensor:
+def root(total: Tensor, order: float) -> Tensor:
     """total to the power of 1 / order; at 0 the derivative is 0, not infinite."""
     nothing = equal(total, 0.0)
     some = where(nothing, 1.0, total)
@@ -72,7 +72,7 @@ def vector_norm(
     if ord == 0:
         return sum(astype(not_equal(tensor, 0.0), tensor.dtype), axis, keepdims)
     if ord == 2:
-        return _root(sum(tensor * tensor, axis, keepdims), 2)
+        return root(sum(tensor * tensor, axis, keepdims), 2)
     size = absolute(tensor)
     if ord == inf:
         return maximum(max(size, axis, keepdims), 0.0)  # 0 where there is nothing
@@ -81,7 +81,7 @@ def vector_norm(
     if ord == 1:
         return sum(size, axis, keepdims)
     powers = _power(size, ord) if ord > 0 else size**ord
-    return _root(sum(powers, axis, keepdims), ord)
+    return root(sum(powers, axis, keepdims), ord)
 
 
 @rounded_once

@@ -12,12 +12,11 @@ import numpy as np
 
 from .. import dtypes as dt
 from ..dims import DimLike, as_dim, minimum
-from ..dtypes import promote
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..shapes import normalise_axis, unify
 from ..tensor import Node, Tensor, TensorLike, TensorType
-from .build import as_tensor, as_tensors, primitive
-from .conversion import astype
+from .build import as_tensor, primitive
+from .conversion import of_one_dtype
 from .gather import gather
 from .indexing import take
 from .shape import reshape, spread_batch
@@ -163,11 +162,10 @@ def searchsorted(
     """
     if side not in ("left", "right"):
         raise ArgumentError(f"side is 'left' or 'right', got {side!r}")
-    row, wanted = as_tensors([x, values])
-    common = promote(row.dtype, wanted.dtype)
-    flat = reshape(astype(wanted, common), (-1,))
+    row, wanted = of_one_dtype([x, values])
+    flat = reshape(wanted, (-1,))
     if row.ndim != 1:
         raise ShapeError(f"needs a sorted vector, got {row.type}")
     if sorter is not None:
         row = take(row, sorter)
-    return reshape(searchsorted_(astype(row, common), flat, right=side == "right"), wanted.shape)
+    return reshape(searchsorted_(row, flat, right=side == "right"), wanted.shape)

@@ -55,7 +55,7 @@ def pad(
     tensor = as_tensor(x)
     widths = _widths(pad_width, tensor.ndim)
     if mode == "constant":
-        return _filled(tensor, widths, constant_values)
+        return filled(tensor, widths, constant_values)
     if mode not in _MODES:
         known = ", ".join(["constant", *_MODES])
         raise ArgumentError(f"mode is one of {known}; got {mode!r}")
@@ -71,9 +71,10 @@ def pad(
     return tensor
 
 
-def _filled(
-    x: Tensor, widths: Sequence[tuple[DimLike, DimLike]], value: TensorLike | None
+def filled(
+    x: Tensor, widths: Sequence[tuple[DimLike, DimLike]], value: TensorLike | None = None
 ) -> Tensor:
+    """`x` with so many entries of `value` (None: zero) before and behind each axis."""
     _, fill = as_tensors([x, False if value is None else value])
     if fill.dtype != x.dtype or fill.ndim:
         raise ArgumentError(f"the value must be one number of {x.dtype}, got {fill.type}")
@@ -81,8 +82,8 @@ def _filled(
     shape = tuple(a + n + b for n, (a, b) in zip(x.shape, widths, strict=True))
     if shape == x.shape:
         return x
-    inside = covered(starts, x.shape, steps, shape)
-    return where(inside, embed(x, starts=starts, steps=steps, shape=shape), fill)
+    held = embed(x, starts=starts, steps=steps, shape=shape)
+    return held if value is None else where(covered(starts, x.shape, steps, shape), held, fill)
 
 
 def _widths(given: Any, rank: int) -> list[tuple[DimLike, DimLike]]:

@@ -14,12 +14,13 @@ from ..shapes import unify
 from ..tensor import Tensor, TensorLike
 from .arithmetic import absolute, maximum, minimum
 from .build import as_tensor, constant, dimension
+from .contraction import for_products
 from .conversion import astype, rounded_once, stop_gradient
-from .convolution import products
 from .convolve import convolve
 from .create import iota
-from .indexing import gather
-from .logic import equal, isfinite, where
+from .gather import gather
+from .logic import isfinite, where
+from .norms import root
 from .reduction import max as largest
 from .reduction import max_, squeeze_axes, sum_
 from .shape import reshape
@@ -214,9 +215,7 @@ def lp_pool(
     top = stop_gradient(max_(found, axes=axes))  # any scale gives the same value and derivative
     scale = where(isfinite(top) & (top > 0.0), top, 1.0)
     total = sum_(power(found / scale, float(p)), axes=axes)
-    nothing = equal(total, 0.0)
-    root = scale * power(where(nothing, 1.0, total), 1.0 / p)
-    return squeeze_axes(where(nothing, 0.0, root), axes)
+    return squeeze_axes(scale * root(total, p), axes)
 
 
 def l2_pool(x: TensorLike, size: Any, stride: Any = None, padding: Any = "valid") -> Tensor:
@@ -232,7 +231,7 @@ def weighted_pool(
     weights: (K…), the same for all channels, or (C, K…), for each its own; Gaussian windows and
     blurs are this.  Other arguments as in max_pool.
     """
-    left, right, dtype = products(x, weights)
+    (left, right), dtype = for_products([x, weights])
     n = spatial_axes(left)
     if right.ndim not in (n, n + 1):
         raise ShapeError(f"the weights need {n} or {n + 1} axes, got {right.type}")

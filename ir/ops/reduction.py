@@ -154,10 +154,15 @@ def _winner_jvp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
     return [None if tangent is None else sum_(tangent * _winners(node), axes=node.attrs["axes"])]
 
 
+def _limit(x: Any, name: str) -> Any:
+    """The lowest or highest of x's dtype; a float may be wider than the project's own."""
+    return getattr(dt.float64 if x.dtype.kind == "f" else dt.as_dtype(x.dtype), name)
+
+
 @primitive(
     kind="reduction",
     infer=_reduced,
-    reference=lambda x, axes: np.max(x, axes, keepdims=True, initial=dt.as_dtype(x.dtype).lowest),
+    reference=lambda x, axes: np.max(x, axes, keepdims=True, initial=_limit(x, "lowest")),
     vjp=_winner_vjp,
     jvp=_winner_jvp,
     batch=_batch,
@@ -176,7 +181,7 @@ def max_(x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
 @primitive(
     kind="reduction",
     infer=_reduced,
-    reference=lambda x, axes: np.min(x, axes, keepdims=True, initial=dt.as_dtype(x.dtype).highest),
+    reference=lambda x, axes: np.min(x, axes, keepdims=True, initial=_limit(x, "highest")),
     vjp=_winner_vjp,
     jvp=_winner_jvp,
     batch=_batch,

@@ -12,7 +12,7 @@ from ..tensor import Tensor, TensorLike
 from .build import as_tensor, dimension
 from .conversion import astype, rounded_once
 from .create import iota
-from .indexing import gather
+from .gather import gather
 from .shape import permute, reshape
 from .slicing import slice_
 from .window import overlap_add

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..dims import maximum
-from ..dtypes import promote
 from ..errors import DTypeError, ShapeError
 from ..op import MaybeTensors
 from ..shapes import broadcast as broadcast_shapes
@@ -19,7 +18,7 @@ from ..shapes import unify
 from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import as_tensor, as_tensors, dimension, primitive
 from .contraction import align_batch, matmul_
-from .conversion import astype
+from .conversion import astype, of_one_dtype
 from .diagonal import tril, triu
 from .matrices import (
     add_to_diagonal,
@@ -110,10 +109,10 @@ def solve_(a: Tensor, b: Tensor) -> Tensor:
     ...
 
 
-def _columns(x: Tensor, b: Tensor) -> tuple[Tensor, Tensor, bool]:
-    """Matrices of one dtype with the same leading axes, and whether b is one vector."""
-    common = promote(x.dtype, b.dtype)
-    x, b, is_vector = astype(x, common), astype(b, common), b.ndim == 1
+def _columns(left: TensorLike, right: TensorLike) -> tuple[Tensor, Tensor, bool]:
+    """Matrices of one dtype with the same leading axes, and whether the right one is a vector."""
+    x, b = of_one_dtype([left, right])
+    is_vector = b.ndim == 1
     if is_vector:
         b = reshape(b, (b.shape[0], 1))
     if x.ndim < 2 or b.ndim < 2:
@@ -124,7 +123,7 @@ def _columns(x: Tensor, b: Tensor) -> tuple[Tensor, Tensor, bool]:
 def solve(a: TensorLike, b: TensorLike) -> Tensor:
     """x with a x = b; `b` is a vector where it has one axis, else matrices; leading axes
     broadcast.  A singular matrix makes the call fail."""
-    left, right, is_vector = _columns(*as_tensors([a, b]))
+    left, right, is_vector = _columns(a, b)
     result = solve_(left, right)
     return squeeze_axes(result, [result.ndim - 1]) if is_vector else result
 
@@ -210,7 +209,7 @@ def triangular_solve(
     diagonal, whatever stands there.  `b` is a vector where it has one axis; leading axes
     broadcast.  A zero on the diagonal makes the call fail.
     """
-    left, right, is_vector = _columns(*as_tensors([a, b]))
+    left, right, is_vector = _columns(a, b)
     if transpose:
         left, lower = matrix_transpose(left), not lower
     result = triangular_solve_(left, right, lower=lower, unit=unit)

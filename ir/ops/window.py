@@ -22,7 +22,7 @@ from ..shapes import unify
 from ..tensor import Node, Tensor, TensorType
 from .build import apply, constant, primitive
 from .create import iota
-from .indexing import gather
+from .gather import gather
 from .logic import where
 from .reduction import squeeze_axes, sum_
 

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 from ..dims import DimLike, Shape, ceildiv, floordiv, maximum
 from ..errors import ArgumentError, ShapeError
 from ..tensor import Tensor
-from .build import as_integer, constant
-from .create import iota
-from .slicing import embed
-from .window import Ints, where_all, windows
+from .build import as_integer
+from .padding import filled
+from .window import Ints, windows
 
 Pads = tuple[tuple[DimLike, DimLike], ...]
 
@@ -97,29 +96,11 @@ def frame(shape: Shape, sizes: Shape, stride: Any, padding: Any, dilation: Any, 
     return Frame(tuple(found), given, sizes, strides, dilations)
 
 
-def padded(x: Tensor, pads: Pads, value: Any = 0) -> Tensor:
-    """`x` with its last axes padded by `value`."""
-    lead = x.ndim - len(pads)
-    if all(low == 0 and high == 0 for low, high in pads):
-        return x
-    shape = list(x.shape)
-    inside: list[Tensor] = []
-    for axis, (low, high) in enumerate(pads, lead):
-        size = x.shape[axis]
-        shape[axis] = size + low + high
-        position = iota(
-            shape=tuple(shape[axis] if i == axis else 1 for i in range(x.ndim)), axis=axis
-        )
-        inside += [position >= low, position < size + low]
-    starts = (*[0] * lead, *(low for low, _ in pads))
-    held = embed(x, starts=starts, steps=(1,) * x.ndim, shape=tuple(shape))
-    return held if value == 0 else where_all(inside, held, constant(value, x.dtype))
-
-
-def seen(x: Tensor, frame: Frame, value: Any = 0) -> Tensor:
-    """The windows over the last axes of `x`, padded by `value`: (…, counts…, sizes…)."""
+def seen(x: Tensor, frame: Frame, value: Any = None) -> Tensor:
+    """(…, counts…, sizes…): the windows over the last axes of `x`, padded by `value` or zero."""
+    lead = x.ndim - len(frame.pads)
     return windows(
-        padded(x, frame.pads, value),
+        filled(x, [*[(0, 0)] * lead, *frame.pads], value),
         counts=frame.counts,
         sizes=frame.sizes,
         strides=frame.strides,

@@ -48,17 +48,6 @@ def covered(section: str, name: str) -> bool:
     return hasattr(getattr(gl, section, None) if section in EXTENSIONS else gl, name)
 
 
-KINDS: dict[str, str] = {
-    "bool": "b",
-    "signed integer": "i",
-    "unsigned integer": "u",
-    "integral": "iu",
-    "real floating": "f",
-    "complex floating": "",
-    "numeric": "iuf",
-}
-
-
 class Info:
     """What `__array_namespace_info__` answers."""
 
@@ -80,9 +69,8 @@ class Info:
         return {"real floating": _dtypes.float32, "integral": index, "indexing": index}
 
     def dtypes(self, *, device: str | None = None, kind: Any = None) -> dict[str, DType]:
-        kinds = (kind,) if isinstance(kind, str) else kind or ("bool", "numeric")
-        letters = "".join(KINDS[name] for name in kinds)
-        return {name: dtype for name, dtype in DTYPES.items() if dtype.kind in letters}
+        kinds = kind or ("bool", "numeric")
+        return {name: dtype for name, dtype in DTYPES.items() if gl.isdtype(dtype, kinds)}
 
 
 def __array_namespace_info__() -> Info:  # noqa: N807
