@@ -110,6 +110,19 @@ def orders(pattern: Pattern) -> Iterator[Pattern]:
             yield pattern
 
 
+def ops_of(pattern: Pattern) -> Iterator[str]:
+    """The names of a pattern's ops, from the root inwards and from left to right."""
+    match pattern:
+        case Selection(inner=inner):
+            yield from ops_of(inner)
+        case Apply(op=op, operands=operands):
+            yield op.name
+            for operand in operands:
+                yield from ops_of(operand)
+        case _:
+            pass
+
+
 @dataclass(slots=True)
 class Match:
     """What a pattern found: the root, tensors and attributes by name, and all nodes it read."""

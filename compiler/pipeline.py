@@ -20,6 +20,8 @@ from .fuse import fuse
 from .isolate import isolate
 from .lift import lift
 from .lower import generate, lower
+from .report import Report, Reports, collected
+from .rules import STABILISE
 from .select import select
 from .simplify import simplify
 from .split import split
@@ -44,6 +46,9 @@ PASSES: dict[str, Pass] = {
     "split": split,  # before fusion, for the same reason
     "fuse": fuse,
 }
+
+# Passes that apply rules, and report them.
+REWRITING = {"stabilise": stabilise, "simplify": simplify}
 
 BEFORE: tuple[str, ...] = ("cse", "isolate", "stabilise", "simplify")
 ROUND: tuple[str, ...] = ("differentiate", "cse", "stabilise", "simplify")
@@ -75,10 +80,21 @@ class Compilation:
     graph: Graph
     stages: dict[str, Graph] = field(default_factory=dict[str, Graph])
     program: Program | None = None
+    reports: list[Report] = field(default_factory=list[Report])  # of rewriting, as they came
+
+    @property
+    def report(self) -> Reports:
+        """What was rewritten to stay stable; its `others` are all other rules."""
+        stable = self.stages["simplify"]  # the first time: before there are derivatives
+        standing = {(node.op.name, node.loc) for node in stable.walk()}
+        return collected(self.reports, {rule.formula for rule in STABILISE}, standing)
 
     def run(self, name: str, graph: Graph, check: bool, function: Pass | None = None) -> Graph:
         """Run one pass, verify, record."""
-        result = (function or PASSES[name])(graph)
+        if function is None and name in REWRITING:
+            result = REWRITING[name](graph, self.reports)
+        else:
+            result = (function or PASSES[name])(graph)
         if check and result is not graph:
             verify(result, name)
         label, number = name, 2

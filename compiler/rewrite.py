@@ -13,22 +13,29 @@ from functools import cached_property, lru_cache
 
 from ..ir.errors import GradloomError
 from ..ir.graph import Graph
-from ..ir.loc import located, merge
+from ..ir.loc import Loc, located, merge
 from ..ir.op import TABLE
 from ..ir.ops.build import constant
 from ..ir.ops.shape import broadcast_to
 from ..ir.tensor import Node, Tensor
 from .cse import cse
-from .pattern import Apply, Match, Pattern, Selection, build, find, orders, parse_pattern
+from .pattern import Apply, Match, Pattern, build, find, ops_of, orders, parse_pattern
 from .report import Report
 from .requests import asked_about, has_requests
 from .walk import remake
 
 _MOST_WALKS = 32
 _MOST_AT_A_NODE = 16
-_ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative"}
+_ARITHMETIC = {  # in an inner place, as reports call it
+    "add": "sum",
+    "subtract": "difference",
+    "multiply": "product",
+    "divide": "quotient",
+    "negative": "negative",
+}
 
 Code = Callable[[Node], Tensor | None]
+Origins = dict[tuple[str, Loc], Sequence[str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +47,7 @@ class Rule:
     ops `roots` and gives the replacement; the formula then is for the reader.
     forgets: the right side lacks a tensor of the left.  Such a rule waits until no derivative is
     asked for: the derivative by that tensor is zero, but no path would lead to it any more.
+    title: what reports call it, where `name` finds no good name in the formula.
     """
 
     formula: str
@@ -48,6 +56,7 @@ class Rule:
     code: Code | None = field(default=None, kw_only=True)
     roots: tuple[str, ...] = field(default=(), kw_only=True)
     forgets: bool = field(default=False, kw_only=True)
+    title: str = field(default="", kw_only=True)
 
     @cached_property
     def left(self) -> Pattern:
@@ -72,13 +81,22 @@ class Rule:
 
     @cached_property
     def name(self) -> str:
-        """``log-softmax`` for a rule that finds one, else its formula."""
-        if self.code is None:
-            right = self.right
-            while isinstance(right, Selection):
-                right = right.inner
-            if isinstance(right, Apply) and right.op.name not in _ARITHMETIC:
-                return right.op.name.replace("_", "-")
+        """What reports call it: ``log-softmax`` for a rule that finds one, ``log of exp`` where
+        nothing but these meet, else its formula."""
+        if self.title:
+            return self.title
+        try:
+            left, right = list(ops_of(self.left)), list(ops_of(self.right))
+        except (ValueError, SyntaxError):  # of a rule in code it may be prose
+            return self.formula
+        if right and right[0] not in _ARITHMETIC:
+            return right[0].replace("_", "-")
+        found = [name for name in right if name not in _ARITHMETIC and name not in left]
+        if found:
+            return found[0].replace("_", "-")
+        if len(left) > 1 and left[0] not in _ARITHMETIC:
+            inner = _ARITHMETIC.get(left[1], left[1])
+            return f"{left[0]} of {inner}".replace("_", "-")
         return self.formula
 
     def __repr__(self) -> str:
@@ -127,27 +145,35 @@ def _by_root(rules: tuple[Rule, ...]) -> dict[str, tuple[Rule, ...]]:
     return {name: tuple(rule for rule in rules if name in rule.root_ops) for name in TABLE}
 
 
-def rewrite(graph: Graph, rules: Sequence[Rule]) -> tuple[Graph, list[Report]]:
-    """The graph with `rules` applied wherever they hold, regions included, and what was done."""
+def rewrite(
+    graph: Graph, rules: Sequence[Rule], earlier: Iterable[Report] = ()
+) -> tuple[Graph, list[Report]]:
+    """The graph with `rules` applied wherever they hold, regions included, and what was done.
+
+    earlier: reports of rewriting before, from which is known what an op stood for.
+    """
     waiting = has_requests(graph)
     table = _by_root(tuple(rule for rule in rules if not (waiting and rule.forgets)))
     reports: list[Report] = []
+    origins = {(report.made, report.loc): report.was for report in earlier}
     for _ in range(_MOST_WALKS):
         graph = cse(graph)
         before = len(reports)
-        graph = _Walk(table, reports).graph(graph)
+        graph = _Walk(table, reports, origins).graph(graph)
         if len(reports) == before:
             break
     return graph, reports
 
 
 class _Walk:
-    """One walk.  `origins` remembers what the ops that rules made stood for."""
+    """One walk.  `origins` remembers what an op that a rule made, at its lines, stood for."""
 
-    def __init__(self, table: dict[str, tuple[Rule, ...]], reports: list[Report]) -> None:
+    def __init__(
+        self, table: dict[str, tuple[Rule, ...]], reports: list[Report], origins: Origins
+    ) -> None:
         self.table = table
         self.reports = reports
-        self.origins: dict[Node, tuple[str, ...]] = {}
+        self.origins = origins
 
     def graph(self, graph: Graph) -> Graph:
         mapping: dict[Tensor, Tensor] = {}
@@ -182,12 +208,14 @@ class _Walk:
             found = rule.apply(node, opaque)
             if found is not None:
                 made, nodes = found
-                was = [w for n in nodes for w in self.origins.get(n, (n.op.name,))]
-                names = tuple(dict.fromkeys(was))
+                was = [w for n in nodes for w in self.origins.get((n.op.name, n.loc), (n.op.name,))]
+                names, loc = tuple(dict.fromkeys(was)), merge(n.loc for n in nodes)
+                now = ""
                 if all(made is not operand for n in nodes for operand in n.operands):
-                    self.origins.setdefault(made.node, names)
+                    now = made.node.op.name
+                    self.origins.setdefault((now, loc), names)
                 self.reports.append(
-                    Report(rule.name, node.op.name, merge(n.loc for n in nodes), names)
+                    Report(rule.name, node.op.name, loc, names, now, rule.formula, rule.reason)
                 )
                 return made
         return None

@@ -13,7 +13,7 @@ _ALL_TAKEN = (UNPIN, *SIMPLIFY)
 
 def simplify(graph: Graph, report: list[Report] | None = None) -> Graph:
     """The graph with the SIMPLIFY rules applied, and pins dropped once no request is left."""
-    result, reports = rewrite(graph, SIMPLIFY if has_requests(graph) else _ALL_TAKEN)
+    result, reports = rewrite(graph, SIMPLIFY if has_requests(graph) else _ALL_TAKEN, report or ())
     if report is not None:
         report.extend(reports)
     return result

@@ -14,7 +14,7 @@ def stabilise(graph: Graph, report: list[Report] | None = None) -> Graph:
     They meet what they look for once signs, neutral elements and axes of size 1 are out of the
     way, so the SIMPLIFY rules are applied with them.
     """
-    result, reports = rewrite(graph, (*STABILISE, *SIMPLIFY))
+    result, reports = rewrite(graph, (*STABILISE, *SIMPLIFY), report or ())
     if report is not None:
         report.extend(reports)
     return result

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..compiler.pipeline import compile_graph
+from ..compiler.report import Reports
 from ..ir.dtypes import DType
 from ..ir.errors import ArgumentError, DTypeError, ShapeError
 from ..ir.graph import Graph
@@ -32,7 +33,7 @@ class Function:
     structure of its outputs, and then has replaced the values of the updated parameters.
 
     graph: as built.  stages: the Graph after each pass, by name, in order.  program: the
-    Program.  kernels: its kernels, each with `.source`.
+    Program.  kernels: its kernels, each with `.source`.  report: what was rewritten.
     """
 
     def __init__(
@@ -61,10 +62,17 @@ class Function:
         assert compiled.program is not None
         self.stages: dict[str, Graph] = compiled.stages
         self.program: Program = compiled.program
+        self._compiled = compiled
         self._threads = threads
         self._loaded: Any = None
         self._names = tuple(graph.names[tensor] for tensor in graph.inputs)
         self._dtypes = tuple(tensor.dtype.numpy for tensor in graph.inputs)
+
+    @property
+    def report(self) -> Reports:
+        """The formulas that were rewritten so that they do not overflow, underflow or cancel: by
+        which rule, at which lines, for what reason; printable."""
+        return self._compiled.report
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
