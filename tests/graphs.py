@@ -342,8 +342,8 @@ def graphs(draw: Any, smooth: bool = False, most_nodes: int = 10) -> Graph:
     return _graph(dice, inputs, pool[len(inputs) :])
 
 
-def _inputs(dice: Dice) -> Pool:
-    dtype = dice.one_of([dt.float32, dt.float64])
+def _inputs(dice: Dice, dtype: dt.DType | None = None) -> Pool:
+    dtype = dtype or dice.one_of([dt.float32, dt.float64])
     width = dice.one_of([0, 1, 3, 4])
     rows = dice.one_of([symbol("B"), 1, 3])
     shapes = [(rows, width), (width,), (rows, 1), ()]
@@ -355,10 +355,13 @@ def _graph(dice: Dice, inputs: Pool, made: Pool) -> Graph:
     return Graph("drawn", inputs, outputs)
 
 
-def graph_of_seed(seed: int) -> Graph:
-    """A graph over the whole table; what jumps where rounding may is drawn on exact numbers."""
+def graph_of_seed(seed: int, dtype: dt.DType | None = None) -> Graph:
+    """A graph over the whole table; what jumps where rounding may is drawn on exact numbers.
+
+    dtype: of its floats; without one, float32 or float64.
+    """
     dice = Seeded(seed)
-    inputs = _inputs(dice)
+    inputs = _inputs(dice, dtype)
     bits = placeholder("n", (5, inputs[0].shape[0]), dt.int64)
     pool, exact, integers = list(inputs), list(inputs), [bits * 5 - 2]
     unary = [name for name in UNARY if name not in _STEPS]
