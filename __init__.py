@@ -32,7 +32,9 @@ from gradloom.ir.dtypes import uint8 as uint8
 from gradloom.ir.dtypes import uint16 as uint16
 from gradloom.ir.dtypes import uint32 as uint32
 from gradloom.ir.dtypes import uint64 as uint64
+from gradloom.ir.errors import CheckError as CheckError
 from gradloom.ir.errors import GradloomError as GradloomError
+from gradloom.ir.errors import NumericsError as NumericsError
 from gradloom.ir.graph import Graph as Graph
 from gradloom.ir.interpret import evaluate as evaluate
 from gradloom.ir.ops import *  # noqa: F403

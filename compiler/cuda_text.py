@@ -31,7 +31,7 @@ from ..ir.kernel import (
 )
 from ..ir.loc import Loc
 from ..ir.op import TABLE
-from .scalar import condition, constant, expression, literal
+from .scalar import condition, constant, expression, literal, reported
 
 _CALLS = {
     ast.FloorDiv: "floor_divide",
@@ -237,14 +237,17 @@ def instruction_lines(
             return [f"{result} = i64({' + '.join(parts) or '0'})"]
         case Constant(result):
             return [f"{result} = {constant(item)}"]
-        case Compute(result, operands=operands, check=check, loc=loc):
+        case Compute(result, check=check, loc=loc):
             lines: list[str] = []
             if check != 0:
                 holds = _explicit(condition(item, dtypes), item, dtypes)
+                value = reported(item)
+                if dtypes[value].is_half:
+                    value = f"from_{dtypes[value]}({value})"
                 lines += [
                     f"if not ({holds}):{comment(loc)}",
                     "    if status[0] == 0:",
-                    f"        status[1] = i64({operands[0]})",
+                    f"        status[1] = word({value})",
                     f"        status[0] = i64({check})",
                 ]
             value = _explicit(expression(item, dtypes), item, dtypes)

@@ -327,8 +327,8 @@ class _Emitter:
                     good = scalar.condition(item, self.dtypes)
                     mask = "m & " if self.full[item.result] or not self.vector_is_reduced else ""
                     bad = f"{mask}~({good})"
-                    value = item.operands[0]
-                    value = value if self.dtypes[value] == int64 else f"i64({value})"
+                    value = scalar.reported(item)
+                    value = value if self.dtypes[value] == int64 else f"word({value})"
                     self.line(f"fail(status, {item.check}, {value}, {bad})", item.loc)
                 self.line(text, item.loc)
             case Running(result, combine, operands):

@@ -108,10 +108,10 @@ def _lower_node(draft: Draft, node: Node, inputs: Inputs) -> None:
             name = draft.constant(value, result.dtype)
         case "elementwise":
             operands = tuple(_operand(draft, operand, inputs) for operand in node.operands)
-            if op.code == "x":
+            if op.code == "x" and not op.check:
                 name = operands[0]
             else:
-                attrs = tuple((key, value) for key, value in node.attrs.items())
+                attrs = tuple((k, v) for k, v in node.attrs.items() if not isinstance(v, str))
                 number = draft.check(node) if op.check else 0
                 made: Any = Compute(
                     draft.fresh(), op.name, operands, result.dtype, attrs, number, node.loc

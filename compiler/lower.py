@@ -20,6 +20,7 @@ from ..ir.ops.control import FUSED
 from ..ir.program import (
     Check,
     Copy,
+    Failure,
     Host,
     Loop,
     Program,
@@ -245,7 +246,7 @@ def _host(state: Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
     operands = tuple(typed(state, stored, operand) for operand in node.operands)
     for result in node.results:
         stored[result] = state.temporary(result.type)
-    state.checks.append(f"{{error}}, at {quote(node.loc)}")
+    state.checks.append(Failure("host", f"{{error}}, at {quote(node.loc)}"))
     results = tuple(stored[result].buffer for result in node.results)
     attrs = tuple(node.attrs.items())
     state.steps.append(Host(node.op.name, operands, results, attrs, len(state.checks)))

@@ -65,6 +65,11 @@ def condition(instruction: Compute, dtypes: Mapping[str, DType]) -> str:
     return _fill(op.check, op, instruction, dtypes)
 
 
+def reported(instruction: Compute) -> str:
+    """The operand that a failed check names."""
+    return instruction.operands[TABLE[instruction.op].dtypes == "where"]
+
+
 def two_sum(total: str, value: str, zero: str) -> list[str]:
     """Lines that add `value` and ``total_lost`` to `total`, and keep what that rounds off.
 

@@ -8,7 +8,7 @@ from ..ir.dims import DimLike
 from ..ir.kernel import Kernel
 from ..ir.loc import quote
 from ..ir.op import View
-from ..ir.program import Buffer, BufferKind, Launch, Step
+from ..ir.program import Buffer, BufferKind, Failure, Launch, Step
 from ..ir.shapes import contiguous_strides
 from ..ir.tensor import Node, Tensor, TensorType
 from .draft import Draft, finish
@@ -35,7 +35,7 @@ class Lowering:
     buffers: dict[str, Buffer] = field(default_factory=dict[str, Buffer])
     kernels: dict[Kernel, Kernel] = field(default_factory=dict[Kernel, Kernel])
     names: set[str] = field(default_factory=set[str])
-    checks: list[str] = field(default_factory=list[str])
+    checks: list[Failure] = field(default_factory=list[Failure])
     steps: list[Step] = field(default_factory=list[Step])
     overwritten: dict[Tensor, str] = field(default_factory=dict[Tensor, str])
     count: int = 0
@@ -54,8 +54,7 @@ class Lowering:
 
     def check(self, node: Node) -> int:
         """The number under which a failure of `node` is reported."""
-        sizes = "".join(f" for size {v}" for k, v in node.attrs.items() if k == "size")
-        self.checks.append(f"index {{value}} is out of range{sizes}, at {quote(node.loc)}")
+        self.checks.append(_failure(node))
         return len(self.checks)
 
     def kernel(self, made: Kernel) -> Kernel:
@@ -68,6 +67,16 @@ class Lowering:
             self.names.add(name)
             known = self.kernels[made.key] = replace(made, name=name)
         return known
+
+
+def _failure(node: Node) -> Failure:
+    """What a failed check of `node` says."""
+    where = f"at {quote(node.loc)}"
+    if node.op.name == "checked":
+        value = "{number}" if node.results[0].dtype.is_float else "{value}"
+        return Failure("CheckError", f"{node.attrs['message']}: it is {value}, {where}")
+    size = f" for size {node.attrs['size']}"
+    return Failure("IndexRangeError", f"index {{value}} is out of range{size}, {where}")
 
 
 def launch(

@@ -37,6 +37,14 @@ class IndexRangeError(GradloomError, IndexError):
     """An index out of range, found when the program runs."""
 
 
+class CheckError(GradloomError, ValueError):
+    """A condition that `check` asserts and that does not hold, found when the program runs."""
+
+
+class NumericsError(GradloomError, ArithmeticError):
+    """A nan or an infinity that a call under ``check_numerics`` made or was given."""
+
+
 class CudaUnavailableError(GradloomError, RuntimeError):
     """A program for CUDA on a machine that cannot run it."""
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from struct import pack, unpack
 from typing import Any, Literal
 
 from .array import Array
 from .dims import DimLike
+from .errors import CheckError, GradloomError, IndexRangeError, NumericsError
 from .graph import Constraint
 from .kernel import Kernel
 from .target import Target
@@ -76,12 +78,41 @@ class Loop:
     body: tuple[Step, ...]
 
 
+ErrorName = Literal["IndexRangeError", "CheckError", "NumericsError", "host"]
+_ERRORS: dict[str, type[GradloomError]] = {
+    error.__name__: error for error in (IndexRangeError, CheckError, NumericsError)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a failed check says.
+
+    error: the error's name; ``host`` where a host step raises its own.  message: in it stand
+    ``{value}`` for the integer that a kernel failed on, ``{number}`` for a float, ``{error}`` for
+    what the host said.
+    """
+
+    error: ErrorName
+    message: str
+
+    def raised(self, word: int) -> GradloomError:
+        """The error; `word` is the integer that the kernel left, or the bits of a float64."""
+        (number,) = unpack("d", pack("q", word))
+        text = self.message.replace("{value}", str(word)).replace("{number}", f"{number:g}")
+        return _ERRORS[self.error](text)
+
+    def of_host(self, error: GradloomError) -> GradloomError:
+        """What a host step raised, with its place."""
+        return type(error)(self.message.replace("{error}", str(error)))
+
+
 Step = Launch | Copy | Host | Check | Loop
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Program:
-    """checks[i] is the message of check number i + 1."""
+    """checks[i] says what check number i + 1 means."""
 
     name: str
     target: Target
@@ -90,7 +121,7 @@ class Program:
     steps: tuple[Step, ...]
     outputs: tuple[str, ...]
     constraints: tuple[Constraint, ...] = ()
-    checks: tuple[str, ...] = ()
+    checks: tuple[Failure, ...] = ()
 
     def buffer(self, name: str) -> Buffer:
         return next(buffer for buffer in self.buffers if buffer.name == name)

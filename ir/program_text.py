@@ -20,7 +20,7 @@ from .graph import Constraint
 from .kernel import Kernel
 from .kernel_text import parse_kernel, print_kernel
 from .loc import parse_loc
-from .program import Buffer, Check, Copy, Host, Launch, Loop, Program, Step
+from .program import Buffer, Check, Copy, Failure, Host, Launch, Loop, Program, Step
 from .target import Target
 from .tensor import TensorType
 from .text import parse_attributes, print_attribute
@@ -61,7 +61,7 @@ def print_program(program: Program) -> str:
         tail = "    @ " + ", ".join(map(str, constraint.loc)) if constraint.loc else ""
         lines.append(f"  where {constraint}{tail}")
     lines += ["  " + _print_buffer(buffer) for buffer in program.buffers]
-    lines += ["  check " + json.dumps(message) for message in program.checks]
+    lines += [f"  check {c.error} {json.dumps(c.message)}" for c in program.checks]
     for kernel in program.kernels:
         lines += ["  " + line for line in print_kernel(kernel).splitlines()]
         lines += ["  | " + line for line in kernel.source.splitlines()]
@@ -172,7 +172,7 @@ def parse_program(text: str, constants: Mapping[str, Any] | None = None) -> Prog
     target = Target(head.group(2), int(head.group(3) or Target().lanes))
     constraints: list[Constraint] = []
     buffers: list[Buffer] = []
-    checks: list[str] = []
+    checks: list[Failure] = []
     kernels: list[Kernel] = []
     while (line := lines.next()) != "steps {":
         if line.startswith("where "):
@@ -181,7 +181,8 @@ def parse_program(text: str, constants: Mapping[str, Any] | None = None) -> Prog
             loc = parse_loc(tail)
             constraints.append(Constraint(parse_dim(left), parse_dim(right), loc))
         elif line.startswith("check "):
-            checks.append(json.loads(line.removeprefix("check ")))
+            error, _, message = line.removeprefix("check ").partition(" ")
+            checks.append(Failure(error, json.loads(message)))  # type: ignore[arg-type]
         elif line.startswith("kernel "):
             block = [line]
             while block[-1] != "}":

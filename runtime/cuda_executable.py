@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.dims import evaluate
-from ..ir.errors import GradloomError, IndexRangeError
+from ..ir.errors import GradloomError
 from ..ir.interpret import bind_dims, evaluate_attribute
 from ..ir.kernel import Kernel
 from ..ir.launch import Dimensions, is_narrow, launch_configuration
@@ -151,8 +151,7 @@ class _Instance:
             with np.errstate(all="ignore"):
                 values = TABLE[step.op].reference(*operands, **attrs)
         except GradloomError as error:
-            message = self.executable.program.checks[step.check - 1]
-            raise type(error)(message.replace("{error}", str(error))) from None
+            raise self.executable.program.checks[step.check - 1].of_host(error) from None
         values = values if isinstance(values, (tuple, list)) else [values]
         for name, value in zip(step.results, values, strict=True):
             result = self.empty(name)
@@ -235,8 +234,7 @@ class CudaExecutable:
             if self.program.checks:
                 number, value = self.failure()
                 if number:
-                    message = self.program.checks[number - 1]
-                    raise IndexRangeError(message.replace("{value}", str(value)))
+                    raise self.program.checks[number - 1].raised(value)
             results = [instance.empty(name) for name in self.program.outputs]
             for name, result in zip(self.program.outputs, results, strict=True):
                 device.read(instance.address(name), result)

@@ -297,6 +297,19 @@ def device_vocabulary(extending: Any, types: Any, *, narrow: bool) -> Vocabulary
         return own(types.boolean, own, own), lambda c, b, s, values: b.select(*values)
 
     @extending.intrinsic
+    def word(typing_context: Any, x: Any) -> Any:
+        own = plain(x)
+        scalar = Scalar.of(own, types)
+
+        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            if not scalar.is_float:
+                return convert(builder, scalar, Scalar("i", 64), values[0])
+            wide = convert(builder, scalar, Scalar("f", 64), values[0])
+            return builder.bitcast(wide, ir.IntType(64))
+
+        return types.int64(own), code
+
+    @extending.intrinsic
     def clamp(typing_context: Any, value: Any, extent: Any) -> Any:
         own = plain(value)
         scalar = Scalar.of(own, types)
@@ -312,7 +325,7 @@ def device_vocabulary(extending: Any, types: Any, *, narrow: bool) -> Vocabulary
         code = lambda c, b, s, values: philox_word(b, *values)  # noqa: E731
         return own(types.int64, own, own, own, own), code
 
-    return {**made, "where": where, "clamp": clamp, "philox": philox}
+    return {**made, "where": where, "word": word, "clamp": clamp, "philox": philox}
 
 
 def _intrinsic(extending: Any, name: str, arguments: int, sign: Callable[..., Any]) -> Any:

@@ -15,6 +15,7 @@ a few lines what every name means.  ``runtime/cuda_intrinsics.py`` says the same
  - ``left_shift``, ``right_shift``: of integers; by a count outside of [0, bits) all bits go, and
    the sign fills up.  ``power`` of integers wraps; a negative exponent gives 1 / x, towards zero.
  - ``where(condition, x, y)``, ``fma(x, y, z)`` (rounded once), and functions by NumPy's names.
+ - ``word(x)``: what a status word tells of a number: an int64, or the bits of a float64.
  - ``philox(counter, key0, key1, stream, word)``: that word of Philox4x32-10, uint32.
 """
 
@@ -127,6 +128,10 @@ def _sigmoid(x: Any) -> Any:
     return one / (one + e) if x >= 0 else e / (one + e)
 
 
+def _word(x: Any) -> Any:
+    return np.float64(x).view(np.int64) if isinstance(x, np.floating) else np.int64(x)
+
+
 def _to_half(dtype: DType) -> Callable[[Any], Any]:
     return lambda x: converted(np.asarray(x), dtype).view(np.uint16)[()]
 
@@ -182,6 +187,7 @@ def python_vocabulary() -> Vocabulary:
         "isinf": np.isinf,
         "isfinite": np.isfinite,
         "where": lambda condition, x, y: x if condition else y,
+        "word": _word,
         "fma": _fma,
         "power": _power,
         "left_shift": np.left_shift,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.dims import evaluate
-from ..ir.errors import GradloomError, IndexRangeError, ShapeError
+from ..ir.errors import GradloomError, ShapeError
 from ..ir.interpret import bind_dims, evaluate_attribute
 from ..ir.kernel import Contract
 from ..ir.op import TABLE
@@ -201,8 +201,7 @@ class Context:
             with np.errstate(all="ignore"):
                 values = TABLE[step.op].reference(*operands, **attrs)
         except GradloomError as error:
-            message = executable.program.checks[step.check - 1]
-            raise type(error)(message.replace("{error}", str(error))) from None
+            raise executable.program.checks[step.check - 1].of_host(error) from None
         values = values if isinstance(values, (tuple, list)) else [values]
         for target, value in zip(results, values, strict=True):
             target[...] = value
@@ -336,4 +335,4 @@ class Executable:
         context.instance.idle.append(context)  # from here on another thread may use it
         if error is not None:
             raise error
-        raise IndexRangeError(self.program.checks[status - 1].replace("{value}", str(value)))
+        raise self.program.checks[status - 1].raised(value)

@@ -297,7 +297,16 @@ def _index_functions(count: int) -> dict[str, VectorFunction]:
     def emit_fail(builder: Any, _: Any, place: Any, site: Any, index: Any, bad: Any) -> None:
         memory.fail(builder, place, site, index, bad, any_lane(Lanes(builder, bad)))
 
+    def emit_word(builder: Any, given: Any, value: Any) -> Any:
+        dtype = given[0].dtype
+        if dtype in FLOATS or dtype in HALVES:
+            return convert(Lanes(builder, value), dtype, "f64").as_bits()
+        return convert(Lanes(builder, value), dtype, "i64")
+
     return {
+        "word": VectorFunction(
+            "word", lambda value: isinstance(value, Vector) and (indices, [value]), emit_word
+        ),
         "lanes": VectorFunction(
             "lanes",
             lambda limit: is_scalar(limit) and (mask, [INT64]),

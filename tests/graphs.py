@@ -70,7 +70,8 @@ class Seeded(Dice):
         return self.random.randint(low, high)
 
 
-_NOT_DRAWN = ("pin", "stop_gradient", "wrap_index", "cast")  # placed by other steps, or not at all
+# Placed by other steps, or not at all.
+_NOT_DRAWN = ("pin", "stop_gradient", "wrap_index", "checked", "cast")
 _STEPS = ("floor", "ceil", "round", "trunc", "sign", "floor_divide", "remainder", "copysign")
 _FLOAT_RULES = ("any", "numeric", "floating")
 

@@ -39,7 +39,7 @@ OPS = [*ELEMENTWISE, *SAMPLED]
 
 # An element-wise entry has no samples: what its static attributes may be, by their name.
 SIZE = 7
-ATTRIBUTES: dict[str, tuple[Any, ...]] = {"dtype": DTYPES, "size": (SIZE,)}
+ATTRIBUTES: dict[str, tuple[Any, ...]] = {"dtype": DTYPES, "size": (SIZE,), "message": ("bad",)}
 
 
 @dataclass(frozen=True)
@@ -185,12 +185,19 @@ def lowest_index(dtype: dt.DType) -> int:
     return 0 if dtype.kind == "u" else -SIZE
 
 
+def passing(op: Op, position: int, dtype: dt.DType) -> NumpyArray:
+    """What that operand of an op with a check may be."""
+    if op.dtypes == "where":
+        return np.array([True]) if position == 0 else edges(dtype)
+    return np.arange(lowest_index(dtype), SIZE, dtype=dtype.numpy)
+
+
 def edge_arrays(case: Case, most: int = 4000) -> list[NumpyArray]:
     """Flat operands that hold every combination of edge values (a choice of so many), then
     random values."""
     rng = generator(str(case))
-    if case.op.check:  # values that pass the check: indices
-        values = [np.arange(lowest_index(d), SIZE, dtype=d.numpy) for d in case.dtypes]
+    if case.op.check:  # values that pass the check: indices, or a condition that holds
+        values = [passing(case.op, i, dtype) for i, dtype in enumerate(case.dtypes)]
     else:
         values = [edges(dtype) for dtype in case.dtypes]
     grid = [axis.reshape(-1) for axis in np.meshgrid(*values, indexing="ij")]
@@ -225,9 +232,8 @@ def ordinary_arrays(case: Case, seed: int = 0, between: tuple[float, float] | No
         if i >= plain:
             size = case.shapes[0][case.attrs["axes"][i - plain]]
             arrays.append(np.asarray(rng.integers(0, size, shape)))
-        elif op.check:
-            low = lowest_index(dtype)
-            arrays.append(np.asarray(rng.integers(low, SIZE, shape)).astype(dtype.numpy))
+        elif op.check and (i == 0 or op.dtypes != "where"):
+            arrays.append(rng.choice(passing(op, i, dtype), shape))
         elif dtype.is_float and between is not None:
             arrays.append(np.asarray(rng.uniform(*between, shape)).astype(dtype.numpy))
         else:

@@ -16,7 +16,7 @@ from .test_pipeline import check_compiled
 
 NOT_DRAWN = {
     *("argsort", "searchsorted", "eigh", "svd", "qr", "pinv", "triangular_solve"),
-    *("input", "parameter", "fused", "pin", "wrap_index"),
+    *("input", "parameter", "fused", "pin", "wrap_index", "checked"),
     *("partial_sum", "partial_max", "partial_min", "partial_prod"),
 }
 

@@ -212,5 +212,5 @@ def test_both_vocabularies_have_the_same_names() -> None:
     plain = set(VOCABULARY) - device
     types = {dtype.name for dtype in NUMBERS} | {dtype.short for dtype in NUMBERS}
     halves = {"f16", "bf16", "from_f16", "from_bf16"}
-    others = {"boolean", "index", "nan", "inf", "where", "clamp", "philox"}
+    others = {"boolean", "index", "nan", "inf", "where", "word", "clamp", "philox"}
     assert plain - types == halves | others

@@ -7,6 +7,7 @@ for the namespaces (``gradloom.random``).
 from ..explain import explained as _explained
 from . import activation as _activation
 from . import arithmetic as _arithmetic
+from . import assertion as _assertion
 from . import build as _build
 from . import composite as _composite
 from . import contraction as _contraction
@@ -36,6 +37,7 @@ from . import types as _types
 from . import updating as _updating
 from .activation import *  # noqa: F403
 from .arithmetic import *  # noqa: F403
+from .assertion import *  # noqa: F403
 from .build import *  # noqa: F403
 from .composite import *  # noqa: F403
 from .contraction import *  # noqa: F403
@@ -67,6 +69,7 @@ from .updating import *  # noqa: F403
 __all__ = ["fft", "linalg", "nn", "random", "solve"]
 __all__ += _activation.__all__
 __all__ += _arithmetic.__all__
+__all__ += _assertion.__all__
 __all__ += _build.__all__
 __all__ += _composite.__all__
 __all__ += _contraction.__all__
