@@ -14,10 +14,14 @@ from gradloom.frontends.function import Function as Function
 from gradloom.frontends.function import compile as compile
 from gradloom.frontends.function import function as function
 from gradloom.frontends.gradient import grad as grad
+from gradloom.frontends.gradient import hvp as hvp
 from gradloom.frontends.gradient import jvp as jvp
-from gradloom.frontends.gradient import vmap as vmap
+from gradloom.frontends.gradient import vjp as vjp
+from gradloom.frontends.jacobian import hessian as hessian
+from gradloom.frontends.jacobian import jacobian as jacobian
 from gradloom.frontends.parameter import parameter as parameter
 from gradloom.frontends.parameter import placeholder as placeholder
+from gradloom.frontends.vmap import vmap as vmap
 from gradloom.ir.dtypes import DType as DType
 from gradloom.ir.dtypes import bfloat16 as bfloat16
 from gradloom.ir.dtypes import bool_ as bool_

@@ -11,15 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..ir.batching import batch_leading
 from ..ir.graph import Graph, topological
 from ..ir.half import computes_in_float32
 from ..ir.interpret import before_evaluation
 from ..ir.loc import located, quote
 from ..ir.op import MaybeTensors
 from ..ir.ops.arithmetic import negative
+from ..ir.ops.control import placeholder_like
 from ..ir.ops.conversion import astype
 from ..ir.ops.create import ones, zeros
 from ..ir.ops.logic import where
+from ..ir.ops.request import extra_axes
 from ..ir.ops.shape import broadcast_to, sum_to
 from ..ir.tensor import Node, Tensor
 from .requests import has_requests
@@ -73,8 +76,25 @@ def expand_request(node: Node) -> list[Tensor]:
     something linear, or a rule's request inside a loop, may well find no way.
     """
     outputs, wrt, given = node.group(0), node.group(1), node.group(2)
+    if extra_axes(node):
+        # Once for one cotangent (tangent), then that over the axes: what does not depend on it,
+        # the way from `wrt` to the outputs, stays as it is.
+        like = wrt if node.op.name == "pushforward" else outputs
+        own = [placeholder_like(t.type, f"given{i}") for i, t in enumerate(like)]
+        single = _expand(node, own)
+        return batch_leading(
+            Graph("derivative", own, single, parameters=()), given, extra_axes(node)
+        )
+    return _expand(node, given)
+
+
+def _expand(node: Node, given: Sequence[Tensor]) -> list[Tensor]:
+    outputs, wrt = node.group(0), node.group(1)
     if node.op.name == "pushforward":
-        return push(outputs, dict(zip(wrt, given, strict=True)))
+        tangents: dict[Tensor, Tensor] = {}
+        for tensor, tangent in zip(wrt, given, strict=True):
+            tangents[tensor] = tangents[tensor] + tangent if tensor in tangents else tangent
+        return push(outputs, tangents)
     seeds = given or [ones(output.shape, output.dtype) for output in outputs]
     found = pull(outputs, seeds, wrt)
     return [
@@ -186,8 +206,9 @@ def push(outputs: Sequence[Tensor], tangents: dict[Tensor, Tensor]) -> list[Tens
             continue
         with located(node.loc):
             for result, value in zip(node.results, _jvp(node, arriving), strict=True):
-                if value is not None and result not in tangents:
-                    moving[result] = value
+                if value is not None:
+                    asked = tangents.get(result)
+                    moving[result] = value if asked is None else asked + value
     return [
         moving[output] if output in moving else zeros(output.shape, output.dtype)
         for output in outputs

@@ -13,7 +13,7 @@ from ..ir.graph import Graph, rebuild, topological
 from ..ir.loc import located
 from ..ir.op import TABLE
 from ..ir.ops.build import apply
-from ..ir.ops.request import gradient, pushforward
+from ..ir.ops.request import extra_axes, gradient, pushforward
 from ..ir.tensor import Node, Tensor
 from .report import Report
 from .walk import remake
@@ -60,7 +60,7 @@ def _split_gradient(node: Node) -> list[Tensor]:
     results: dict[int, Tensor] = {}
     for part in _parts(wrt):
         ends, starts = _clone(outputs, [wrt[i] for i in part])
-        results.update(zip(part, gradient(ends, starts, cotangents), strict=True))
+        results.update(zip(part, gradient(ends, starts, cotangents, extra_axes(node)), strict=True))
     return [results[i] for i in range(len(wrt))]
 
 
@@ -69,6 +69,6 @@ def _split_pushforward(node: Node) -> list[Tensor]:
     sums: list[Tensor] = []
     for part in _parts(wrt):
         ends, starts = _clone(outputs, [wrt[i] for i in part])
-        found = pushforward(ends, starts, [tangents[i] for i in part])
+        found = pushforward(ends, starts, [tangents[i] for i in part], extra_axes(node))
         sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else list(found)
     return sums

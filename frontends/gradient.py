@@ -1,66 +1,128 @@
 """Derivatives as users ask for them.  Each call adds a request to the graph; nothing is computed
-until a function is compiled, and the derivative is itself a tensor that may be asked about."""
+until a function is compiled, and the derivative is itself a tensor that may be asked about.
+
+With J = ∂y/∂x: ``vjp`` gives uᵀJ and ``grad`` is that of a scalar, both in reverse mode; ``jvp``
+gives J v in forward mode; ``hvp`` is the one over the other.  Where several tensors are meant they
+may stand in tuples, named tuples, lists and dicts, nested as you like, and what is found comes back
+in the same structure.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, overload
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from ..compiler.differentiate import differentiate_all
-from ..ir.batching import batch_results
 from ..ir.errors import ArgumentError, GradientError
-from ..ir.graph import Graph
 from ..ir.loc import current_loc, quote
-from ..ir.ops import as_tensor
+from ..ir.ops import as_tensor, constant
+from ..ir.ops.build import is_weak
 from ..ir.ops.control import flatten, placeholder_like
 from ..ir.ops.request import gradient, pushforward
-from ..ir.tensor import Tensor, TensorLike, TensorType
+from ..ir.tensor import Tensor, TensorLike
+
+Structure = Any  # a tensor, or a tuple, list or dict of structures
 
 
-@overload
-def grad(y: Tensor, wrt: Tensor, cotangent: TensorLike | None = None) -> Tensor: ...
-@overload
-def grad(y: Tensor, wrt: Sequence[Tensor], cotangent: TensorLike | None = None) -> list[Tensor]: ...
-def grad(
-    y: Tensor, wrt: Tensor | Sequence[Tensor], cotangent: TensorLike | None = None
-) -> Tensor | list[Tensor]:
-    """∂y/∂wrt for a scalar `y`; with a `cotangent` shaped like y, Σ cotangent · ∂y/∂wrt.
+def grad(y: Tensor, xs: Structure, cotangent: TensorLike | None = None) -> Any:
+    """∂y/∂x for a scalar `y`; with a `cotangent` u typed like y, Σ u · ∂y/∂x.  Reverse mode.
 
-    wrt: any float tensor of the graph, or a sequence of them (then a list comes back), each
-    result typed like its tensor.  A tensor that y does not depend on raises GradientError, with
-    the place where the path ends.
+    xs: float tensors of the graph, leaves or not.  Returns their structure, each result typed like
+    its tensor.  A tensor that y does not depend on raises GradientError, with the place where the
+    path ends.  That holds for all modes.
     """
-    tensors = [wrt] if isinstance(wrt, Tensor) else list(wrt)
+    tensors, build = tensors_of("grad", xs)
+    check_tensor("grad", y)
     if not tensors:
-        return []
-    _check_tensors("grad", y, *tensors)
-    given = [] if cotangent is None else [as_tensor(cotangent)]
-    _check_paths([y], tensors)
-    found = gradient([y], tensors, given)
-    return found[0] if isinstance(wrt, Tensor) else list(found)
+        return build([])
+    given = [] if cotangent is None else [_seed(cotangent, y)]
+    check_paths([y], tensors)
+    return build(gradient([y], tensors, given))
 
 
-def jvp(y: Tensor, wrt: Tensor | Sequence[Tensor], tangent: Any) -> Tensor:
-    """Forward mode: Σ ∂y/∂wrt · tangent, typed like `y`.
+def vjp(y: Structure, x: Structure, u: Structure) -> Any:
+    """uᵀ ∂y/∂x = Σ u · ∂y/∂x: reverse mode, structured and typed like `x`.
 
-    wrt, tangent: a tensor and its tangent of the same type, or sequences of them.
+    u: the cotangents, structured and typed like `y`.
     """
-    tensors = [wrt] if isinstance(wrt, Tensor) else list(wrt)
-    tangents = [tangent] if isinstance(wrt, Tensor) else list(tangent)
-    _check_tensors("jvp", y, *tensors)
-    return pushforward([y], tensors, [as_tensor(t) for t in tangents])[0]
+    outputs, _ = tensors_of("vjp", y)
+    tensors, build = tensors_of("vjp", x)
+    seeds = seeds_like("vjp: u is structured like y", u, y)
+    check_paths(outputs, tensors)
+    return build(gradient(outputs, tensors, seeds) if tensors else [])
 
 
-def _check_tensors(what: str, *values: object) -> None:
-    for value in values:
-        if not isinstance(value, Tensor):
-            raise ArgumentError(
-                f"{what}: a derivative is of a tensor by tensors of its graph, got {value!r}, "
-                f"at {quote(current_loc())}"
-            )
+def jvp(y: Structure, x: Structure, v: Structure) -> Any:
+    """∂y/∂x v = Σ ∂y/∂x · v: forward mode, structured and typed like `y`.
+
+    v: the tangents, structured and typed like `x`.
+    """
+    outputs, build = tensors_of("jvp", y)
+    tensors, _ = tensors_of("jvp", x)
+    seeds = seeds_like("jvp: v is structured like x", v, x)
+    check_paths(outputs, tensors)
+    return build(pushforward(outputs, tensors, seeds) if outputs else [])
 
 
-def _check_paths(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> None:
+def hvp(y: Tensor, x: Structure, v: Structure) -> Any:
+    """The Hessian of a scalar `y` times `v`, structured and typed like `x`.
+
+    Forward over reverse, ∂/∂ε ∇y(x + ε v) at ε = 0 (Pearlmutter, Fast exact multiplication by the
+    Hessian, 1994): it costs a few gradients, and no Hessian is ever made.
+    v: the direction, structured and typed like `x`.
+    """
+    tensors, build = tensors_of("hvp", x)
+    check_tensor("hvp", y)
+    seeds = seeds_like("hvp: v is structured like x", v, x)
+    if not tensors:
+        return build([])
+    check_paths([y], tensors)
+    return build(pushforward(gradient([y], tensors), tensors, seeds))
+
+
+# --- what is given ----------------------------------------------------------------------------
+
+
+def tensors_of(what: str, tree: Structure) -> tuple[list[Tensor], Any]:
+    """The tensors of a structure, and what builds such a structure again."""
+    if isinstance(tree, Iterable) and not isinstance(tree, (tuple, list, dict, str, Tensor)):
+        tree = list(tree)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return flatten(tree, lambda leaf: check_tensor(what, leaf))
+
+
+def check_tensor(what: str, value: object) -> Tensor:
+    """`value`, which must be a tensor."""
+    if isinstance(value, Tensor):
+        return value
+    raise ArgumentError(
+        f"{what}: a derivative is of a tensor by tensors of its graph, got {value!r}, "
+        f"at {quote(current_loc())}"
+    )
+
+
+def seeds_like(what: str, given: Structure, tree: Structure) -> list[Tensor]:
+    """The leaves of `given`, which is structured like `tree`, as tensors."""
+    if isinstance(tree, dict):
+        if isinstance(given, dict) and given.keys() == tree.keys():  # pyright: ignore
+            pairs: Iterable[Any] = ((given[key], tree[key]) for key in tree)  # pyright: ignore
+            return [leaf for pair in pairs for leaf in seeds_like(what, *pair)]
+    elif isinstance(tree, Iterable) and not isinstance(tree, Tensor):
+        own: list[Any] = list(tree)  # pyright: ignore[reportUnknownArgumentType]
+        if isinstance(given, (tuple, list)) and len(given) == len(own):  # pyright: ignore
+            pairs = zip(given, own, strict=True)  # pyright: ignore[reportUnknownArgumentType]
+            return [leaf for pair in pairs for leaf in seeds_like(what, *pair)]
+    elif tree is not None:
+        return [_seed(given, tree)]
+    elif given is None:
+        return []
+    raise ArgumentError(f"{what}, {tree!r}; got {given!r}, at {quote(current_loc())}")
+
+
+def _seed(value: TensorLike, like: Tensor) -> Tensor:
+    """A cotangent or tangent of `like`; a Python number takes its dtype."""
+    return constant(value, like.dtype) if is_weak(value) else as_tensor(value)
+
+
+def check_paths(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> None:
     """Raise now, at the user's line, where no path leads; gradients inside count as paths."""
     from ..compiler.differentiate import no_path
     from ..ir.graph import topological
@@ -80,41 +142,3 @@ def _check_paths(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> None:
                     f"asked at {quote(request.loc)}"
                 )
             raise GradientError(no_path(outputs, tensor, request))
-
-
-def vmap(function: Callable[..., Any], in_axes: int | Sequence[int | None] | None = 0) -> Any:
-    """`function` over one more axis: its arguments carry it at `in_axes` (None: not at all).
-
-    Returns a function of tensors to tensors whose results carry the axis in front.  What the
-    function reads besides its arguments is shared by all entries.
-    """
-    from ..ir.ops import moveaxis
-
-    def batched(*args: TensorLike) -> Any:
-        tensors = [as_tensor(arg) for arg in args]
-        if in_axes is None or isinstance(in_axes, int):
-            axes: list[int | None] = [in_axes] * len(tensors)
-        else:
-            axes = list(in_axes)
-        if len(axes) != len(tensors) or all(axis is None for axis in axes):
-            raise ArgumentError(
-                f"vmap: in_axes {in_axes} do not fit {len(tensors)} arguments, "
-                f"at {quote(current_loc())}"
-            )
-        moved = [
-            tensor if axis is None else moveaxis(tensor, axis, 0)
-            for tensor, axis in zip(tensors, axes, strict=True)
-        ]
-        size = next(t.shape[0] for t, axis in zip(moved, axes, strict=True) if axis is not None)
-        inner = [
-            placeholder_like(
-                TensorType(t.dtype, t.shape if axis is None else t.shape[1:]), f"entry{i}"
-            )
-            for i, (t, axis) in enumerate(zip(moved, axes, strict=True))
-        ]
-        leaves, build = flatten(function(*inner))
-        graph = differentiate_all(Graph("vmap", inner, leaves, parameters=()))
-        flags = [axis is not None for axis in axes]
-        return build(batch_results(graph, moved, flags, size))
-
-    return batched

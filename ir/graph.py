@@ -189,6 +189,17 @@ def topological(outputs: Sequence[Tensor], stop: Iterable[Node] = ()) -> list[No
     return order
 
 
+def between(outputs: Sequence[Tensor], wrt: Iterable[Tensor]) -> list[Node]:
+    """The nodes on paths from `wrt` to `outputs`, operands first."""
+    depends = set(wrt)
+    path: list[Node] = []
+    for node in topological(outputs):
+        if any(operand in depends for operand in node.operands):
+            path.append(node)
+            depends.update(node.results)
+    return path
+
+
 def rebuild(order: Iterable[Node], mapping: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
     """Remake the nodes of `order` over `mapping`, extending it; the heart of most passes."""
     for node in order:

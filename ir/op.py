@@ -53,6 +53,7 @@ class Op:
     operands: their names, the last starred where there may be any number of it.
     groups: a word before each group of operands in the text form; the first is empty.
     attributes: names of the static attributes, in the order the rules may give them.
+    optional: names of attributes that stand only where they are not what they mostly are.
     infer: from a node whose operands and attributes are set to its result types; raises
         ShapeError or DTypeError with the reason alone.
     reference: NumPy arrays and evaluated attributes to an array (or a tuple of arrays).
@@ -87,6 +88,7 @@ class Op:
     operands: tuple[str, ...] = ()
     groups: tuple[str, ...] = ("",)
     attributes: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     dtypes: str = "any"
     partials: Partials | None = None
     linear: tuple[int, ...] = ()

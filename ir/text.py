@@ -226,7 +226,8 @@ class _Parser:
         starred = op.operands[-1:] and op.operands[-1].startswith("*")
         plain = len(op.operands) - bool(starred)
         wrong = groups[0] < plain if starred and len(op.groups) == 1 else groups[0] != plain
-        if (op.operands and wrong) or set(attrs) != set(op.attributes):
+        required = attrs.keys() - set(op.optional)
+        if (op.operands and wrong) or required != set(op.attributes):
             wanted = ", ".join((*op.operands, *op.attributes)) or "nothing"
             self.fail(f"{op.name} takes {wanted}")
         try:

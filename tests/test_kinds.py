@@ -16,7 +16,7 @@ import pytest
 
 import gradloom as gl
 from gradloom.compiler.pipeline import compile_graph
-from gradloom.frontends.gradient import vmap
+from gradloom.frontends.vmap import vmap
 from gradloom.ir.graph import Graph
 from gradloom.ir.kernel import Store
 from gradloom.ir.program import Host, Launch, Loop, walk

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import gradloom as gl
-from gradloom.frontends.gradient import vmap
+from gradloom.frontends.vmap import vmap
 from gradloom.ir.tensor import Tensor
 
 from .nn_cases import both, first, image, loops, numbers, refused

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import gradloom as gl
-from gradloom.frontends.gradient import vmap
+from gradloom.frontends.vmap import vmap
 from gradloom.ir import dtypes as dt
 from gradloom.ir.dims import symbol
 from gradloom.ir.graph import Graph

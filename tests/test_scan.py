@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gradloom as gl
-from gradloom.frontends.gradient import vmap
+from gradloom.frontends.vmap import vmap
 from gradloom.ir.graph import Graph
 from gradloom.ir.tensor import Tensor
 

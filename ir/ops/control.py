@@ -356,12 +356,17 @@ def close(
     return Graph(name, [*inputs, *fixed], closed), captured
 
 
-def flatten(tree: Any) -> tuple[list[Tensor], Callable[[Sequence[Any]], Any]]:
-    """The leaves of nested tuples, lists and dicts, and what builds such a structure again."""
+def flatten(
+    tree: Any, leaf: Callable[[Any], Tensor] = as_tensor
+) -> tuple[list[Tensor], Callable[[Sequence[Any]], Any]]:
+    """The leaves of nested tuples, lists and dicts, and what builds such a structure again.
+
+    leaf: what makes a leaf of anything else, a tensor by default.
+    """
     if tree is None:
         return [], lambda _: None
     if isinstance(tree, (tuple, list)):
-        parts: list[Any] = [flatten(item) for item in tree]  # pyright: ignore[reportUnknownVariableType]
+        parts: list[Any] = [flatten(item, leaf) for item in tree]  # pyright: ignore[reportUnknownVariableType]
         counts = [len(leaves) for leaves, _ in parts]
         kind: Any = type(tree)  # pyright: ignore[reportUnknownVariableType]
 
@@ -373,9 +378,9 @@ def flatten(tree: Any) -> tuple[list[Tensor], Callable[[Sequence[Any]], Any]]:
                 start += count
             return kind(*items) if hasattr(kind, "_fields") else kind(items)
 
-        return [leaf for leaves, _ in parts for leaf in leaves], rebuild_sequence
+        return [item for leaves, _ in parts for item in leaves], rebuild_sequence
     if isinstance(tree, dict):
         keys: list[Any] = list(tree)  # pyright: ignore[reportUnknownArgumentType]
-        leaves, build = flatten([tree[key] for key in keys])
+        leaves, build = flatten([tree[key] for key in keys], leaf)
         return leaves, lambda values: dict(zip(keys, build(values), strict=True))
-    return [as_tensor(tree)], lambda values: values[0]
+    return [leaf(tree)], lambda values: values[0]
