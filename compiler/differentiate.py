@@ -4,6 +4,11 @@ Reverse mode walks the nodes between the outputs and what they are asked about b
 adding cotangents where a value has several users; forward mode walks them forwards.  Both take
 what they need from the op's entry: partials of element-wise ops, the transpose of linear ones,
 or rules of its own.  The result is ordinary graph, so requests about derivatives work as well.
+
+A derivative of 0 stays 0 on its way through an op whose slope is infinite or nan there: products
+with such partials are gated (``ir/ops/gated.py``), and so are those behind: behind a choice
+(``where``, ``relu``, a slice), where what was not chosen may be anything, and behind what is steep,
+where an infinite derivative may meet a slope of 0.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from ..ir.ops.arithmetic import negative
 from ..ir.ops.control import placeholder_like
 from ..ir.ops.conversion import astype
 from ..ir.ops.create import ones, zeros
+from ..ir.ops.gated import gated_multiply
 from ..ir.ops.logic import where
 from ..ir.ops.request import extra_axes
 from ..ir.ops.shape import broadcast_to, sum_to
@@ -123,10 +129,16 @@ def pull(
     """Σ seed · ∂output/∂wrt for each of `wrt`; None where no path leads."""
     path, depends = _between(outputs, wrt)
     cotangents: dict[Tensor, Tensor] = {}
+    gated: set[Tensor] = set()  # cotangents of which products are gated
 
     def add(tensor: Tensor, value: Tensor) -> None:
         before = cotangents.get(tensor)
-        cotangents[tensor] = value if before is None else before + value
+        if before is None:
+            cotangents[tensor] = value
+            return
+        cotangents[tensor] = before + value
+        if before in gated or value in gated:
+            gated.add(cotangents[tensor])
 
     for output, seed in zip(outputs, seeds, strict=True):
         if output in depends:
@@ -137,7 +149,8 @@ def pull(
         if all(value is None for value in arriving):
             continue
         with located(node.loc):
-            for operand, value in zip(node.operands, _vjp(node, arriving, depends), strict=True):
+            found = _vjp(node, arriving, depends, gated)
+            for operand, value in zip(node.operands, found, strict=True):
                 if value is not None and operand in depends:
                     add(operand, value)
         for result in node.results:  # its users are behind us: let go
@@ -151,27 +164,66 @@ def _is_rounded_once(node: Node) -> bool:
     return computes_in_float32(node) and node.op.transpose is None
 
 
-def _vjp(node: Node, cotangents: MaybeTensors, depends: set[Tensor]) -> MaybeTensors:
+# What selects leaves the derivative of all else 0, and what moves numbers about keeps it so.
+_SELECTING = ("gather", "slice", "diagonal", "max", "min")
+_MOVING = ("view", "gather", "scatter", "concat", "reduction")
+
+
+def _vjp(
+    node: Node, cotangents: MaybeTensors, depends: set[Tensor], gated: set[Tensor]
+) -> MaybeTensors:
+    """The cotangents of the operands; those of which products are to be gated join `gated`."""
     op = node.op
     if _is_rounded_once(node):
-        inner = in_float32(node)
+        inner, wider = in_float32(node), _wide(cotangents)
+        _inherit(gated, cotangents, wider)
         pairs = zip(inner.operands, node.operands, strict=True)
         reached = {tensor for tensor, before in pairs if before in depends}
-        return as_before(_vjp(inner, _wide(cotangents), reached), node.operands)
+        found = _vjp(inner, wider, reached, gated)
+        result = as_before(found, node.operands)
+        _inherit(gated, found, result)
+        return result
+    if op.partials is not None:
+        return _elementwise_vjp(node, cotangents, depends, gated)
     if op.vjp is not None:
-        return op.vjp(node, cotangents)
+        result = op.vjp(node, cotangents)
+    else:
+        result = _transposed(node, cotangents, depends)
+    moves = op.kind in _MOVING and any(value in gated for value in cotangents)
+    if moves or op.name in _SELECTING:
+        gated.update(value for value in result if value is not None)
+    return result
+
+
+def _inherit(gated: set[Tensor], before: MaybeTensors, after: MaybeTensors) -> None:
+    pairs = zip(before, after, strict=True)
+    gated.update(b for a, b in pairs if a is not None and b is not None and a in gated)
+
+
+def _elementwise_vjp(
+    node: Node, cotangents: MaybeTensors, depends: set[Tensor], gated: set[Tensor]
+) -> MaybeTensors:
     (cotangent,) = cotangents
     assert cotangent is not None
     result: list[Tensor | None] = [None] * len(node.operands)
-    if op.partials is not None:
-        for i, (operand, partial) in enumerate(zip(node.operands, _partials(node), strict=True)):
-            if partial is not None and operand in depends and operand.dtype.is_float:
-                value = sum_to(_scaled(cotangent, partial), operand.shape)
-                result[i] = astype(value, operand.dtype)
-    elif op.transpose is not None:
-        for i in op.linear:
+    for i, (operand, partial) in enumerate(zip(node.operands, _partials(node), strict=True)):
+        if partial is not None and operand in depends and operand.dtype.is_float:
+            is_gated = node.op.singular or cotangent in gated
+            value = sum_to(_scaled(cotangent, partial, is_gated), operand.shape)
+            result[i] = value = astype(value, operand.dtype)
+            if is_gated or _is_choice(partial):
+                gated.add(value)
+    return result
+
+
+def _transposed(node: Node, cotangents: MaybeTensors, depends: set[Tensor]) -> MaybeTensors:
+    (cotangent,) = cotangents
+    assert cotangent is not None
+    result: list[Tensor | None] = [None] * len(node.operands)
+    if node.op.transpose is not None:
+        for i in node.op.linear:
             if node.operands[i] in depends:
-                result[i] = op.transpose(node, cotangent, i)
+                result[i] = node.op.transpose(node, cotangent, i)
     return result
 
 
@@ -184,13 +236,17 @@ def _partials(node: Node) -> Sequence[Any]:
     return node.op.partials(*node.operands, *node.results)
 
 
-def _scaled(value: Tensor, partial: Any) -> Tensor:
-    """value · partial; a bool partial lets the value through or stops it, be it infinite."""
+def _is_choice(partial: Any) -> bool:
+    return isinstance(partial, Tensor) and partial.dtype.kind == "b"
+
+
+def _scaled(value: Tensor, partial: Any, gated: bool) -> Tensor:
+    """value · partial, 0 where `gated` and value is; a bool partial lets it through or stops it."""
     if isinstance(partial, float):
         return value if partial == 1.0 else negative(value) if partial == -1.0 else value * partial
-    if partial.dtype.kind == "b":
+    if _is_choice(partial):
         return where(partial, value, 0.0)
-    return value * partial
+    return gated_multiply(value, partial) if gated else value * partial
 
 
 # --- forward ----------------------------------------------------------------------------------
@@ -200,12 +256,13 @@ def push(outputs: Sequence[Tensor], tangents: dict[Tensor, Tensor]) -> list[Tens
     """Σ ∂output/∂wrt · tangent for each output; zeros where nothing moves it."""
     path, _ = _between(outputs, tangents)
     moving = dict(tangents)
+    gated: set[Tensor] = set()  # tangents of which products are gated
     for node in path:
         arriving = [moving.get(operand) for operand in node.operands]
         if all(value is None for value in arriving):
             continue
         with located(node.loc):
-            for result, value in zip(node.results, _jvp(node, arriving), strict=True):
+            for result, value in zip(node.results, _jvp(node, arriving, gated), strict=True):
                 if value is not None:
                     asked = tangents.get(result)
                     moving[result] = value if asked is None else asked + value
@@ -215,28 +272,52 @@ def push(outputs: Sequence[Tensor], tangents: dict[Tensor, Tensor]) -> list[Tens
     ]
 
 
-def _jvp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
-    op, (result, *_) = node.op, node.results
+def _jvp(node: Node, tangents: MaybeTensors, gated: set[Tensor]) -> MaybeTensors:
+    """The tangents of the results; those of which products are to be gated join `gated`."""
+    op = node.op
     if _is_rounded_once(node):
-        return as_before(_jvp(in_float32(node), _wide(tangents)), node.results)
+        wider = _wide(tangents)
+        _inherit(gated, tangents, wider)
+        found = _jvp(in_float32(node), wider, gated)
+        result = as_before(found, node.results)
+        _inherit(gated, found, result)
+        return result
     if op.jvp is not None:
         return op.jvp(node, tangents)
     total: Tensor | None = None
     if op.partials is not None:
-        for tangent, partial in zip(tangents, _partials(node), strict=True):
-            if tangent is not None and partial is not None:
-                value = astype(_scaled(tangent, partial), result.dtype)
-                total = value if total is None else total + value
-        if total is not None:
-            total = broadcast_to(total, result.shape)
+        total = _elementwise_jvp(node, tangents, gated)
     elif op.transpose is not None:
-        for i in op.linear:
-            tangent = tangents[i]
-            if tangent is not None:
-                operands = [*node.operands[:i], tangent, *node.operands[i + 1 :]]
-                value = node.remake(operands).results[0]
-                total = value if total is None else total + value
+        total = _linear_jvp(node, tangents)
+        if op.kind in _MOVING and any(value in gated for value in tangents):
+            gated.update(() if total is None else [total])
     return [total, *[None] * (len(node.results) - 1)]
+
+
+def _elementwise_jvp(node: Node, tangents: MaybeTensors, gated: set[Tensor]) -> Tensor | None:
+    (result,) = node.results
+    total: Tensor | None = None
+    for tangent, partial in zip(tangents, _partials(node), strict=True):
+        if tangent is not None and partial is not None:
+            value = _scaled(tangent, partial, node.op.singular or tangent in gated)
+            value = astype(value, result.dtype)
+            total = value if total is None else total + value
+    if total is not None:
+        total = broadcast_to(total, result.shape)
+        if node.op.singular or any(value in gated for value in tangents):
+            gated.add(total)
+    return total
+
+
+def _linear_jvp(node: Node, tangents: MaybeTensors) -> Tensor | None:
+    total: Tensor | None = None
+    for i in node.op.linear:
+        tangent = tangents[i]
+        if tangent is not None:
+            operands = [*node.operands[:i], tangent, *node.operands[i + 1 :]]
+            value = node.remake(operands).results[0]
+            total = value if total is None else total + value
+    return total
 
 
 # --- no path ----------------------------------------------------------------------------------

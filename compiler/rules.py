@@ -155,6 +155,14 @@ _POWERS = (
     Rule("x ** 0 -> 1", "exact: by IEEE 754 this holds for nan too", forgets=True),
 )
 
+_GATES = (
+    Rule("gated_multiply(x, 1 / y) -> gated_divide(x, y)", "rounded once, and 1 / y may overflow"),
+    Rule("gated_multiply(x, -y) -> -gated_multiply(x, y)", "exact; the sign moves out"),
+    Rule("gated_multiply(-x, y) -> -gated_multiply(x, y)", "exact; the sign moves out"),
+    Rule("gated_divide(x, -y) -> -gated_divide(x, y)", "exact; the sign moves out"),
+    Rule("gated_divide(-x, y) -> -gated_divide(x, y)", "exact; the sign moves out"),
+)
+
 _VIEWS = (
     Rule("reshape(x, s) -> x", "nothing changes", _same_type),
     Rule("broadcast_to(x, s) -> x", "nothing changes", _same_type),
@@ -164,7 +172,7 @@ _VIEWS = (
     Rule("broadcast_to(broadcast_to(x, s), t) -> broadcast_to(x, t)", "repeated is repeated"),
 )
 
-SIMPLIFY = (*_NEUTRAL, *_SIGNS, *_POWERS, *_VIEWS, *STRUCTURAL, *INDEXING)
+SIMPLIFY = (*_NEUTRAL, *_SIGNS, *_POWERS, *_GATES, *_VIEWS, *STRUCTURAL, *INDEXING)
 
 # Once no derivative is asked for any more, nothing needs to be hidden.
 UNPIN = Rule("pin(x) -> x", "the derivative it kept a place for is taken")

@@ -11,7 +11,7 @@ from math import frexp, isfinite
 
 from ..ir.errors import ShapeError
 from ..ir.op import TABLE
-from ..ir.ops.arithmetic import multiply
+from ..ir.ops.arithmetic import divide, multiply
 from ..ir.ops.build import constant
 from ..ir.ops.shape import broadcast_to, inverse, only_ones_differ, permute, reshape
 from ..ir.ops.slicing import slice_
@@ -200,7 +200,33 @@ def _where(node: Node) -> Tensor | None:
     return None if value is None else x if value else y
 
 
+def _is_no_zero(tensor: Tensor) -> bool:
+    """Whether `tensor` is filled with a number other than 0, or one over a size.
+
+    (A size of 0 leaves nothing to be scaled.)
+    """
+    value, node = uniform(tensor), tensor.node
+    if value is not None:
+        return value != 0
+    if node.op.kind == "view" or node.op.name in ("negative", "cast", "multiply", "divide"):
+        return all(_is_no_zero(operand) for operand in node.operands)
+    return node.op.name == "dimension"
+
+
+def _open_gate(node: Node) -> Tensor | None:
+    x, y = node.operands
+    if not _is_no_zero(x):
+        return None
+    return multiply(x, y) if node.op.name == "gated_multiply" else divide(x, y)
+
+
 STRUCTURAL = (
+    Rule(
+        "gated_multiply(x, y) -> x * y",
+        "exact where x is a number other than 0, by which a quotient is scaled alike",
+        code=_open_gate,
+        roots=("gated_multiply", "gated_divide"),
+    ),
     Rule(
         "f(broadcast_to(x), y) -> f(x, y)",
         "element-wise ops broadcast by themselves; what all operands repeat is computed once",

@@ -59,6 +59,8 @@ class Op:
     reference: NumPy arrays and evaluated attributes to an array (or a tuple of arrays).
     partials: ∂result/∂operand for element-wise ops, from operands and result: a tensor, a plain
         number, None for zero, or a bool tensor where it is 1 or 0.
+    singular: whether a partial may be infinite or nan where the operands are finite, so that a
+        derivative of 0 that meets it must stay 0.
     linear: positions of the operands in which the op is linear (each separately);
         `transpose(node, cotangent, position)` gives the cotangent of such an operand.
     vjp, jvp: both modes for what is neither element-wise nor linear.
@@ -91,6 +93,7 @@ class Op:
     optional: tuple[str, ...] = ()
     dtypes: str = "any"
     partials: Partials | None = None
+    singular: bool = False
     linear: tuple[int, ...] = ()
     transpose: Callable[[Node, Tensor, int], Tensor] | None = None
     vjp: Callable[[Node, MaybeTensors], MaybeTensors] | None = None

@@ -226,6 +226,19 @@ def test_formulas_hold_for_integers_that_wrap(dtype: dt.DType):
 
 # Rules that need code cannot be spelled from their formula: graphs on which each fires.
 EXAMPLES: dict[str, list[str]] = {
+    "gated_multiply(x, y) -> x * y": [
+        """graph @g(%x: f32[3]) {
+          %0 = constant {value=2.0} : f32[]
+          %1 = gated_multiply %0, %x : f32[3]
+          return %1 }""",
+        """graph @g(%x: f32[B]) {
+          %0 = constant {value=1.0} : f32[]
+          %1 = dimension {size=B, dtype=f32} : f32[]
+          %2 = divide %0, %1 : f32[]
+          %3 = negative %2 : f32[]
+          %4 = gated_divide %3, %x : f32[B]
+          return %4 }""",
+    ],
     "f(broadcast_to(x), y) -> f(x, y)": [
         """graph @g(%x: f32[B,1], %y: f32[B,4]) {
           %0 = broadcast_to %x {shape=(B, 4)} : f32[B,4]

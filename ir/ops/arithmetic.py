@@ -75,7 +75,9 @@ def multiply(x: TensorLike, y: TensorLike) -> Tensor:
     ...
 
 
-@elementwise("x / y", np.divide, lambda x, y, z: [1 / y, -z / y], dtypes="floating", flops=4)
+@elementwise(
+    "x / y", np.divide, lambda x, y, z: [1 / y, -z / y], singular=True, dtypes="floating", flops=4
+)
 def divide(x: TensorLike, y: TensorLike) -> Tensor:
     """x / y for floats, by IEEE 754: 1/0 is inf, 0/0 nan."""
     ...

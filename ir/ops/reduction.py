@@ -126,12 +126,12 @@ def prod_(x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
 
 
 def _winners(node: Node) -> Tensor:
-    """1 at the first entry that equals the result, else 0: where a derivative goes."""
+    """True at the first entry that equals the result alone: where a derivative goes."""
     x, y, axes = node.operands[0], node.results[0], node.attrs["axes"]
     position = _position(x.shape, axes)
     is_best = equal(x, y)
     first = min_(where(is_best, position, product(x.shape)), axes=axes)
-    return astype(equal(position, first) & is_best, x.dtype)
+    return equal(position, first) & is_best
 
 
 def _position(shape: Shape, axes: Sequence[int]) -> Tensor:
@@ -146,12 +146,14 @@ def _position(shape: Shape, axes: Sequence[int]) -> Tensor:
 
 def _winner_vjp(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
     (cotangent,) = cotangents
-    return [None if cotangent is None else cotangent * _winners(node)]
+    return [None if cotangent is None else where(_winners(node), cotangent, 0.0)]
 
 
 def _winner_jvp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
     (tangent,) = tangents
-    return [None if tangent is None else sum_(tangent * _winners(node), axes=node.attrs["axes"])]
+    if tangent is None:
+        return [None]
+    return [sum_(where(_winners(node), tangent, 0.0), axes=node.attrs["axes"])]
 
 
 def _limit(x: Any, name: str) -> Any:

@@ -53,6 +53,7 @@ def _power(x: Any, y: Any) -> Any:
         where(equal(y, 0.0), 0.0, y * pow(x, y - 1.0)),  # pyright: ignore[reportGeneralTypeIssues]
         where(x > 0.0, z * log(where(x > 0.0, x, 1.0)), 0.0),
     ],
+    singular=True,
     flops=30,
     derivatives_at=(0.2, 2.0),
 )
@@ -68,6 +69,7 @@ def pow(x: TensorLike, y: TensorLike) -> Tensor:
     "sqrt(x)",
     np.sqrt,
     lambda x, y: [0.5 / y],
+    singular=True,
     dtypes="floating",
     flops=6,
     derivatives_at=(0.1, 4.0),
@@ -81,6 +83,7 @@ def sqrt(x: TensorLike) -> Tensor:
     "1 / sqrt(x)",
     lambda x: 1 / np.sqrt(x),
     lambda x, y: [-0.5 * y / x],
+    singular=True,
     dtypes="floating",
     flops=10,
     derivatives_at=(0.1, 4.0),
@@ -94,6 +97,7 @@ def rsqrt(x: TensorLike) -> Tensor:
     "cbrt(x)",
     np.cbrt,
     lambda x, y: [1 / (3.0 * (y * y))],
+    singular=True,
     dtypes="floating",
     flops=60,
     derivatives_at=(0.1, 4.0),
@@ -103,26 +107,36 @@ def cbrt(x: TensorLike) -> Tensor:
     ...
 
 
-@elementwise("exp(x)", np.exp, lambda x, y: [y], dtypes="floating", flops=15)
+@elementwise("exp(x)", np.exp, lambda x, y: [y], singular=True, dtypes="floating", flops=15)
 def exp(x: TensorLike) -> Tensor:
     """eˣ."""
     ...
 
 
-@elementwise("exp2(x)", np.exp2, lambda x, y: [math.log(2) * y], dtypes="floating", flops=14)
+@elementwise(
+    "exp2(x)", np.exp2, lambda x, y: [math.log(2) * y], singular=True, dtypes="floating", flops=14
+)
 def exp2(x: TensorLike) -> Tensor:
     """2ˣ; exact where x is whole."""
     ...
 
 
-@elementwise("expm1(x)", np.expm1, lambda x, y: [y + 1.0], dtypes="floating", flops=20)
+@elementwise(
+    "expm1(x)", np.expm1, lambda x, y: [y + 1.0], singular=True, dtypes="floating", flops=20
+)
 def expm1(x: TensorLike) -> Tensor:
     """eˣ − 1, exact near 0."""
     ...
 
 
 @elementwise(
-    "log(x)", np.log, lambda x, y: [1 / x], dtypes="floating", flops=15, derivatives_at=(0.1, 3.0)
+    "log(x)",
+    np.log,
+    lambda x, y: [1 / x],
+    singular=True,
+    dtypes="floating",
+    flops=15,
+    derivatives_at=(0.1, 3.0),
 )
 def log(x: TensorLike) -> Tensor:
     """ln x; −inf at 0, nan below."""
@@ -133,6 +147,7 @@ def log(x: TensorLike) -> Tensor:
     "log1p(x)",
     np.log1p,
     lambda x, y: [1 / (1.0 + x)],
+    singular=True,
     dtypes="floating",
     flops=20,
     derivatives_at=(-0.5, 3.0),
@@ -146,6 +161,7 @@ def log1p(x: TensorLike) -> Tensor:
     "log2(x)",
     np.log2,
     lambda x, y: [(1 / math.log(2)) / x],
+    singular=True,
     dtypes="floating",
     flops=16,
     derivatives_at=(0.1, 3.0),
@@ -159,6 +175,7 @@ def log2(x: TensorLike) -> Tensor:
     "log10(x)",
     np.log10,
     lambda x, y: [(1 / math.log(10)) / x],
+    singular=True,
     dtypes="floating",
     flops=40,
     derivatives_at=(0.1, 3.0),
@@ -201,6 +218,7 @@ def _x_log1p_y(x: Any, y: Any) -> Any:
         where(equal(x, 0.0) & equal(y, 0.0), 0.0, log(y)),  # pyright: ignore[reportGeneralTypeIssues]
         x / where(equal(x, 0.0), 1.0, y),
     ],
+    singular=True,
     dtypes="floating",
     flops=17,
     derivatives_at=(0.1, 3.0),
@@ -217,6 +235,7 @@ def xlogy(x: TensorLike, y: TensorLike) -> Tensor:
         where(equal(x, 0.0) & equal(y, -1.0), 0.0, log1p(y)),  # pyright: ignore[reportGeneralTypeIssues]
         x / where(equal(x, 0.0), 1.0, 1.0 + y),
     ],
+    singular=True,
     dtypes="floating",
     flops=22,
     derivatives_at=(-0.5, 3.0),

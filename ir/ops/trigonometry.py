@@ -64,6 +64,7 @@ def tanh(x: TensorLike) -> Tensor:
     "tan(x)",
     np.tan,
     lambda x, y: [1.0 + y * y],
+    singular=True,
     dtypes="floating",
     flops=30,
     derivatives_at=(-1.4, 1.4),
@@ -77,6 +78,7 @@ def tan(x: TensorLike) -> Tensor:
     "asin(x)",
     np.asin,
     lambda x, y: [rsqrt((1.0 - x) * (1.0 + x))],
+    singular=True,
     dtypes="floating",
     flops=25,
     derivatives_at=(-0.9, 0.9),
@@ -90,6 +92,7 @@ def asin(x: TensorLike) -> Tensor:
     "acos(x)",
     np.acos,
     lambda x, y: [-rsqrt((1.0 - x) * (1.0 + x))],
+    singular=True,
     dtypes="floating",
     flops=25,
     derivatives_at=(-0.9, 0.9),
@@ -121,13 +124,13 @@ def atan2(y: TensorLike, x: TensorLike) -> Tensor:
     ...
 
 
-@elementwise("sinh(x)", np.sinh, lambda x, y: [cosh(x)], dtypes="floating", flops=25)  # pyright: ignore[reportGeneralTypeIssues]
+@elementwise("sinh(x)", np.sinh, lambda x, y: [cosh(x)], singular=True, dtypes="floating", flops=25)  # pyright: ignore[reportGeneralTypeIssues]
 def sinh(x: TensorLike) -> Tensor:
     """(eˣ − e⁻ˣ) / 2."""
     ...
 
 
-@elementwise("cosh(x)", np.cosh, lambda x, y: [sinh(x)], dtypes="floating", flops=20)  # pyright: ignore[reportGeneralTypeIssues]
+@elementwise("cosh(x)", np.cosh, lambda x, y: [sinh(x)], singular=True, dtypes="floating", flops=20)  # pyright: ignore[reportGeneralTypeIssues]
 def cosh(x: TensorLike) -> Tensor:
     """(eˣ + e⁻ˣ) / 2."""
     ...
@@ -143,6 +146,7 @@ def asinh(x: TensorLike) -> Tensor:
     "acosh(x)",
     np.acosh,
     lambda x, y: [rsqrt(x - 1.0) * rsqrt(x + 1.0)],
+    singular=True,
     dtypes="floating",
     flops=60,
     derivatives_at=(1.1, 4.0),
@@ -156,6 +160,7 @@ def acosh(x: TensorLike) -> Tensor:
     "atanh(x)",
     np.atanh,
     lambda x, y: [1 / ((1.0 - x) * (1.0 + x))],
+    singular=True,
     dtypes="floating",
     flops=40,
     derivatives_at=(-0.9, 0.9),
