@@ -20,6 +20,7 @@ from ..ir.ops.shape import broadcast_to
 from ..ir.tensor import Node, Tensor
 from .cse import cse
 from .pattern import Apply, Match, Pattern, build, find, ops_of, orders, parse_pattern
+from .positive import has_log, is_positive
 from .report import Report
 from .requests import asked_about, has_requests
 from .walk import remake
@@ -43,6 +44,7 @@ class Rule:
     """`formula` is ``left -> right``, and `reason` why the right side is better and as true.
 
     condition: what the formula cannot say, from the match.
+    logs: variables of which each must be positive, and one have a logarithm of its own.
     code, roots: where a formula cannot say it at all, a function that tries a node of one of the
     ops `roots` and gives the replacement; the formula then is for the reader.
     forgets: the right side lacks a tensor of the left.  Such a rule waits until no derivative is
@@ -53,6 +55,7 @@ class Rule:
     formula: str
     reason: str
     condition: Callable[[Match], bool] | None = None
+    logs: tuple[str, ...] = field(default=(), kw_only=True)
     code: Code | None = field(default=None, kw_only=True)
     roots: tuple[str, ...] = field(default=(), kw_only=True)
     forgets: bool = field(default=False, kw_only=True)
@@ -102,6 +105,13 @@ class Rule:
     def __repr__(self) -> str:
         return f"<rule {self.formula}>"
 
+    def _holds(self, match: Match) -> bool:
+        if self.logs:
+            positive = [match.tensors[name] for name in self.logs]
+            if not (all(map(is_positive, positive)) and any(map(has_log, positive))):
+                return False
+        return self.condition is None or self.condition(match)
+
     def apply(self, node: Node, opaque: Iterable[Tensor] = ()) -> tuple[Tensor, list[Node]] | None:
         """What to put in place of the node's result, and the nodes that this was read from."""
         root = node.results[0]
@@ -114,7 +124,7 @@ class Rule:
             return None if fitted is None else (fitted, [node])
         for order in self.orders:
             match = find(order, root, opaque)
-            if match is None or (self.condition is not None and not self.condition(match)):
+            if match is None or not self._holds(match):
                 continue
             with located(merge(n.loc for n in match.nodes)):
                 try:

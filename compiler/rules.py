@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ..ir.dtypes import holds
 from .indexing import INDEXING
+from .logarithms import LOGARITHMS
 from .pattern import Match
 from .rewrite import Rule
 from .structural import STRUCTURAL
@@ -42,55 +43,11 @@ def _signed(match: Match) -> bool:
 
 # Order counts: the first rule that fits a node is applied.
 STABILISE = (
-    # --- the sigmoid and its relatives
-    Rule("1 / (1 + exp(-x)) -> sigmoid(x)", "exp overflows for x below -88 in float32"),
-    Rule("1 / (1 + exp(x)) -> sigmoid(-x)", "exp overflows for large x"),
-    Rule("exp(x) / (1 + exp(x)) -> sigmoid(x)", "inf / inf for large x"),
-    Rule("exp(x) * sigmoid(-x) -> sigmoid(x)", "inf * 0 for large x; the derivative of softplus"),
-    Rule("0.5 * (1 + tanh(x)) -> sigmoid(2 * x)", "1 + tanh cancels for negative x"),
-    Rule("1 - sigmoid(x) -> sigmoid(-x)", "1 - 1 for large x; the sum is 1 exactly"),
-    Rule("log(view(sigmoid(x))) -> view(-softplus(-x))", "sigmoid underflows, log of it is -x"),
-    Rule("log1p(-sigmoid(x)) -> -softplus(x)", "log(1 - sigmoid(x)) is log(sigmoid(-x))"),
-    Rule("log(1 + exp(x)) -> softplus(x)", "overflows for large x and loses x below -17"),
-    Rule("log1p(exp(x)) -> softplus(x)", "exp overflows for large x, the result is x"),
+    *LOGARITHMS,
     Rule("1 - square(tanh(x)) -> 4 * (sigmoid(2 * x) * sigmoid(-2 * x))", "tanh rounds to 1"),
     Rule("(exp(x) - exp(-x)) / (exp(x) + exp(-x)) -> tanh(x)", "inf / inf for large x"),
-    # --- softmax and its relatives
-    Rule("exp(x) / sum(exp(x), a) -> softmax(x, a)", "exp overflows; softmax centres x first"),
-    Rule("exp(x) * (1 / sum(exp(x), a)) -> softmax(x, a)", "as a quotient"),
-    Rule("exp(x - logsumexp(x, a)) -> softmax(x, a)", "one op for what is one thing"),
-    Rule("exp(log_softmax(x, a)) -> softmax(x, a)", "one op for what is one thing"),
-    Rule("log(view(softmax(x, a))) -> view(log_softmax(x, a))", "softmax underflows to 0"),
-    Rule("log(view(sum(exp(x), a))) -> view(logsumexp(x, a))", "exp overflows"),
-    Rule("x - logsumexp(x, a) -> log_softmax(x, a)", "cancels less: x is centred first"),
-    Rule("softmax(x - max(x, a), a) -> softmax(x, a)", "softmax centres x itself"),
-    Rule(
-        "softmax(x - stop_gradient(max(x, a)), a) -> softmax(x, a)",
-        "a shift changes neither softmax nor its derivative",
-    ),
-    Rule("log_softmax(x - max(x, a), a) -> log_softmax(x, a)", "log_softmax centres x itself"),
-    Rule(
-        "log_softmax(x - stop_gradient(max(x, a)), a) -> log_softmax(x, a)",
-        "a shift changes neither log_softmax nor its derivative",
-    ),
-    Rule("max(x, a) + logsumexp(x - max(x, a), a) -> logsumexp(x, a)", "logsumexp centres itself"),
-    # --- logarithms and exponentials
-    Rule("log(view(exp(x))) -> view(x)", "exp overflows or underflows, x does neither"),
-    Rule("log(view(exp(x) / y)) -> view(x - log(y))", "exp overflows; log y exists, being y > 0"),
-    Rule("log(view(exp(x)) / y) -> view(x) - log(y)", "as above, selected before dividing"),
-    Rule("log(exp(x) * y) -> x + log(y)", "exp overflows; log y exists, being y > 0"),
-    Rule("exp(x) / exp(y) -> exp(x - y)", "both may overflow where the quotient does not"),
-    Rule("log(exp(x) + exp(y)) -> logaddexp(x, y)", "exp overflows, or both underflow to log 0"),
     Rule("1 - erf(x) -> erfc(x)", "1 - 1 for large x"),
     Rule("1 - normal_cdf(x) -> normal_cdf(-x)", "1 - 1 for large x"),
-    Rule("log(square(x)) -> 2 * log(abs(x))", "the square overflows, or underflows to log 0"),
-    Rule("log(sqrt(x)) -> 0.5 * log(x)", "one op less"),
-    Rule("log(1 / x) -> -log(x)", "1 / x overflows for x near 0"),
-    Rule("log(1 + x) -> log1p(x)", "1 + x loses x near 0"),
-    Rule("log(1 - x) -> log1p(-x)", "1 - x loses x near 0"),
-    Rule("exp(x) - 1 -> expm1(x)", "cancels near 0"),
-    Rule("1 - exp(x) -> -expm1(x)", "cancels near 0"),
-    # --- roots
     Rule("sqrt(square(x)) -> abs(x)", "the square overflows; at 0 the derivative is 0, not nan"),
     Rule("1 / sqrt(x) -> rsqrt(x)", "one op, and a derivative that does not square the root"),
 )

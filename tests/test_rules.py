@@ -51,6 +51,8 @@ OWN_ATTRIBUTES: dict[str, dict[str, Any]] = {
 IN_A_ROW = [value for value in EXTREME if np.abs(value) <= 1e4 or value == -np.inf]
 BUT_NOT_AT = {"x ** -0.5 -> rsqrt(x)": -np.inf}
 INTEGER = ("x * 0 -> 0", "x - x -> 0")
+# Variables that a rule's condition wants to be a number.
+NUMBERS = {"x / (y + z) -> x / y * sigmoid(log(y) - log(z))": {"y": 2.0}}
 
 
 def _identity(tensor: Tensor) -> Tensor:
@@ -112,11 +114,20 @@ def left_of(rule: Rule, dtype: dt.DType, view: Any = _identity) -> Graph:
     """A graph with the rule's left side as its output."""
     conditions = _conditions(rule.left)
     leaves: dict[str, Tensor] = {}
-    for name in sorted(_variables(rule.left)):
+    given = NUMBERS.get(rule.formula, {})
+    for name in sorted(_variables(rule.left) - given.keys()):
         shape = (SHAPE[0], 1) if name == "y" and "/ y" in rule.formula else SHAPE
         leaves[name] = placeholder(name, shape, dt.bool_ if name in conditions else dtype)
     attributes = {**ATTRIBUTES, "d": dtype, "e": dtype, **OWN_ATTRIBUTES.get(rule.formula, {})}
-    return Graph("left", list(leaves.values()), [spell(rule.left, leaves, attributes, view)])
+    logs = {name: gl.exp(leaf) for name, leaf in leaves.items() if name in rule.logs}
+    numbers = {name: gl.constant(value, dtype) for name, value in given.items()}
+    spelled = spell(rule.left, {**leaves, **logs, **numbers}, attributes, view)
+    return Graph("left", list(leaves.values()), [spelled])
+
+
+def _adds_up(rule: Rule) -> bool:
+    """Whether the rule is about sums that even `evaluate_precisely` rounds."""
+    return ", a)" in rule.formula or "logaddexp(x, y)" in rule.formula
 
 
 def feeds_for(graph: Graph, rule: Rule, seed: int, kind: str) -> dict[str, Any]:
@@ -128,7 +139,7 @@ def feeds_for(graph: Graph, rule: Rule, seed: int, kind: str) -> dict[str, Any]:
         if kind == "positive":
             values = np.abs(values) + 0.1
         elif kind == "extreme":
-            values = rng.choice(IN_A_ROW if ", a)" in rule.formula else EXTREME, shape)
+            values = rng.choice(IN_A_ROW if _adds_up(rule) else EXTREME, shape)
             values[values == BUT_NOT_AT.get(rule.formula)] = 1.0
         if not leaf.dtype.is_float:
             values = rng.integers(0, 2 if leaf.dtype.kind == "b" else 100, shape)
@@ -320,6 +331,13 @@ EXAMPLES: dict[str, list[str]] = {
           %0 = constant {value=8.0} : f32[]
           %1 = divide %x, %0 : f32[3]
           return %1 }""",
+    ],
+    "log(number) -> number": [
+        """graph @g(%x: f32[3]) {
+          %0 = constant {value=3.0} : f32[]
+          %1 = log %0 : f32[]
+          %2 = add %x, %1 : f32[3]
+          return %2 }""",
     ],
     "where(true, x, y) -> x": [
         """graph @g(%x: f32[3], %y: f32[2,3]) {

@@ -1,0 +1,189 @@
+"""Rules about exponentials and logarithms: naive formulas become ones that neither overflow,
+underflow nor cancel, whatever way they are spelled.
+
+``log`` moves inwards: what products, quotients, powers, sums, maxima, choices and selections make
+of exponentials and probabilities has a logarithm made of theirs (`logs`; see positive.py).  Sums of
+exponentials become ops that centre them.  A quotient of two such sums is a sigmoid or a softmax,
+or is centred by hand (exponentials.py).
+"""
+
+from __future__ import annotations
+
+from math import isfinite, log
+
+from ..ir.ops.build import constant
+from ..ir.tensor import Node, Tensor
+from .pattern import Match, uniform
+from .rewrite import Rule
+
+
+def _is_number(match: Match) -> bool:
+    """For rules that ask for a positive number y."""
+    value = uniform(match.tensors["y"])
+    return value is not None and value > 0
+
+
+def _log_of_number(node: Node) -> Tensor | None:
+    value = uniform(node.operands[0])
+    if value is None or not isfinite(value) or value <= 0:
+        return None
+    return constant(log(value), node.results[0].dtype)
+
+
+_SIGMOID = (
+    Rule("1 / (1 + exp(-x)) -> sigmoid(x)", "exp overflows for x below -88 in float32"),
+    Rule("1 / (1 + exp(x)) -> sigmoid(-x)", "exp overflows for large x"),
+    Rule("exp(x) / (1 + exp(x)) -> sigmoid(x)", "inf / inf for large x"),
+    Rule("exp(x) * sigmoid(-x) -> sigmoid(x)", "inf * 0 for large x; the derivative of softplus"),
+    Rule("exp(-x) * sigmoid(x) -> sigmoid(-x)", "inf * 0 for large -x"),
+    Rule(
+        "x / (x + y) -> sigmoid(log(x) - log(y))",
+        "inf / inf, or 0 / 0: only the quotient of x and y counts",
+        logs=("x", "y"),
+    ),
+    Rule(
+        "x / (y + z) -> x / y * sigmoid(log(y) - log(z))",
+        "z overflows; the derivative is inf / inf",
+        _is_number,
+        logs=("y", "z"),
+    ),
+    Rule("0.5 * (1 + tanh(x)) -> sigmoid(2 * x)", "1 + tanh cancels for negative x"),
+    Rule("0.5 + 0.5 * tanh(x) -> sigmoid(2 * x)", "0.5 - 0.5 for negative x"),
+    Rule("0.5 * (1 - tanh(x)) -> sigmoid(-2 * x)", "1 - tanh cancels for positive x"),
+    Rule("0.5 - 0.5 * tanh(x) -> sigmoid(-2 * x)", "0.5 - 0.5 for positive x"),
+    Rule("1 - sigmoid(x) -> sigmoid(-x)", "1 - 1 for large x; the sum is 1 exactly"),
+    Rule("2 * sigmoid(x) - 1 -> tanh(0.5 * x)", "1 - 1 near 0"),
+    Rule("1 - 2 * sigmoid(x) -> tanh(-0.5 * x)", "1 - 1 near 0"),
+    Rule("sigmoid(x) - 1 -> -sigmoid(-x)", "1 - 1 for large x"),
+    Rule("exp(-softplus(x)) -> sigmoid(-x)", "one op for what is one thing"),
+    Rule("exp(x - softplus(x)) -> sigmoid(x)", "one op for what is one thing"),
+)
+
+_SOFTMAX = (
+    Rule("exp(x) / sum(exp(x), a) -> softmax(x, a)", "exp overflows; softmax centres x first"),
+    Rule("exp(x) * (1 / sum(exp(x), a)) -> softmax(x, a)", "as a quotient"),
+    Rule("exp(x - logsumexp(x, a)) -> softmax(x, a)", "one op for what is one thing"),
+    Rule("exp(log_softmax(x, a)) -> softmax(x, a)", "one op for what is one thing"),
+    Rule("softmax(x - max(x, a), a) -> softmax(x, a)", "softmax centres x itself"),
+    Rule(
+        "softmax(x - stop_gradient(max(x, a)), a) -> softmax(x, a)",
+        "a shift changes neither softmax nor its derivative",
+    ),
+    Rule("log_softmax(x - max(x, a), a) -> log_softmax(x, a)", "log_softmax centres x itself"),
+    Rule(
+        "log_softmax(x - stop_gradient(max(x, a)), a) -> log_softmax(x, a)",
+        "a shift changes neither log_softmax nor its derivative",
+    ),
+    Rule("max(x, a) + logsumexp(x - max(x, a), a) -> logsumexp(x, a)", "logsumexp centres itself"),
+    Rule(
+        "stop_gradient(max(x, a)) + logsumexp(x - stop_gradient(max(x, a)), a) -> logsumexp(x, a)",
+        "logsumexp centres itself",
+    ),
+    Rule("x - logsumexp(x, a) -> log_softmax(x, a)", "cancels less: x is centred first"),
+    Rule("logsumexp(x, a) - x -> -log_softmax(x, a)", "cancels less: x is centred first"),
+    Rule("1 - view(softmax(x, a)) -> -view(expm1(log_softmax(x, a)))", "1 - 1 for the largest x"),
+)
+
+# What a logarithm is of, from the outside inwards.
+_INWARDS = (
+    Rule(
+        "log(number) -> number",
+        "rules look for 0, not for log(1)",
+        code=_log_of_number,
+        roots=("log",),
+    ),
+    Rule("log(view(exp(x))) -> view(x)", "exp overflows or underflows, x does neither"),
+    Rule("log(view(sigmoid(x))) -> view(-softplus(-x))", "sigmoid underflows, log of it is -x"),
+    Rule("log(view(softmax(x, a))) -> view(log_softmax(x, a))", "softmax underflows to 0"),
+    Rule("log(view(sum(exp(x), a))) -> view(logsumexp(x, a))", "exp overflows"),
+    Rule("log(view(exp(x) / y)) -> view(x - log(y))", "exp overflows; log y exists, being y > 0"),
+    Rule("log(view(exp(x)) / y) -> view(x) - log(y)", "as above, selected before dividing"),
+    Rule("log(exp(x) * y) -> x + log(y)", "exp overflows; log y exists, being y > 0"),
+    Rule("log(exp2(x)) -> 0.6931471805599453 * x", "exp2 overflows or underflows, x does neither"),
+    Rule("log(cosh(x)) -> log_cosh(x)", "cosh overflows, and is 1 near 0"),
+    Rule("log(1 + exp(x)) -> softplus(x)", "overflows for large x and loses x below -17"),
+    Rule("log(exp(x) + exp(y)) -> logaddexp(x, y)", "exp overflows, or both underflow to log 0"),
+    Rule("log(1 - x) -> log1mexp(log(x))", "x underflows, or 1 - x is 1 - 1", logs=("x",)),
+    Rule("log(-expm1(x)) -> log1mexp(x)", "expm1 rounds to -1, where the result is -exp(x)"),
+    Rule("log(expm1(x)) -> x + log1mexp(-x)", "expm1 overflows, the result is x"),
+    Rule("log(exp_difference(x, y)) -> x + log1mexp(y - x)", "exp overflows"),
+    Rule("log(sinh(x)) -> x + log1mexp(-2 * x) - 0.6931471805599453", "sinh overflows"),
+    Rule("log(tanh(x)) -> log1mexp(-2 * x) - softplus(-2 * x)", "tanh rounds to 1"),
+    Rule("log(x + y) -> logaddexp(log(x), log(y))", "x and y may overflow", logs=("x", "y")),
+    Rule(
+        "log(x - y) -> log(x) + log1mexp(log(y) - log(x))",
+        "inf - inf, where only the quotient of x and y counts",
+        logs=("x", "y"),
+    ),
+    Rule("log(x * y) -> log(x) + log(y)", "x overflows; log y exists, x being > 0", logs=("x",)),
+    Rule("log(x / y) -> log(x) - log(y)", "x overflows; log y exists, x being > 0", logs=("x",)),
+    Rule("log(x / y) -> log(x) - log(y)", "y overflows; log x exists, y being > 0", logs=("y",)),
+    Rule(
+        "log(x ** y) -> gated_multiply(y, log(x))",
+        "the power overflows or underflows; a power of 0 is 1, whatever x is",
+        logs=("x",),
+    ),
+    Rule("log(square(x)) -> 2 * log(x)", "the square overflows or underflows", logs=("x",)),
+    Rule("log(rsqrt(x)) -> -0.5 * log(x)", "the logarithm of x has a better form", logs=("x",)),
+    Rule("log(maximum(x, y)) -> maximum(log(x), log(y))", "log is monotonic", logs=("x", "y")),
+    Rule("log(minimum(x, y)) -> minimum(log(x), log(y))", "log is monotonic", logs=("x", "y")),
+    Rule("log(where(c, x, y)) -> where(c, log(x), log(y))", "as chosen", logs=("x",)),
+    Rule("log(where(c, x, y)) -> where(c, log(x), log(y))", "as chosen", logs=("y",)),
+    Rule("log(stop_gradient(x)) -> stop_gradient(log(x))", "log x has a better form", logs=("x",)),
+    Rule("log(cast(x, d)) -> cast(log(x), d)", "x overflows in either dtype", logs=("x",)),
+    Rule("log(sum(x, a)) -> logsumexp(log(x), a)", "x overflows or underflows", logs=("x",)),
+    Rule("log(prod(x, a)) -> sum(log(x), a)", "products overflow or underflow", logs=("x",)),
+    Rule("log(max(x, a)) -> max(log(x), a)", "log is monotonic", logs=("x",)),
+    Rule("log(min(x, a)) -> min(log(x), a)", "log is monotonic", logs=("x",)),
+    Rule(
+        "log(cumulative_sum(x, a)) -> cumulative_logsumexp(log(x), a)",
+        "x overflows or underflows",
+        logs=("x",),
+    ),
+    Rule(
+        "log(cumulative_prod(x, a)) -> cumulative_sum(log(x), a)",
+        "products overflow or underflow",
+        logs=("x",),
+    ),
+    Rule("log1p(x) -> softplus(log(x))", "x overflows", logs=("x",)),
+    Rule("log1p(-x) -> log1mexp(log(x))", "log(1 - x), where x has a logarithm", logs=("x",)),
+    Rule("log2(x) -> 1.4426950408889634 * log(x)", "log x has a better form", logs=("x",)),
+    Rule("log10(x) -> 0.4342944819032518 * log(x)", "log x has a better form", logs=("x",)),
+)
+
+_LOGARITHMS = (
+    Rule("log(square(x)) -> 2 * log(abs(x))", "the square overflows, or underflows to log 0"),
+    Rule("log(sqrt(x)) -> 0.5 * log(x)", "one op less"),
+    Rule("log(1 / x) -> -log(x)", "1 / x overflows for x near 0"),
+    Rule("log((1 + x) / (1 - x)) -> 2 * atanh(x)", "1 + x and 1 - x lose x near 0"),
+    Rule("log(1 + x) - log(1 - x) -> 2 * atanh(x)", "1 + x and 1 - x lose x near 0"),
+    Rule("log1p(x) - log1p(-x) -> 2 * atanh(x)", "one function for the difference of two"),
+    Rule("log(1 + x) -> log1p(x)", "1 + x loses x near 0"),
+    Rule("log(1 - x) -> log1p(-x)", "1 - x loses x near 0"),
+    Rule("log1p(square(x)) -> log1p_square(x)", "the square overflows, the result is 2 log x"),
+    Rule("log1p(exp(x)) -> softplus(x)", "exp overflows for large x, the result is x"),
+    Rule("log1p(-sigmoid(x)) -> -softplus(x)", "log(1 - sigmoid(x)) is log(sigmoid(-x))"),
+    Rule("logaddexp(0, x) -> softplus(x)", "one op for what is one thing"),
+    Rule("x - softplus(x) -> -softplus(-x)", "x - x for large x, and inf - inf"),
+    Rule("softplus(x) - x -> softplus(-x)", "x - x for large x, and inf - inf"),
+    Rule("x - logaddexp(x, y) -> -softplus(y - x)", "x - x, where x is the larger"),
+    Rule("logaddexp(x, y) - x -> softplus(y - x)", "x - x, where x is the larger"),
+    Rule("softplus(x) - softplus(-x) -> x", "cancels, and x is at hand"),
+)
+
+_EXPONENTIALS = (
+    Rule("exp(x) / exp(y) -> exp(x - y)", "both may overflow where the quotient does not"),
+    Rule("exp(x) * exp(y) -> exp(x + y)", "inf * 0, where the product is neither"),
+    Rule("1 / exp(x) -> exp(-x)", "exp overflows; the derivative is 0 / 0"),
+    Rule("exp(x) ** y -> exp(gated_multiply(x, y))", "exp overflows where the power does not"),
+    Rule("square(exp(x)) -> exp(2 * x)", "one exponential is left"),
+    Rule("sqrt(exp(x)) -> exp(0.5 * x)", "exp overflows where its root does not"),
+    Rule("rsqrt(exp(x)) -> exp(-0.5 * x)", "exp overflows where its root does not"),
+    Rule("exp(x) - 1 -> expm1(x)", "cancels near 0"),
+    Rule("1 - exp(x) -> -expm1(x)", "cancels near 0"),
+    Rule("exp2(x) - 1 -> expm1(0.6931471805599453 * x)", "cancels near 0"),
+    Rule("1 - exp2(x) -> -expm1(0.6931471805599453 * x)", "cancels near 0"),
+    Rule("exp(x) - exp(y) -> exp_difference(x, y)", "cancels where x and y are near each other"),
+)
+
+LOGARITHMS = (*_SIGMOID, *_SOFTMAX, *_INWARDS, *_LOGARITHMS, *_EXPONENTIALS)
