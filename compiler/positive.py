@@ -39,7 +39,7 @@ def has_log(tensor: Tensor) -> bool:
 
 
 def is_positive(tensor: Tensor) -> bool:
-    """Whether `tensor` has a logarithm of its own, or is a number (or sizes) that is not negative."""
+    """Whether `tensor` has a logarithm of its own, or is a number or size of 0 or more."""
     return kind(tensor) != UNKNOWN
 
 
