@@ -10,6 +10,7 @@ from math import nan as nan
 from math import pi as pi
 
 from gradloom.compiler.pipeline import run_pass as run_pass
+from gradloom.frontends.custom import custom_derivative as custom_derivative
 from gradloom.frontends.function import Function as Function
 from gradloom.frontends.function import compile as compile
 from gradloom.frontends.function import function as function
@@ -21,6 +22,10 @@ from gradloom.frontends.jacobian import hessian as hessian
 from gradloom.frontends.jacobian import jacobian as jacobian
 from gradloom.frontends.parameter import parameter as parameter
 from gradloom.frontends.parameter import placeholder as placeholder
+from gradloom.frontends.taps import clip_by_global_norm as clip_by_global_norm
+from gradloom.frontends.taps import clip_gradient as clip_gradient
+from gradloom.frontends.taps import clip_gradient_by_global_norm as clip_gradient_by_global_norm
+from gradloom.frontends.taps import tap as tap
 from gradloom.frontends.vmap import vmap as vmap
 from gradloom.ir.dtypes import DType as DType
 from gradloom.ir.dtypes import bfloat16 as bfloat16

@@ -12,6 +12,8 @@ from .requests import asked_about
 
 # At a tie their derivative goes to the first operand, so the order means something.
 _ORDERED = ("maximum", "minimum")
+# Its rule need not be linear: what clips two cotangents apart is not what clips their sum.
+_APART = ("custom",)
 
 
 def cse(graph: Graph, report: list[Report] | None = None) -> Graph:
@@ -29,13 +31,14 @@ def cse(graph: Graph, report: list[Report] | None = None) -> Graph:
                 regions[node] = inner
         key = _key(node, [same.get(operand, operand) for operand in node.operands], regions)
         found = first.get(key)
-        if found is not None and asked.isdisjoint(node.results):
+        alone = node.op.name in _APART or not asked.isdisjoint(node.results)
+        if found is not None and not alone:
             same.update(zip(node.results, found.results, strict=True))
             lines.setdefault(found, [found.loc]).append(node.loc)
             if report is not None:
                 report.append(Report("common sub-expression", node.op.name, node.loc))
             continue
-        if asked.isdisjoint(node.results):
+        if not alone:
             first[key] = node
         kept.append(node)
     if not same and not regions:

@@ -20,6 +20,7 @@ from .fuse import fuse
 from .isolate import isolate
 from .lift import lift
 from .lower import generate, lower
+from .release import release
 from .report import Report, Reports, collected
 from .rules import STABILISE
 from .select import select
@@ -31,6 +32,7 @@ from .widen import widen
 Pass = Callable[[Graph], Graph]
 
 PASSES: dict[str, Pass] = {
+    "release": release,  # once no derivative is asked for; then the rules see all there is
     "cse": cse,  # the rules compare nodes by identity
     "isolate": isolate,  # rules must not match across what a gradient is asked about
     "stabilise": stabilise,  # before a derivative is taken of an unstable form, and after
@@ -50,14 +52,18 @@ PASSES: dict[str, Pass] = {
 # Passes that apply rules, and report them.
 REWRITING = {"stabilise": stabilise, "simplify": simplify}
 
-BEFORE: tuple[str, ...] = ("cse", "isolate", "stabilise", "simplify")
-ROUND: tuple[str, ...] = ("differentiate", "cse", "stabilise", "simplify")
+BEFORE: tuple[str, ...] = ("release", "cse", "isolate", "stabilise", "simplify")
+ROUND: tuple[str, ...] = ("differentiate", "release", "cse", "stabilise", "simplify")
 AFTER: tuple[str, ...] = (
     *("fold", "cse", "dead", "widen", "expand", "simplify", "cse", "contract_fma", "fold"),
     *("select", "lift", "split", "cse", "fuse"),
 )
 
 ORDER: tuple[tuple[str, str, str], ...] = (
+    ("release", "cse", "what custom functions compute may stand elsewhere as well"),
+    ("release", "stabilise", "no rule matches across a pin or the border of a custom function"),
+    ("release", "widen", "the ops of a custom function are rounded like all others"),
+    ("release", "fuse", "a custom function joins the kernels of its neighbours"),
     ("cse", "stabilise", "a formula in which x occurs twice matches one x"),
     ("isolate", "stabilise", "afterwards the pinned node may be gone"),
     ("stabilise", "differentiate", "the derivative of log(softmax(x)) divides by what underflows"),

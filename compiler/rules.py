@@ -130,6 +130,3 @@ _VIEWS = (
 )
 
 SIMPLIFY = (*_NEUTRAL, *_SIGNS, *_POWERS, *_GATES, *_VIEWS, *STRUCTURAL, *INDEXING)
-
-# Once no derivative is asked for any more, nothing needs to be hidden.
-UNPIN = Rule("pin(x) -> x", "the derivative it kept a place for is taken")

@@ -15,6 +15,7 @@ from . import control as _control
 from . import conversion as _conversion
 from . import create as _create
 from . import cumulative as _cumulative
+from . import custom as _custom
 from . import diagonal as _diagonal
 from . import einsum as _einsum
 from . import fft, linalg, nn, random
@@ -80,6 +81,7 @@ __all__ += _conversion.__all__
 __all__ += _einsum.__all__
 __all__ += _create.__all__
 __all__ += _cumulative.__all__
+__all__ += _custom.__all__
 __all__ += _diagonal.__all__
 __all__ += _indexing.__all__
 __all__ += _join.__all__
