@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a row of a table is a line)
 # pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 """A user's own derivative.  Rules here are wrong on purpose, so that a value tells who made it."""
@@ -86,14 +87,17 @@ def test_both_modes_and_all_orders_follow_the_rule(rules: Any):
 def test_the_function_of_a_custom_node_becomes_the_kernels_of_the_plain_one(rules: Any):
     x = gl.placeholder(B3, "float64", "x")
     own = own_sine(**rules)
-    found, plain = (gl.function([x], [gl.exp(f(x * 2.0)), gl.sum(f(x), 1)]) for f in (own, gl.sin))
-    bare = [[k.key for k in f.kernels] for f in (found, plain)]
-    assert bare[0] == bare[1]
-    looped, loop = (
-        gl.function([x], gl.scan(lambda c, row: (f(c) + row, None), gl.zeros(3, "float64"), x)[0])
-        for f in (own, gl.sin)
-    )
-    assert [k.key for k in looped.kernels] == [k.key for k in loop.kernels]
+
+    def fused(f: Callable[[Tensor], Tensor]) -> gl.Function:
+        return gl.function([x], [gl.exp(f(x * 2.0)), gl.sum(f(x), 1)])
+
+    def looped(f: Callable[[Tensor], Tensor]) -> gl.Function:
+        start = gl.zeros(3, "float64")
+        return gl.function([x], gl.scan(lambda c, row: (f(c) + row, None), start, x)[0])
+
+    for make in (fused, looped):
+        with_rule, plain = make(own), make(gl.sin)
+        assert [k.key for k in with_rule.kernels] == [k.key for k in plain.kernels]
 
 
 def test_the_node_stands_until_no_derivative_is_asked_for():
@@ -128,7 +132,7 @@ def test_what_is_released_meets_the_rules():
     assert "log_softmax" in ops_of(stage_before(forward, "expand"))
 
 
-# --- structures, integers, None ---------------------------------------------------------------------
+# --- structures, integers, None -----------------------------------------------------------------
 
 
 def test_structures_integers_and_results_that_nobody_reads():
@@ -197,7 +201,7 @@ def test_the_other_mode_of_a_product():
             close(got, value, 1e-12)
 
 
-# --- where it stands --------------------------------------------------------------------------------
+# --- where it stands ----------------------------------------------------------------------------
 
 
 @each_rule
@@ -343,7 +347,7 @@ def test_views_of_a_graph_with_a_custom_node():
         gl.parse(broken)
 
 
-# --- wrong uses -------------------------------------------------------------------------------------
+# --- wrong uses ---------------------------------------------------------------------------------
 
 X = gl.placeholder(B3, "float64", "x")
 Y = gl.placeholder(("B",), "float64", "y")
