@@ -54,7 +54,8 @@ NumpyArray = np.ndarray[Any, Any]
 
 # Without samples because their operands are graphs or names; test_kinds and test_text have them.
 UNSAMPLED = {
-    *("input", "parameter", "constant", "dimension", "fused", "scan", "gradient", "pushforward")
+    *("input", "parameter", "constant", "dimension", "fused", "scan", "custom"),
+    *("gradient", "pushforward"),
 }
 
 by_name = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
