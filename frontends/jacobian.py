@@ -102,8 +102,12 @@ def _directions(like: TensorType) -> Tensor:
     def along(axis: int, size: DimLike) -> Tensor:
         return iota(shape=tuple(size if i == axis else 1 for i in range(like.ndim + 1)), axis=axis)
 
-    steps = contiguous_strides(like.shape)
-    places = [along(axis, size) for axis, size in enumerate(like.shape, 1)]
-    parts = [p if step == 1 else p * step for p, step in zip(places, steps, strict=True)]
+    if like.size == 1:
+        return ones((1, *like.shape), like.dtype)
+    parts: list[Tensor] = []
+    for axis, step in enumerate(contiguous_strides(like.shape)):
+        if like.shape[axis] != 1:
+            place = along(axis + 1, like.shape[axis])
+            parts.append(place if step == 1 else place * step)
     position = sum(parts[1:], parts[0])  # of an entry, in the order of memory
     return astype(along(0, like.size) == position, like.dtype)
