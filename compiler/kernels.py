@@ -20,9 +20,7 @@ def space_of_region(region: Graph) -> Space:
     """The index space that all nodes of a region share."""
     made = ("constant", "dimension", "iota")  # at any index; alone they are stored
     computed = [node for node in region.nodes if node.op.name not in made]
-    spaces = [
-        space_of(node) or Space(node.results[0].shape) for node in computed or region.nodes
-    ]
+    spaces = [space_of(node) or Space(node.results[0].shape) for node in computed or region.nodes]
     return Space(
         broadcast([space.shape for space in spaces]),
         next((space.reduced for space in spaces if space.reduced is not None), None),

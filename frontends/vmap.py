@@ -8,7 +8,7 @@ from typing import Any
 
 from ..ir.batching import batched_values
 from ..ir.dims import DimLike
-from ..ir.errors import ArgumentError, AxisError, ShapeError
+from ..ir.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from ..ir.graph import Graph
 from ..ir.loc import current_loc, quote
 from ..ir.ops import moveaxis
@@ -38,7 +38,7 @@ def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) ->
     def batched(*args: TensorLike) -> Any:
         if isinstance(in_axes, (tuple, list)) and len(in_axes) != len(args):  # pyright: ignore[reportUnknownArgumentType]
             raise _error(f"in_axes {in_axes!r} do not fit {len(args)} arguments")
-        tensors, build = flatten(args)
+        tensors, build = _flat(args, "an argument")
         places = _axes_of("in_axes", in_axes, args, "arguments")
         flags = [axis is not None for axis, _ in places]
         if not any(flags):
@@ -53,7 +53,7 @@ def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) ->
             for i, (t, flag) in enumerate(zip(moved, flags, strict=True))
         ]
         result = function(*build(inner))
-        leaves, build_results = flatten(result)
+        leaves, build_results = _flat(result, "a result")
         to = _axes_of("out_axes", out_axes, result, "results")
         batch = batched_values(Graph("vmap", inner, leaves, parameters=()), moved, flags, size)
         found: list[Tensor] = []
@@ -72,6 +72,13 @@ def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) ->
 
 def _error(message: str, kind: Any = ArgumentError) -> Any:
     return kind(f"vmap: {message}, at {quote(current_loc())}")
+
+
+def _flat(tree: Any, what: str) -> Any:
+    try:
+        return flatten(tree)
+    except DTypeError as error:
+        raise _error(f"{what} is no tensor: {error}", DTypeError) from None
 
 
 def _common_size(
