@@ -28,7 +28,7 @@ def grad(y: Tensor, xs: Structure, cotangent: TensorLike | None = None) -> Any:
 
     xs: float tensors of the graph, leaves or not.  Returns their structure, each result typed like
     its tensor.  A tensor that y does not depend on raises GradientError, with the place where the
-    path ends.  That holds for all modes.
+    path ends.
     """
     tensors, build = tensors_of("grad", xs)
     check_tensor("grad", y)
@@ -54,12 +54,12 @@ def vjp(y: Structure, x: Structure, u: Structure) -> Any:
 def jvp(y: Structure, x: Structure, v: Structure) -> Any:
     """∂y/∂x v = Σ ∂y/∂x · v: forward mode, structured and typed like `y`.
 
-    v: the tangents, structured and typed like `x`.
+    v: the tangents, structured and typed like `x`.  GradientError where y depends on no tensor of x.
     """
     outputs, build = tensors_of("jvp", y)
     tensors, _ = tensors_of("jvp", x)
     seeds = seeds_like("jvp: v is structured like x", v, x)
-    check_paths(outputs, tensors)
+    check_paths(outputs, tensors, every=False)
     return build(pushforward(outputs, tensors, seeds) if outputs else [])
 
 
@@ -122,8 +122,11 @@ def _seed(value: TensorLike, like: Tensor) -> Tensor:
     return constant(value, like.dtype) if is_weak(value) else as_tensor(value)
 
 
-def check_paths(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> None:
-    """Raise now, at the user's line, where no path leads; gradients inside count as paths."""
+def check_paths(outputs: Sequence[Tensor], wrt: Sequence[Tensor], every: bool = True) -> None:
+    """Raise now, at the user's line, where no path leads; gradients inside count as paths.
+
+    every: whether each of `wrt` needs a path, or one of them.
+    """
     from ..compiler.differentiate import no_path
     from ..ir.graph import topological
 
@@ -133,6 +136,8 @@ def check_paths(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> None:
             continue
         if any(result in found and result.dtype.is_float for result in node.results):
             found.update(node.operands)
+    if not every and any(tensor in found and tensor.dtype.is_float for tensor in wrt):
+        return
     for tensor in wrt:
         if tensor not in found:
             request = placeholder_like(tensor.type, "request").node

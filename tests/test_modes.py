@@ -280,7 +280,7 @@ def test_products_with_jacobians_of_structures():
     w, b = gl.placeholder((3,), "float64", "w"), gl.placeholder((), "float64", "b")
     y = {"p": gl.sin(w) * b, "q": (gl.sum(w) * b,)}
     v = Layer(np.array([1.0, -2.0, 0.5]), 3.0)
-    u = {"p": np.array([0.1, 0.2, 0.3]), "q": [2]}
+    u: dict[str, Any] = {"p": np.array([0.1, 0.2, 0.3]), "q": [2]}
     pushed, pulled = gl.jvp(y, Layer(w, b), v), gl.vjp(y, Layer(w, b), u)
     assert isinstance(pulled, Layer)
     assert isinstance(pushed["q"], tuple)
@@ -335,6 +335,15 @@ def test_derivatives_by_nodes_inside():
     close(found[8], 2 * along + 2 * xv[1] * xv[0])
     for tensor, value in zip(chosen, found, strict=True):
         close(tensor.eval({}), value, 1e-12)
+
+
+def test_a_tangent_that_moves_nothing_adds_nothing():
+    """y = x²: along (x, z) as along x alone; by z alone there is an error, as in all modes."""
+    x, z = gl.placeholder((), "float64", "x"), gl.placeholder((), "float64", "z")
+    (found,) = both([x], [gl.jvp(x * x, (x, z), (2.0, 5.0))], np.array(3.0))
+    close(found, 12.0)
+    with pytest.raises(gl.GradloomError, match="does not depend on z"):
+        gl.jvp(x * x, z, 1.0)
 
 
 def test_a_function_of_a_function_is_computed_once():
