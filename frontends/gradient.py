@@ -54,7 +54,8 @@ def vjp(y: Structure, x: Structure, u: Structure) -> Any:
 def jvp(y: Structure, x: Structure, v: Structure) -> Any:
     """∂y/∂x v = Σ ∂y/∂x · v: forward mode, structured and typed like `y`.
 
-    v: the tangents, structured and typed like `x`.  GradientError where y depends on no tensor of x.
+    v: the tangents, structured and typed like `x`.  Where y depends on no tensor of x at all,
+    GradientError.
     """
     outputs, build = tensors_of("jvp", y)
     tensors, _ = tensors_of("jvp", x)

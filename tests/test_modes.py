@@ -340,7 +340,7 @@ def test_derivatives_by_nodes_inside():
 def test_a_tangent_that_moves_nothing_adds_nothing():
     """y = x²: along (x, z) as along x alone; by z alone there is an error, as in all modes."""
     x, z = gl.placeholder((), "float64", "x"), gl.placeholder((), "float64", "z")
-    (found,) = both([x], [gl.jvp(x * x, (x, z), (2.0, 5.0))], np.array(3.0))
+    (found,) = both([x, z], [gl.jvp(x * x, (x, z), (2.0, 5.0))], np.array(3.0), np.array(1.0))
     close(found, 12.0)
     with pytest.raises(gl.GradloomError, match="does not depend on z"):
         gl.jvp(x * x, z, 1.0)
