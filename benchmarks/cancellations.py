@@ -13,9 +13,13 @@ from gradloom.benchmarks.expressions import family
 _NOISE = [[10000.25, 9999.5, 10000.0, 10001.0], [-9999.0, -10000.5, -10000.25, -9998.75]]
 _SAMPLES: list[Inputs] = [
     {"x": _NOISE},
-    {"x": [[1e8, 1e8 + 8, 1e8 - 16, 1e8], [1e8 + 32, 1e8 + 8, 1e8, 1e8 + 24]]},
+    {"x": [[1e8, 1e8 + 64, 1e8 - 128, 1e8 + 64], [1e8 + 128, 1e8 - 64, 1e8 - 64, 1e8]]},
     {"x": [[0.5, -0.25, 2.0, 1.0], [3.0, -1.0, 0.125, 0.0]]},
     {"x": [[7.0, 7.0, 7.0, 7.0], [1e-3, 1e-3, 1e-3, 1e-3]]},
+]
+_THREE: list[Inputs] = [  # no float32 is their mean
+    {"x": [[10000.25, 9999.5, 10001.0], [-9999.0, -10000.5, -10000.25]]},
+    {"x": [[1e-3, 3e-3, -1e-3], [100.0, 101.0, 99.0]]},
 ]
 _TWO_SAMPLES: list[Inputs] = [
     {"x": _NOISE, "y": [[5000.5, 5000.0, 4999.25, 5002.0], [1.0, 2.0, -3.0, 0.5]]}
@@ -67,6 +71,13 @@ CANCELLATIONS = [
         "sqrt(mean(x * x, 1) - mean(x, 1) ** 2)",
         "(x - (m := mean(x, 1, keepdims=True)))"
         " / sqrt(mean(x**2, 1, keepdims=True) - m**2 + 0.0625)",
+    ),
+    *family(
+        "variance",
+        _THREE,
+        "mean(x * x, 1) - mean(x, 1) ** 2",
+        "(sum(x**2, 1) - sum(x, 1) ** 2 / 3) / 2",
+        "mean((x - mean(x, 1, keepdims=True)) ** 2, 1)",
     ),
     *family("variance", _TWO_SAMPLES, "mean(x * y, 1) - mean(x, 1) * mean(y, 1)"),
     *family(
@@ -181,7 +192,6 @@ CANCELLATIONS = [
         "differences",
         [{"x": [1e4, 3.0, 1.0], "y": [9999.0, 3.001, 1.0]}],
         "x * x - y * y",
-        "sqrt(x) - sqrt(y)",
         alone=True,
     ),
     *family(
@@ -225,7 +235,6 @@ CANCELLATIONS = [
         "0.5 * x * (1 + erf(x / root2))",
         "(1 - erf(x / root2)) / 2",
         alone=True,
-        digits=200,
     ),
     *family(
         "error function",
