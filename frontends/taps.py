@@ -117,7 +117,7 @@ def clip_by_global_norm(gradients: Any, max_norm: TensorLike) -> Any:
     unit = where(nothing, 1.0, largest)
     total = reduce(lambda a, b: a + b, [sum(square(tensor / unit)) for tensor in wide])
     rest = sqrt(where(nothing, 1.0, total))
-    fits = rest <= limit / unit
+    fits = nothing | (rest <= limit / unit)
     return build(
         [
             astype(where(fits, tensor, tensor / unit * (limit / rest)), before.dtype)
