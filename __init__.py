@@ -11,6 +11,8 @@ from math import pi as pi
 
 from gradloom.compiler.pipeline import run_pass as run_pass
 from gradloom.frontends.custom import custom_derivative as custom_derivative
+from gradloom.frontends.explain import GradientExplanation as GradientExplanation
+from gradloom.frontends.explain import explain_grad as explain_grad
 from gradloom.frontends.function import Function as Function
 from gradloom.frontends.function import compile as compile
 from gradloom.frontends.function import function as function
@@ -18,6 +20,8 @@ from gradloom.frontends.gradient import grad as grad
 from gradloom.frontends.gradient import hvp as hvp
 from gradloom.frontends.gradient import jvp as jvp
 from gradloom.frontends.gradient import vjp as vjp
+from gradloom.frontends.gradient_norms import GradientNorms as GradientNorms
+from gradloom.frontends.gradient_norms import gradient_norms as gradient_norms
 from gradloom.frontends.jacobian import hessian as hessian
 from gradloom.frontends.jacobian import jacobian as jacobian
 from gradloom.frontends.parameter import parameter as parameter

@@ -13,7 +13,7 @@ where an infinite derivative may meet a slope of 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..ir.batching import batch_leading
@@ -124,9 +124,15 @@ def _between(outputs: Sequence[Tensor], wrt: Iterable[Tensor]) -> tuple[list[Nod
 
 
 def pull(
-    outputs: Sequence[Tensor], seeds: Sequence[Tensor], wrt: Sequence[Tensor]
+    outputs: Sequence[Tensor],
+    seeds: Sequence[Tensor],
+    wrt: Sequence[Tensor],
+    note: Callable[[Node, MaybeTensors, MaybeTensors], None] | None = None,
 ) -> list[Tensor | None]:
-    """Σ seed · ∂output/∂wrt for each of `wrt`; None where no path leads."""
+    """Σ seed · ∂output/∂wrt for each of `wrt`; None where no path leads.
+
+    note: is told of each node on the way what cotangents arrive and what it gives its operands.
+    """
     path, depends = _between(outputs, wrt)
     cotangents: dict[Tensor, Tensor] = {}
     gated: set[Tensor] = set()  # cotangents of which products are gated
@@ -150,6 +156,8 @@ def pull(
             continue
         with located(node.loc):
             found = _vjp(node, arriving, depends, gated)
+            if note is not None:
+                note(node, arriving, found)
             for operand, value in zip(node.operands, found, strict=True):
                 if value is not None and operand in depends:
                     add(operand, value)

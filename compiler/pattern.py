@@ -23,7 +23,7 @@ from ..ir.tensor import Node, Tensor
 
 _LONGEST_VIEW = 16  # selecting ops that a pattern looks through
 _LARGEST_UNIFORM = 4096  # elements of a constant that is asked whether one number fills it
-_SELECTING = ("view", "gather")
+SELECTING = ("view", "gather")
 
 _OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "add",
@@ -176,7 +176,7 @@ def _find_behind_views(
             return True
         match.tensors, match.attributes = dict(tensors), dict(attributes)
         del match.nodes[nodes:]
-        if tensor.node.op.kind not in _SELECTING or tensor in opaque:
+        if tensor.node.op.kind not in SELECTING or tensor in opaque:
             break
         passed.append(tensor.node)
         tensor = tensor.node.operands[0]
@@ -226,7 +226,7 @@ def uniform(tensor: Tensor) -> float | int | bool | None:
     """The one number that fills `tensor`, if it is a constant, seen through selecting ops."""
     node = tensor.node
     for _ in range(_LONGEST_VIEW):
-        if node.op.kind not in _SELECTING:
+        if node.op.kind not in SELECTING:
             break
         node = node.operands[0].node
     value = node.attrs.get("value")

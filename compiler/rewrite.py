@@ -19,7 +19,7 @@ from ..ir.ops.build import constant
 from ..ir.ops.shape import broadcast_to
 from ..ir.tensor import Node, Tensor
 from .cse import cse
-from .pattern import Apply, Match, Pattern, build, find, ops_of, orders, parse_pattern
+from .pattern import SELECTING, Apply, Match, Pattern, build, find, ops_of, orders, parse_pattern
 from .positive import has_log, is_positive
 from .report import Report
 from .requests import asked_about, has_requests
@@ -150,6 +150,14 @@ def _fit(made: Tensor, root: Tensor) -> Tensor | None:
     return broadcast_to(made, root.shape)
 
 
+def _core(made: Tensor, nodes: Sequence[Node]) -> str:
+    """The op that a rule made of `nodes`, behind what only selects; empty where it made none."""
+    known = {operand for node in nodes for operand in node.operands}
+    while made not in known and made.node.op.kind in SELECTING:
+        made = made.node.operands[0]
+    return "" if made in known else made.node.op.name
+
+
 @lru_cache(maxsize=16)
 def _by_root(rules: tuple[Rule, ...]) -> dict[str, tuple[Rule, ...]]:
     return {name: tuple(rule for rule in rules if name in rule.root_ops) for name in TABLE}
@@ -220,9 +228,8 @@ class _Walk:
                 made, nodes = found
                 was = [w for n in nodes for w in self.origins.get((n.op.name, n.loc), (n.op.name,))]
                 names, loc = tuple(dict.fromkeys(was)), merge(n.loc for n in nodes)
-                now = ""
-                if all(made is not operand for n in nodes for operand in n.operands):
-                    now = made.node.op.name
+                now = _core(made, nodes)
+                if now:
                     self.origins.setdefault((now, loc), names)
                 self.reports.append(
                     Report(rule.name, node.op.name, loc, names, now, rule.formula, rule.reason)

@@ -140,13 +140,11 @@ def run_graph(
     return [values[result] for result in graph.results]
 
 
-def evaluate_graph(graph: Graph, feeds: Mapping[Any, Any]) -> dict[str, list[NumpyArray]]:
-    """Outputs and new parameter values, from arrays by tensor or by name.
+def bind_feeds(graph: Graph, feeds: Mapping[Any, Any]) -> tuple[list[NumpyArray], dict[str, int]]:
+    """The arrays of inputs and parameters, given by tensor or by name, and the sizes they bind.
 
     A Parameter that is not fed has its current value.
     """
-    for prepare in before_evaluation:
-        graph = prepare(graph)
     leaves = (*graph.inputs, *graph.parameters)
     names = [graph.names[leaf] for leaf in leaves]
     by_tensor = {id(key): value for key, value in feeds.items()}
@@ -167,7 +165,14 @@ def evaluate_graph(graph: Graph, feeds: Mapping[Any, Any]) -> dict[str, list[Num
         arrays.append(converted(array, leaf.dtype))
     check_dimensions(graph)
     types, shapes = [leaf.type for leaf in leaves], [array.shape for array in arrays]
-    binding = bind_dims(types, shapes, names, graph.constraints)
+    return arrays, bind_dims(types, shapes, names, graph.constraints)
+
+
+def evaluate_graph(graph: Graph, feeds: Mapping[Any, Any]) -> dict[str, list[NumpyArray]]:
+    """Outputs and new parameter values; see `bind_feeds`."""
+    for prepare in before_evaluation:
+        graph = prepare(graph)
+    arrays, binding = bind_feeds(graph, feeds)
     results = run_graph(graph, arrays, binding)
     count = len(graph.outputs)
     return {"outputs": results[:count], "updates": results[count:]}
