@@ -33,10 +33,16 @@ _ARITHMETIC = {  # in an inner place, as reports call it
     "multiply": "product",
     "divide": "quotient",
     "negative": "negative",
+    "gated_multiply": "product",
+    "gated_divide": "quotient",
 }
 
 Code = Callable[[Node], Tensor | None]
 Origins = dict[tuple[str, Loc], Sequence[str]]
+
+
+def _told(name: str) -> str:
+    return _ARITHMETIC.get(name, name).replace("_", "-")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,15 +98,17 @@ class Rule:
             left, right = list(ops_of(self.left)), list(ops_of(self.right))
         except (ValueError, SyntaxError):  # of a rule in code it may be prose
             return self.formula
-        if right and right[0] not in _ARITHMETIC:
-            return right[0].replace("_", "-")
-        found = [name for name in right if name not in _ARITHMETIC and name not in left]
-        if found:
-            return found[0].replace("_", "-")
-        if len(left) > 1 and left[0] not in _ARITHMETIC:
-            inner = _ARITHMETIC.get(left[1], left[1])
-            return f"{left[0]} of {inner}".replace("_", "-")
-        return self.formula
+        plain = {*_ARITHMETIC, *left, "sum", "cumulative_sum"}
+        new = [name for name in right if name not in plain]
+        moved = left[0] not in _ARITHMETIC and left[0] in right[1:] and new[:1] != right[:1]
+        if not moved and right and right[0] not in _ARITHMETIC:
+            return _told(right[0])
+        if not moved and new:  # else a log, say, goes inwards: log(where(…)) -> where(…log…)
+            return _told(new[0])
+        special = [name for name in left if name not in _ARITHMETIC]
+        inner = left[1:] if special[:1] == left[:1] else special
+        told = [_told(name) for name in (*left[:1], *inner[:1])]
+        return " of ".join(told) if special else self.formula
 
     def __repr__(self) -> str:
         return f"<rule {self.formula}>"
