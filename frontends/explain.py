@@ -168,7 +168,7 @@ def _cells(number: int, row: Row, fed: bool) -> list[str]:
         )
         cells.append("" if arriving is None else f"{arriving.norm:.3g}")
         cells.append("" if arriving is None else percent(arriving.zero))
-        cells.append("" if row.factor is None else f"×{row.factor:.3g}")
+        cells.append("" if row.factor is None or isnan(row.factor) else f"×{row.factor:.3g}")
     return [*cells, lines_of(row.loc)]
 
 
@@ -246,6 +246,8 @@ def _told_tensor(tensor: Tensor) -> str:
 def _row(passage: Passage, **more: Any) -> Row:
     node = passage.node
     notes = [f"operand {i} gets none" for i in passage.dropped if not passage.cut]
+    if node.op.name == "custom":
+        notes.append(f"the function {node.regions[0].name}, by the derivative it was given")
     if not passage.arriving and not passage.cut:
         notes.append("no derivative arrives here")
     fields: dict[str, Any] = {

@@ -309,3 +309,29 @@ def test_a_loop_is_one_node_with_its_steps():
     ]
     assert loop.step_norms is not None and np.allclose(loop.step_norms, expected)
     assert "norm" in str(told) and gl.explain_grad(gl.sum(h), u).rows[-1].steps == xs.shape[0]
+
+
+def test_custom_derivatives_and_taps_are_one_node_each():
+    def rounded(x: Tensor) -> Tensor:
+        return gl.round(x)
+
+    def straight_through(cotangent: Tensor, _y: Tensor, _x: Tensor) -> Tensor:
+        return 3.0 * cotangent
+
+    x = gl.placeholder((4,), name="x")
+    tapped = gl.tap(gl.sin(x), lambda cotangent: 0.25 * cotangent)
+    loss = gl.sum(gl.custom_derivative(rounded, vjp=straight_through)(tapped))
+    told = gl.explain_grad(loss, x, {"x": np.ones(4, np.float32)})
+    assert names(told)[-3:] == ["custom", "custom", "sin"]
+    assert [found.factor for found in told.rows[-3:-1]] == pytest.approx([3.0, 0.25])
+    assert "the function rounded" in str(told) and "the function tap" in str(told)
+
+
+def test_gradients_of_gradients_are_explained():
+    x = gl.placeholder((4,), name="x")
+    values = np.linspace(0.1, 1.0, 4, dtype=np.float32)
+    penalty = gl.sum(gl.grad(gl.sum(gl.sin(x)), x) ** 2)
+    told = gl.explain_grad(penalty, x, {"x": values})
+    assert told.gradient is not None
+    expected = np.linalg.norm(-2 * np.cos(values) * np.sin(values))
+    assert told.gradient.norm == pytest.approx(expected, rel=1e-5)

@@ -43,6 +43,11 @@ def test_stages_and_kernels_are_shown(printed: str) -> None:
     assert re.search(r"^ *def \w+\(buffers, dims, status, tid, nth\):$", printed, re.MULTILINE)
 
 
+def test_explanations_are_those_that_are_shown(printed: str) -> None:
+    shown = README[README.index("    log-softmax at") : README.index("With feeds there are")]
+    assert [line for line in shown.splitlines() if line[4:].rstrip() not in printed] == []
+
+
 def test_new_op_and_pass_work(printed: str) -> None:
     lines = printed.splitlines()
     assert "0.25" in lines, "the slope of softsign at 1"
