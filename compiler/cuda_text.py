@@ -220,6 +220,16 @@ def combined(combine: str, left: str, right: str, dtype: DType) -> str:
     return converted(_COMBINE[combine].format(left, right), dtype)
 
 
+def _unless(condition: str, word: str, check: Size, loc: Loc = ()) -> list[str]:
+    """Lines that report a failure, unless there was one before."""
+    return [
+        f"if not {condition}:{comment(loc)}",
+        "    if status[0] == 0:",
+        f"        status[1] = {word}",
+        f"        status[0] = i64({check})",
+    ]
+
+
 def instruction_lines(
     item: Instruction, axes: tuple[Axis, ...], dtypes: dict[str, DType], piece: str = ""
 ) -> list[str]:
@@ -244,22 +254,20 @@ def instruction_lines(
                 value = reported(item)
                 if dtypes[value].is_half:
                     value = f"from_{dtypes[value]}({value})"
-                lines += [
-                    f"if not ({holds}):{comment(loc)}",
-                    "    if status[0] == 0:",
-                    f"        status[1] = word({value})",
-                    f"        status[0] = i64({check})",
-                ]
+                lines += _unless(f"({holds})", f"word({value})", check, loc)
             value = _explicit(expression(item, dtypes), item, dtypes)
             return [*lines, f"{result} = {value}{comment(loc)}"]
         case Running(result, combine, operands, dtype, _, loc):
             value = combined(combine, result, ", ".join(operands), dtype)
             return [f"{result} = {value}{comment(loc)}"]
-        case Store(access, operand, combine):
+        case Store(access, operand, combine, check):
             element = f"{access.argument}[{address(access, axes, piece)}]"
             dtype, value = dtypes[operand], operand
             if combine not in ("", "last"):
                 value = combined(combine, read(element, dtype), operand, dtype)
-            return unless_empty(access, [f"{element} = {written(value, dtype)}"], [])
+            lines = [f"{element} = {written(value, dtype)}"]
+            if check and dtype.is_float:
+                lines += _unless(f"isfinite({element})", f"word({element})", check)
+            return unless_empty(access, lines, [])
         case Reduce(result) | Contract(result):
             raise ValueError(f"{result} is no single instruction")

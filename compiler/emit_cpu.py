@@ -184,7 +184,7 @@ class _Emitter:
                 if isinstance(item, Reduce) and self.stage[item.result] == stage + 1
             ]
             inner = [item for item in stores if self.inside(item)]
-            if folds or inner:
+            if folds or inner or any(self.is_checked(item, stage) for item in body):
                 self.walk(loops, stage, folds, inner)
 
     def walk(
@@ -203,8 +203,7 @@ class _Emitter:
         for item in reversed(self.kernel.body):
             if isinstance(item, (Store, Reduce, Contract)) or not self.full[item.result]:
                 continue
-            checked = isinstance(item, Compute) and item.check and self.stage[item.result] == stage
-            if item.result in needed or checked:
+            if item.result in needed or self.is_checked(item, stage):
                 chosen.append(item)
                 if isinstance(item, (Compute, Running)):
                     needed |= set(item.operands)
@@ -233,6 +232,12 @@ class _Emitter:
         if self.vector_is_reduced:
             for fold in folds:
                 self.line(f"{fold.result} = reduce_{fold.combine}({fold.result})")
+
+    def is_checked(self, item: Instruction, stage: int) -> bool:
+        """Whether the walk of `stage` must compute `item`, whoever reads it: it may fail."""
+        if not isinstance(item, Compute) or not item.check or not self.full[item.result]:
+            return False
+        return self.stage[item.result] == stage
 
     def at(self, store: Store) -> int:
         """The stage of a store: that of what it waits for."""
@@ -365,6 +370,10 @@ class _Emitter:
             value = operand
             if item.combine not in ("", "last"):
                 value = combined(item.combine, f"gather({argument}, place, {mask})", operand)
+            if item.check and self.dtypes[operand].is_float:
+                self.line(f"total = {value}")
+                value = "total"
+                self.line(f"fail(status, {item.check}, word(total), {mask} & ~isfinite(total))")
             self.line(f"scatter({argument}, place, {value}, {mask})")
             return
         address = self.address(access)

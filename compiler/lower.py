@@ -30,19 +30,26 @@ from ..ir.target import Target
 from ..ir.tensor import Node, Tensor, TensorType
 from .draft import Draft, finish
 from .emit_cpu import emit_cpu
+from .guard import NUMBER
 from .kernels import build_kernel
 from .storage import Lowering, Stored, contiguous, copy, dense, launch, typed
 
 
-def lower(graph: Graph, target: Target) -> Program:
-    """The program of a graph after fusion."""
-    state = Lowering()
+def lower(graph: Graph, target: Target, guarded: bool = False) -> Program:
+    """The program of a graph after fusion.
+
+    guarded: each kernel as `guard` makes it.  Any may fail then, so none writes over a parameter.
+    """
+    state = Lowering(guarded=guarded)
+    if guarded:
+        state.checks.append(Failure("NumericsError", "a number is nan or infinite"))
+        assert len(state.checks) == NUMBER
     stored: dict[Tensor, Stored] = {}
     for leaves, kind in ((graph.inputs, "input"), (graph.parameters, "parameter")):
         for leaf in leaves:
             name = state.buffer(kind, leaf.type, graph.names[leaf])  # type: ignore[arg-type]
             stored[leaf] = Stored(name, dense(leaf.type))
-    direct = _direct_updates(graph)
+    direct = {} if guarded else _direct_updates(graph)
     outputs: dict[Tensor, str] = {}
     wanted: dict[Tensor, Stored] = {}
     for position, output in enumerate(graph.outputs):
@@ -60,14 +67,14 @@ def lower(graph: Graph, target: Target) -> Program:
     for position, output in enumerate(graph.outputs):
         name = outputs.get(output)
         if name is None or name in returned:
-            source = contiguous(state, stored, output)
+            source = _guarded_source(state, stored, output)
             name = state.buffer("output", output.type, f"out{position}")
             state.steps.append(Copy(name, source))
         returned.append(name)
     copies: list[Step] = []
     for parameter, value in graph.updates:
         if value not in direct:
-            source = contiguous(state, stored, value)
+            source = _guarded_source(state, stored, value)
             if state.buffers[source].kind == "parameter" and source != stored[parameter].buffer:
                 held = state.temporary(value.type)
                 state.steps.append(Copy(held.buffer, source))
@@ -109,6 +116,17 @@ def generate(program: Program) -> Program:
         lanes = program.target.lanes
         made = tuple(kernel.with_source(emit_cpu(kernel, lanes)) for kernel in program.kernels)
     return replace(program, kernels=made)
+
+
+def _guarded_source(state: Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -> str:
+    """A buffer that holds the tensor; in a guarded program not one that no kernel looked at."""
+    source = contiguous(state, stored, tensor)
+    given = state.buffers[source].kind in ("input", "parameter", "constant")
+    if state.guarded and given and tensor.dtype.is_float:
+        held = state.temporary(tensor.type)
+        copy(state, tensor, Stored(source, dense(tensor.type)), held)
+        return held.buffer
+    return source
 
 
 def _direct_updates(graph: Graph) -> dict[Tensor, Tensor]:

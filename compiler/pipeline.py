@@ -95,6 +95,16 @@ class Compilation:
         standing = {(node.op.name, node.loc) for node in stable.walk()}
         return collected(self.reports, {rule.formula for rule in STABILISE}, standing)
 
+    @property
+    def before_expand(self) -> Graph:
+        """The graph with its derivatives in ops that users know: the last before `widen`."""
+        return self.stages["dead"]
+
+    def unguarded(self) -> Program:
+        """The program without guards."""
+        assert self.program is not None
+        return generate(lower(self.stages["fuse"], self.program.target))
+
     def run(self, name: str, graph: Graph, check: bool, function: Pass | None = None) -> Graph:
         """Run one pass, verify, record."""
         if function is None and name in REWRITING:
@@ -111,11 +121,12 @@ class Compilation:
 
 
 def compile_graph(
-    graph: Graph, target: Target, fusion: bool = True, check: bool = True
+    graph: Graph, target: Target, fusion: bool = True, check: bool = True, guarded: bool = False
 ) -> Compilation:
     """The program of `graph` for `target`.
 
     fusion: False gives one kernel a node, the same bits slower.  check: verify after each pass.
+    guarded: kernels raise a flag where they make a nan or an infinity (`guard.py`).
     """
     made = Compilation(graph)
     if check:
@@ -128,7 +139,7 @@ def compile_graph(
     for name in AFTER[:-1]:
         graph = made.run(name, graph, check)
     graph = made.run("fuse", graph, check, lambda g: fuse(g, fusion))
-    made.program = generate(lower(graph, target))
+    made.program = generate(lower(graph, target, guarded))
     return made
 
 

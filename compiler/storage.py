@@ -12,6 +12,7 @@ from ..ir.program import Buffer, BufferKind, Failure, Launch, Step
 from ..ir.shapes import contiguous_strides
 from ..ir.tensor import Node, Tensor, TensorType
 from .draft import Draft, finish
+from .guard import guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Lowering:
     steps: list[Step] = field(default_factory=list[Step])
     overwritten: dict[Tensor, str] = field(default_factory=dict[Tensor, str])
     count: int = 0
+    guarded: bool = False
 
     def buffer(self, kind: BufferKind, type_: TensorType, name: str = "", **more: object) -> str:
         if not name:
@@ -83,6 +85,8 @@ def launch(
     state: Lowering, kernel: Kernel, sizes: tuple[DimLike, ...], arguments: list[str]
 ) -> None:
     """A step that runs `kernel`."""
+    if state.guarded:
+        kernel = guard(kernel)
     state.steps.append(Launch(state.kernel(kernel).name, tuple(arguments), sizes))
 
 

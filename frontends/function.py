@@ -11,12 +11,21 @@ import numpy as np
 from ..compiler.pipeline import compile_graph
 from ..compiler.report import Reports
 from ..ir.dtypes import DType
-from ..ir.errors import ArgumentError, DTypeError, ShapeError
+from ..ir.errors import (
+    ArgumentError,
+    CheckError,
+    DTypeError,
+    GradloomError,
+    IndexRangeError,
+    NumericsError,
+    ShapeError,
+)
 from ..ir.graph import Graph
 from ..ir.half import converted, may_become
-from ..ir.interpret import check_dimensions
+from ..ir.interpret import bind_dims, check_dimensions
 from ..ir.kernel import Kernel
 from ..ir.loc import current_loc, quote
+from ..ir.numerics import first_bad
 from ..ir.ops import as_tensor
 from ..ir.ops.control import flatten
 from ..ir.parameter import Parameter
@@ -44,6 +53,7 @@ class Function:
         target: str = "cpu",
         fusion: bool = True,
         threads: int | None = None,
+        check_numerics: bool = False,
     ) -> None:
         self.graph = graph
         self._parameters = tuple(parameters)
@@ -58,13 +68,14 @@ class Function:
             raise ArgumentError(f"threads must be a number >= 1, got {threads!r}")
         check_dimensions(graph)
         self._target = cpu_target() if target == "cpu" else Target("cuda")
-        compiled = compile_graph(graph, self._target, fusion)
+        compiled = compile_graph(graph, self._target, fusion, guarded=check_numerics)
         assert compiled.program is not None
         self.stages: dict[str, Graph] = compiled.stages
         self.program: Program = compiled.program
         self._compiled = compiled
         self._threads = threads
         self._loaded: Any = None
+        self._unguarded: Any = None
         self._names = tuple(graph.names[tensor] for tensor in graph.inputs)
         self._dtypes = tuple(tensor.dtype.numpy for tensor in graph.inputs)
 
@@ -82,15 +93,17 @@ class Function:
     def _executable(self) -> Any:
         """The loaded program; without a lock that a fork could find taken (cached_property's)."""
         if self._loaded is None:
-            if self._target.kind == "cuda":
-                from ..runtime.cuda import CudaExecutable
-
-                self._loaded = CudaExecutable(self.program)
-            else:
-                from ..runtime.executable import Executable
-
-                self._loaded = Executable(self.program, self._threads)
+            self._loaded = self._load(self.program)
         return self._loaded
+
+    def _load(self, program: Program) -> Any:
+        if self._target.kind == "cuda":
+            from ..runtime.cuda import CudaExecutable
+
+            return CudaExecutable(program)
+        from ..runtime.executable import Executable
+
+        return Executable(program, self._threads)
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         if named or len(args) != len(self._names):
@@ -105,7 +118,31 @@ class Function:
             results = (self._loaded or self._executable)(arrays, self._parameters)
         except ShapeError as error:
             raise ShapeError(self._with_shapes(error, arrays)) from None
+        except (CheckError, IndexRangeError, NumericsError) as error:
+            if not self.program.guarded:
+                raise
+            results = self._walked(arrays, error)
         return self._build(results)
+
+    def _walked(self, arrays: list[np.ndarray[Any, Any]], error: GradloomError) -> Any:
+        """What to do where a check of a guarded program failed, and so no parameter has changed.
+
+        Raises NumericsError with the first nan or infinity, or the check's own error where none was
+        made before; else it was an alarm for nothing, and the plain program gives the results.
+        """
+        graph = self._compiled.before_expand
+        values = [*arrays, *(parameter.value for parameter in self._parameters)]
+        leaves = (*graph.inputs, *graph.parameters)
+        types, names = [leaf.type for leaf in leaves], [graph.names[leaf] for leaf in leaves]
+        shapes = [value.shape for value in values]
+        found = first_bad(graph, values, bind_dims(types, shapes, names, graph.constraints))
+        if found is not None:
+            raise NumericsError(f"@{self.graph.name}: {found}") from None
+        if not isinstance(error, NumericsError):
+            raise error
+        if self._unguarded is None:
+            self._unguarded = self._load(self._compiled.unguarded())
+        return self._unguarded(arrays, self._parameters)
 
     def _with_shapes(self, error: ShapeError, arrays: list[np.ndarray[Any, Any]]) -> str:
         """The message, with what each input should be, what it is, and the line it stems from."""
@@ -187,6 +224,7 @@ def function(
     target: str = "cpu",
     fusion: bool = True,
     threads: int | None = None,
+    check_numerics: bool = False,
 ) -> Function:
     """Compile tensors into a callable.
 
@@ -196,6 +234,11 @@ def function(
         fail any more: a call that raises changes none.
     target: ``"cpu"`` or ``"cuda"``.  fusion: False makes one kernel a node (the same bits).
     threads: at most so many (default: the machine's); results do not depend on it.
+    check_numerics: a call that makes a nan, or an infinity of finite numbers, or is given a nan,
+        raises NumericsError, which names the op, your line, and what the op was given; then no
+        parameter has changed.  What a ``where`` does not choose is not looked at, and infinities
+        that are given (the mask of an attention) are fine.  The kernels are the same with flags
+        added, so results are the same bits.
 
     Raises ArgumentError for an unknown input, an input given twice, or an update of what is no
     parameter or has another type.
@@ -246,7 +289,7 @@ def function(
             f"among the inputs, at {here}"
         )
     parameters = [p for p in graph.parameters if isinstance(p, Parameter)]
-    return Function(graph, parameters, build, target, fusion, threads)
+    return Function(graph, parameters, build, target, fusion, threads, check_numerics)
 
 
 def compile(
@@ -256,11 +299,12 @@ def compile(
     target: str = "cpu",
     fusion: bool = True,
     threads: int | None = None,
+    check_numerics: bool = False,
 ) -> Function:
     """The callable of a graph, such as one that was parsed from text.
 
     parameters: a first value (or a Parameter, to share it) for each of the graph's, by name.
-    One output gives one array, several a list.
+    One output gives one array, several a list.  The rest is as in `function`.
     """
     given = dict(parameters or {})
     own: list[Parameter] = []
@@ -281,4 +325,4 @@ def compile(
     def build(values: list[Any]) -> Any:
         return values[0] if len(graph.outputs) == 1 else values
 
-    return Function(graph, own, build, target, fusion, threads)
+    return Function(graph, own, build, target, fusion, threads, check_numerics)

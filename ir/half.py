@@ -55,6 +55,11 @@ def widened(array: NumpyArray) -> NumpyArray:
         return array.astype(np.float32)
 
 
+def is_finite(array: NumpyArray) -> bool:
+    """Whether an array holds neither nan nor infinity."""
+    return array.dtype.kind in "iub" or bool(np.isfinite(widened(array)).all())
+
+
 def converted(array: NumpyArray, dtype: DType) -> NumpyArray:
     """`array` as `dtype`, by NumPy's rules, but that halves are rounded once from any dtype."""
     if array.dtype == dtype.numpy:

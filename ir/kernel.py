@@ -168,11 +168,13 @@ class Store:
 
     combine: a scalar operation (add, maximum, minimum) of what stands there and the operand; or
     ``last``, which takes the operand.  With any of these the reduced axes go in order.
+    check: the number under which a float that this makes is reported if it is not finite, or 0.
     """
 
     access: Access
     operand: str
     combine: str = ""
+    check: Size = 0
 
 
 Instruction = Load | Index | Constant | Compute | Reduce | Running | Contract | Store

@@ -70,8 +70,9 @@ def print_instruction(instruction: Instruction, axes: tuple[Axis, ...]) -> str:
         case Contract(result, lhs, rhs, depth, scratch, dtype, loc):
             text = f"{result} = contract {_access(lhs, axes)}, {_access(rhs, axes)}"
             return f"{text} over {depth} in {scratch} : {dtype}" + _loc(loc)
-        case Store(access, operand, combine):
-            return f"store {_access(access, axes)} = {operand}" + (f" by {combine}" * bool(combine))
+        case Store(access, operand, combine, check):
+            text = f"store {_access(access, axes)} = {operand}" + (f" by {combine}" * bool(combine))
+            return text + (f" check {check}" if check else "")
 
 
 def print_kernel(kernel: Kernel) -> str:
@@ -96,7 +97,7 @@ _LINES: dict[str, re.Pattern[str]] = {
     "contract": re.compile(
         r"(\w+) = contract (\w+)\[(.*)\], (\w+)\[(.*)\] over (\w+) in (\w+) : (\w+)$"
     ),
-    "store": re.compile(r"store (\w+)\[(.*)\] = (\w+)(?: by (\w+))?$"),
+    "store": re.compile(r"store (\w+)\[(.*)\] = (\w+)(?: by (\w+))?(?: check (\w+))?$"),
     "compute": re.compile(r"(\w+) = (\w+) ([\w, ]*?)(?: \{(.*)\})?(?: check (\w+))? : (\w+)$"),
 }
 
@@ -158,8 +159,9 @@ def parse_instruction(text: str, axes: tuple[Axis, ...]) -> Instruction:
             case "contract", (result, a, left, b, right, depth, scratch, dtype):
                 lhs, rhs = parse_access(a, left, axes), parse_access(b, right, axes)
                 return Contract(result, lhs, rhs, _size(depth), scratch, BY_SHORT[dtype], loc)
-            case "store", (argument, inner, operand, combine):
-                return Store(parse_access(argument, inner, axes), operand, combine)
+            case "store", (argument, inner, operand, combine, check):
+                access = parse_access(argument, inner, axes)
+                return Store(access, operand, combine, _size(check) if check else 0)
             case _, (result, op, operands, attrs, check, dtype):
                 names = tuple(operands.split(", ")) if operands else ()
                 found = parse_attributes(attrs).items() if attrs else ()

@@ -126,6 +126,11 @@ class Program:
     def buffer(self, name: str) -> Buffer:
         return next(buffer for buffer in self.buffers if buffer.name == name)
 
+    @property
+    def guarded(self) -> bool:
+        """Whether its kernels flag nans and infinities: then the first check is that flag."""
+        return any(check.error == "NumericsError" for check in self.checks[:1])
+
     def of_kind(self, kind: BufferKind) -> tuple[Buffer, ...]:
         return tuple(buffer for buffer in self.buffers if buffer.kind == kind)
 

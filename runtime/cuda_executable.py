@@ -18,6 +18,7 @@ import numpy as np
 
 from ..ir.dims import evaluate
 from ..ir.errors import GradloomError
+from ..ir.half import is_finite
 from ..ir.interpret import bind_dims, evaluate_attribute
 from ..ir.kernel import Kernel
 from ..ir.launch import Dimensions, is_narrow, launch_configuration
@@ -157,6 +158,9 @@ class _Instance:
             result = self.empty(name)
             result[...] = value
             device.write(self.address(name), result)
+            if self.executable.program.guarded and not is_finite(result):
+                if self.executable.failure()[0] == 0:
+                    device.write(self.executable.status, np.array([1, 0]))
 
 
 class CudaExecutable:

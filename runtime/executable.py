@@ -19,6 +19,7 @@ import numpy as np
 
 from ..ir.dims import evaluate
 from ..ir.errors import GradloomError, ShapeError
+from ..ir.half import is_finite
 from ..ir.interpret import bind_dims, evaluate_attribute
 from ..ir.kernel import Contract
 from ..ir.op import TABLE
@@ -205,6 +206,8 @@ class Context:
         values = values if isinstance(values, (tuple, list)) else [values]
         for target, value in zip(results, values, strict=True):
             target[...] = value
+        if executable.program.guarded and not all(map(is_finite, results)):
+            self.status[0] = self.status[0] or 1
 
 
 def _array_at(address: int, buffer: Buffer, binding: dict[str, int]) -> np.ndarray:

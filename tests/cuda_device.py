@@ -83,11 +83,13 @@ class SimulatedDevice(Device):
 
 def simulated(function: Function, order: Order = "forward") -> CudaExecutable:
     """The function's program for CUDA, on a simulated device."""
-    return simulated_graph(function.graph, order)
+    return simulated_graph(function.graph, order, function.program.guarded)
 
 
-def simulated_graph(graph: Graph, order: Order = "forward") -> CudaExecutable:
+def simulated_graph(
+    graph: Graph, order: Order = "forward", guarded: bool = False
+) -> CudaExecutable:
     """The graph's program for CUDA, on a simulated device."""
-    program = compile_graph(graph, Target("cuda")).program
+    program = compile_graph(graph, Target("cuda"), guarded=guarded).program
     assert program is not None
     return CudaExecutable(program, SimulatedDevice(order))

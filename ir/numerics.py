@@ -1,0 +1,330 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (arrays of any dtype)
+"""Where the first nan or infinity of a computation comes from, by the reference interpreter.
+
+The graph is walked three times: forwards for the values, backwards for which elements of them are
+needed, and forwards again for the first node that makes a bad one.  Bad is, element by element, a
+nan, and an infinity made of finite operands; of what is needed alone.  Since nodes are searched in
+order, the operands of the node that is found hold no needed nan: it was made there.
+
+Needed are all results; through ``where`` only the side that it takes; through what moves numbers
+those that are moved; nothing through the tests isnan, isinf and isfinite.  A loop is walked step
+by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from .errors import GradloomError
+from .graph import Graph
+from .half import widened
+from .interpret import evaluate_attribute, run_node
+from .loc import quote
+from .tensor import Node, Tensor, TensorType
+
+NumpyArray = np.ndarray[Any, Any]
+Needs = dict[Tensor, NumpyArray]  # a bool for each element; what is not there is not needed
+
+_TESTS = ("isnan", "isinf", "isfinite")
+_MOVING = ("view", "gather", "concat")  # kinds whose results are operands
+_CHOOSING = ("max", "min", "cumulative_max", "cumulative_min", "scatter_set", "where", "checked")
+
+
+@dataclass
+class _Trace:
+    """A graph's values in one run, up to the node that failed, if one did."""
+
+    graph: Graph
+    binding: Mapping[str, int]
+    values: dict[Tensor, NumpyArray]
+    nodes: list[Node] = field(default_factory=list[Node])
+    steps: dict[Node, list[_Trace]] = field(default_factory=dict["Node", "list[_Trace]"])
+    needs: Needs = field(default_factory=dict["Tensor", "NumpyArray"])
+    failed: Node | None = None
+    error: GradloomError | None = None
+
+
+def first_bad(graph: Graph, leaves: Sequence[NumpyArray], binding: Mapping[str, int]) -> str | None:
+    """Which node of `graph` makes the first nan or infinity, and of what; None where none does.
+
+    leaves: values of the inputs, then of the parameters.  Raises what a node raises, if nothing
+    bad was made before.
+    """
+    trace = _run(graph, leaves, binding)
+    made = [tensor for tensor in graph.results if tensor in trace.values]
+    _demand(trace, {tensor: np.ones(trace.values[tensor].shape, bool) for tensor in made})
+    found = _search_leaves(trace) or _search(trace)
+    if found is None and trace.error is not None:
+        raise trace.error
+    return found
+
+
+# --- values -------------------------------------------------------------------------------------
+
+
+def _run(graph: Graph, leaves: Sequence[NumpyArray], binding: Mapping[str, int]) -> _Trace:
+    values = dict(zip((*graph.inputs, *graph.parameters), leaves, strict=True))
+    trace = _Trace(graph, binding, values)
+    for node in graph.nodes:
+        operands = [values[operand] for operand in node.operands]
+        try:
+            if node.op.name == "scan":
+                _run_steps(trace, node, operands)
+            results = run_node(node, operands, binding)
+        except GradloomError as error:
+            trace.failed, trace.error = node, error
+            return trace
+        trace.nodes.append(node)
+        values.update(zip(node.results, results, strict=True))
+    return trace
+
+
+def _order(trace: _Trace, node: Node) -> Sequence[int]:
+    count = evaluate_attribute(node.attrs["length"], trace.binding)
+    return range(count)[::-1] if node.attrs["reverse"] else range(count)
+
+
+def _steps(trace: _Trace, node: Node) -> tuple[Sequence[int], Sequence[_Trace]]:
+    """The numbers of the steps that a scan took, and their traces; none of another node."""
+    return (_order(trace, node), trace.steps[node]) if node in trace.steps else ((), ())
+
+
+def _run_steps(trace: _Trace, node: Node, operands: Sequence[NumpyArray]) -> None:
+    """Keep a trace of each step of a scan; raise what a step raises."""
+    count, sequences, _ = node.groups
+    body, carries = node.regions[0], list(operands[:count])
+    kept = trace.steps[node] = list[_Trace]()
+    for step in _order(trace, node):
+        elements = [xs[step] for xs in operands[count : count + sequences]]
+        leaves = [*carries, *elements, *operands[count + sequences :]]
+        kept.append(_run(body, leaves, trace.binding))
+        error = kept[-1].error
+        if error is not None:
+            raise error
+        carries = [kept[-1].values[output] for output in body.outputs[:count]]
+
+
+# --- needs --------------------------------------------------------------------------------------
+
+
+def _add(needs: Needs, tensor: Tensor, mask: NumpyArray, shape: tuple[int, ...]) -> None:
+    """Need `tensor` where `mask` is, summed over the axes along which it was broadcast."""
+    extra = mask.ndim - len(shape)
+    mask = np.asarray(mask.any(tuple(range(extra))))
+    axes = tuple(i for i, size in enumerate(shape) if size == 1 and mask.shape[i] != 1)
+    mask = np.broadcast_to(mask.any(axes, keepdims=True), shape)
+    needs[tensor] = needs[tensor] | mask if tensor in needs else mask
+
+
+def _demand(trace: _Trace, asked: Needs) -> None:
+    """Fill in which elements are needed, given those of the results."""
+    needs, values = trace.needs, trace.values
+    for tensor, mask in asked.items():
+        _add(needs, tensor, mask, values[tensor].shape)
+    if trace.failed is not None:
+        if trace.failed in trace.steps:
+            _demand_of_scan(trace, trace.failed)
+        else:
+            for operand in trace.failed.operands:
+                shape = values[operand].shape
+                _add(needs, operand, np.ones(shape, bool), shape)
+    for node in reversed(trace.nodes):
+        if node in trace.steps:
+            _demand_of_scan(trace, node)
+            continue
+        masks = [needs.get(result) for result in node.results]
+        for operand, mask in zip(node.operands, _operand_needs(trace, node, masks), strict=True):
+            if mask is not None:
+                _add(needs, operand, np.asarray(mask), values[operand].shape)
+
+
+def _operand_needs(
+    trace: _Trace, node: Node, masks: Sequence[NumpyArray | None]
+) -> Sequence[Any | None]:
+    """A mask for each operand: which of its elements the needed ones of the results read."""
+    values = [trace.values[operand] for operand in node.operands]
+    (mask, *rest), name = masks, node.op.name
+    if name == "checked":
+        return [np.ones(values[0].shape, bool), mask]
+    if name in _TESTS or all(m is None or not m.any() for m in masks):
+        return [None] * len(values)
+    if node.op.kind == "elementwise":
+        if name == "where":
+            return [mask, mask & values[0], mask & ~values[0]]
+        return [mask] * len(values)
+    every = [np.ones(value.shape, bool) for value in values]
+    if mask is None or rest:
+        return every
+    if node.op.kind == "reduction" and mask.ndim == values[0].ndim and "chunk" not in node.attrs:
+        return [np.broadcast_to(mask, values[0].shape)]
+    if node.op.kind in _MOVING or name == "scatter_set":
+        return _moved(trace, node, mask, values)
+    return every
+
+
+def _moved(
+    trace: _Trace, node: Node, mask: NumpyArray, values: Sequence[NumpyArray]
+) -> Sequence[Any | None]:
+    """Numbers in place of the values show which of them stand where."""
+    plain = len(values) if node.op.kind in ("view", "concat") else len(node.group(0))
+    numbers, first = list(values), 0
+    for i, value in enumerate(values[:plain]):
+        numbers[i] = np.arange(first + 1, first + 1 + value.size).reshape(value.shape)
+        first += value.size
+    attrs = {key: evaluate_attribute(v, trace.binding) for key, v in node.attrs.items()}
+    taken = np.zeros(first + 1, bool)
+    taken[np.asarray(node.op.reference(*numbers, **attrs))[mask]] = True
+    return [
+        taken[numbers[i]] if i < plain else np.ones(value.shape, bool)
+        for i, value in enumerate(values)
+    ]
+
+
+def _demand_of_scan(trace: _Trace, node: Node) -> None:
+    """Step by step, the last one first: what a step needs of its carries the one before made."""
+    count, sequences, _ = node.groups
+    body, needs = node.regions[0], trace.needs
+    asked = [needs.get(result) for result in node.results]
+    total = len(body.outputs)
+    carried = asked[:count]
+    steps = list(zip(*_steps(trace, node), strict=False))
+
+    def ask(i: int, mask: NumpyArray | None) -> None:
+        if mask is not None:
+            _add(needs, node.operands[i], mask, trace.values[node.operands[i]].shape)
+
+    for step, inner in reversed(steps):
+        stacked = [None if m is None else m[step] for m in asked[count:]]
+        masks = zip(body.outputs, [*carried, *stacked[: total - count]], strict=True)
+        wanted: Needs = {}
+        for output, mask in masks:
+            if mask is not None and output in inner.values:
+                _add(wanted, output, mask, inner.values[output].shape)
+        _demand(inner, wanted)
+        found = [inner.needs.get(leaf) for leaf in body.inputs]
+        carried = [_or(a, b) for a, b in zip(found[:count], stacked[total - count :], strict=True)]
+        for i, mask in enumerate(found[count:], count):
+            if mask is not None and i < count + sequences:
+                whole = np.zeros(trace.values[node.operands[i]].shape, bool)
+                whole[step] = mask
+                mask = whole
+            ask(i, mask)
+    for i, mask in enumerate(carried):
+        ask(i, mask)
+
+
+def _or(x: NumpyArray | None, y: NumpyArray | None) -> NumpyArray | None:
+    return y if x is None else x if y is None else x | y
+
+
+# --- what is bad --------------------------------------------------------------------------------
+
+
+def _search(trace: _Trace) -> str | None:
+    """What the first bad value is, for the user; None where there is none."""
+    nodes = trace.nodes if trace.failed is None else [*trace.nodes, trace.failed]
+    for node in nodes:
+        for step, inner in zip(*_steps(trace, node), strict=False):
+            found = _search(inner)
+            if found is not None:
+                return f"{found}\n  in step {step} of the loop at {quote(node.loc)}"
+        for result in node.results:
+            bad = _bad(trace, result)
+            if bad is not None:
+                made = "holds" if node.op.kind == "leaf" else "made"
+                return _told(trace, result, bad, f"{node.op.name} {made}")
+    return None
+
+
+def _search_leaves(trace: _Trace) -> str | None:
+    graph = trace.graph
+    for word, leaves in (("input", graph.inputs), ("parameter", graph.parameters)):
+        for leaf in leaves:
+            bad = _bad(trace, leaf)
+            if bad is not None:
+                return _told(trace, leaf, bad, f"{word} {graph.names[leaf]} holds")
+    return None
+
+
+def _bad(trace: _Trace, result: Tensor) -> NumpyArray | None:
+    """Which elements of a result are bad; None where none is."""
+    need, node = trace.needs.get(result), result.node
+    if need is None or not result.dtype.is_float:
+        return None
+    values = widened(trace.values[result])
+    bad = np.isnan(values)
+    if node.op.kind not in ("leaf", "region"):
+        bad |= np.isinf(values) & ~_reached(trace, node)
+    bad &= need
+    return bad if bad.any() else None
+
+
+def _reached(trace: _Trace, node: Node) -> Any:
+    """Where an operand that is not finite reaches the result (if in doubt, everywhere)."""
+    op, floats = node.op, [i for i, t in enumerate(node.operands) if t.dtype.is_float]
+    values: list[Any] = [trace.values[operand] for operand in node.operands]
+    if op.kind in _MOVING or op.name in _CHOOSING:
+        return np.True_
+    infinite = {i: ~np.isfinite(widened(values[i])) for i in floats}
+    if op.kind == "elementwise":
+        return reduce(np.logical_or, infinite.values(), np.False_)
+    if not any(mask.any() for mask in infinite.values()):
+        return np.False_
+    if set(floats) != set(op.linear):
+        return np.True_
+    attrs = {key: evaluate_attribute(v, trace.binding) for key, v in node.attrs.items()}
+    reached: Any = np.False_
+    for i in floats:  # 1 for each infinity, with coefficients 1
+        given = list(values)
+        for j in floats:
+            given[j] = infinite[i].astype("f4") if j == i else np.ones(values[j].shape, "f4")
+        reached = reached | (np.asarray(op.reference(*given, **attrs)) != 0)
+    return reached
+
+
+# --- what is said -------------------------------------------------------------------------------
+
+
+def _told(trace: _Trace, result: Tensor, bad: NumpyArray, start: str) -> str:
+    """The message: what and where, and what each operand was."""
+    node, values = result.node, widened(trace.values[result])
+    place = tuple(int(i) for i in np.argwhere(bad)[0])
+    count = f"{bad.sum()} of {bad.size} numbers" if bad.ndim else "its one number"
+    first = f", first at {list(place)}" if bad.ndim else ""
+    type_ = _type(result, values)
+    lines = [f"{start} {values[place]!s} in {count}{first}: {type_}, at {quote(node.loc)}"]
+    for operand in node.operands:
+        value = widened(trace.values[operand])
+        made = operand.node
+        while made.op.kind == "view":  # the same numbers
+            made = made.operands[0].node
+        name = made.attrs.get("name", made.op.name)
+        text = f"  of {name}: {_type(operand, value)}, {_described(value)}"
+        if node.op.kind == "elementwise" and bad.ndim and value.size > 1:
+            text += f", there {np.broadcast_to(value, bad.shape)[place]!s}"
+        lines.append(text + (f", from {quote(made.loc)}" if made.loc else ""))
+    return "\n".join(lines)
+
+
+def _type(tensor: Tensor, value: NumpyArray) -> TensorType:
+    """The type that it had in this call."""
+    return TensorType(tensor.dtype, value.shape)
+
+
+def _described(value: NumpyArray) -> str:
+    """The range of what is finite, and how much is not."""
+    finite = value[np.isfinite(value)]
+    if value.size == 1 or not value.size:
+        return str(value.reshape(-1)[0]) if value.size else "empty"
+    parts = [f"from {finite.min()!s} to {finite.max()!s}"] if finite.size else []
+    for word, count in (("nan", np.isnan(value).sum()), ("infinite", np.isinf(value).sum())):
+        if count:
+            parts.append(f"{count} {word}")
+    return ", ".join(parts)
