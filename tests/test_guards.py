@@ -243,6 +243,8 @@ def test_no_alarm(name: str) -> None:
     given = np.array(values, F)
     step = never_walks(checked([x], make(x)))
     np.testing.assert_array_equal(step(given), gl.function([x], make(x))(given))
+    alone = checked([x], make(x), fusion=False)  # where all is stored, the interpreter decides
+    np.testing.assert_array_equal(alone(given), step(given))
     (found,) = simulated(step)([given], [])
     np.testing.assert_allclose(found, step(given), 1e-5, 1e-6)
 
