@@ -5,8 +5,9 @@ it takes.
 
 g₀ is the mean squared error of a tanh network of three layers, and gₖ = Σ v · ∂gₖ₋₁/∂w, reverse
 mode over reverse mode: the k-th derivative of the loss along v.  Each side makes each gₖ in a
-process of its own with no kernel kept on disk; both must give the same number.  Of the seconds of
-several rounds, in turns, the median is printed, as rows of a table in Markdown.
+process of its own with no kernel kept on disk; both must give the same number.  Seconds are those
+of the processor, all threads together, until the first result is there; of several rounds, taken in
+turns, the median is printed, in a table in Markdown.
 """
 
 from __future__ import annotations
@@ -43,29 +44,32 @@ def data() -> tuple[Array, Array, list[Array], list[Array]]:
     return x, t, weights, [rng.standard_normal(w.shape) / 8 for w in weights]
 
 
+def built(order: int) -> tuple[list[Any], Any]:
+    """Placeholders for x, t, the weights and the direction, and gₖ."""
+    gl: Any = import_module("gradloom")
+    x, t, weights, direction = data()
+    arrays = {"x": x, "t": t}
+    arrays |= {f"w{i}": w for i, w in enumerate(weights)}
+    arrays |= {f"v{i}": v for i, v in enumerate(direction)}
+    inputs = [gl.placeholder(a.shape, "float64", name=name) for name, a in arrays.items()]
+    h, w, v = inputs[0], inputs[2 : 2 + len(weights)], inputs[2 + len(weights) :]
+    for weight in w[:-1]:
+        h = gl.tanh(h @ weight)
+    g = gl.mean(gl.square(h @ w[-1] - inputs[1]))
+    for _ in range(order):
+        g = sum(gl.sum(slope * d) for slope, d in zip(gl.grad(g, w), v, strict=True))
+    return inputs, g
+
+
 def in_gradloom(order: int) -> Figures:
     """Nodes as built, after the last differentiation, after all rewriting; kernels; seconds."""
     gl: Any = import_module("gradloom")
-    arrays = data()
-    started = time.perf_counter()
-    x, t = (
-        gl.placeholder(a.shape, "float64", name=n) for a, n in zip(arrays[:2], "xt", strict=True)
-    )
-    weights, direction = (
-        [gl.placeholder(a.shape, "float64", name=f"{name}{i}") for i, a in enumerate(group)]
-        for name, group in zip("wv", arrays[2:], strict=True)
-    )
-    h = x
-    for w in weights[:-1]:
-        h = gl.tanh(h @ w)
-    g = gl.mean(gl.square(h @ weights[-1] - t))
-    for _ in range(order):
-        slopes = gl.grad(g, weights)
-        g = sum(gl.sum(slope * v) for slope, v in zip(slopes, direction, strict=True))
-    function = gl.function([x, t, *weights, *direction], g)
-    compiled = time.perf_counter()
-    value = float(function(*arrays[0:2], *arrays[2], *arrays[3]))
-    done = time.perf_counter()
+    x, t, weights, direction = data()
+    started = time.process_time()
+    function = gl.function(*built(order))
+    compiled = time.process_time()
+    value = float(function(x, t, *weights, *direction))
+    done = time.process_time()
     nodes = {name.split("-")[0]: len(graph.nodes) for name, graph in function.stages.items()}
     return {
         "value": value,
@@ -100,13 +104,13 @@ def in_jax(order: int) -> Figures:
     g = loss
     for _ in range(order):
         g = along(g)
-    started = time.perf_counter()
+    started = time.process_time()
     traced = jax.jit(g).trace(weights)
     lowered = traced.lower()
-    middle = time.perf_counter()
+    middle = time.process_time()
     compiled = lowered.compile()
     value = float(compiled(weights))
-    done = time.perf_counter()
+    done = time.process_time()
     return {
         "value": value,
         "equations": equations(traced.jaxpr.jaxpr),
