@@ -33,6 +33,7 @@ PUBLIC: dict[str, Row] = {
     "amin": (lambda x: gl.amin(x, axis=0), (3, 4)),
     "broadcast_arrays": (lambda x, y: gl.broadcast_arrays(x, y), (3, 1), (4,)),
     "celu": (lambda x: gl.celu(x, 0.7), (6,)),
+    "check": (lambda x: gl.check(x, x < 9.0, "small"), (4,)),
     "clip": (lambda x, a, b: gl.clip(x, a - 0.5, b + 0.5), (3, 4), (4,), ()),
     "concatenate": (lambda x, y: gl.concatenate([x, y], axis=1), (2, 3), (2, 1)),
     "cumprod": (lambda x: gl.cumprod(x, axis=0), (3, 4)),

@@ -54,7 +54,7 @@ def _precisely(graph: Graph, arrays: Sequence[Any], binding: Mapping[str, int]) 
                 result = operands[0].astype(np.longdouble)
             else:
                 result = node.op.reference(*operands, **attrs)
-        several: Any = [result] if len(node.results) == 1 else result
+        several: Any = result if isinstance(result, (tuple, list)) else [result]  # pyright: ignore
         values |= {t: _wide(r) for t, r in zip(node.results, several, strict=True)}
     return [values[output] for output in graph.outputs]
 
