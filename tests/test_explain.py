@@ -267,6 +267,12 @@ def test_masks_are_no_underflow():
     assert row(told, "exp").marks == []
 
 
+def test_a_product_with_zero_is_no_underflow():
+    assert row(explained(gl.square, [0.0, 1.0]), "square").marks == []
+    (mark,) = row(explained(gl.square, [1e-30, 1.0]), "square").marks
+    assert "its value underflows to 0 in 50 %" in mark
+
+
 def test_naive_formulas_have_the_numbers_of_the_stable_ones():
     x = gl.placeholder((2, 3), name="x")
     p = gl.exp(x) / gl.sum(gl.exp(x), axis=1, keepdims=True)
