@@ -10,7 +10,7 @@ from ..ir.graph import Graph
 from ..ir.loc import located
 from ..ir.ops.build import apply
 from ..ir.ops.create import iota
-from ..ir.ops.shape import only_ones_differ, reshape
+from ..ir.ops.shape import moved_ones, only_ones_differ, reshape
 from ..ir.tensor import Node, Tensor
 from .walk import remake
 
@@ -62,13 +62,7 @@ def _moved(operand: Tensor, before: Shape, after: Shape) -> Tensor:
     it is a number, or was moved already."""
     if operand.shape in ((), after):
         return operand
-    return _reshaped(operand, _moved_shape(operand.shape, before, after))
-
-
-def _moved_shape(shape: Shape, before: Shape, after: Shape) -> Shape:
-    sizes = (*[1] * (len(before) - len(shape)), *shape)
-    kept = iter(own for own, size in zip(sizes, before, strict=True) if size != 1)
-    return tuple(next(kept) if size != 1 else 1 for size in after)
+    return _reshaped(operand, moved_ones(operand.shape, before, after))
 
 
 def _wanted(graph: Graph) -> dict[Node, Shape]:
@@ -93,5 +87,5 @@ def _wanted(graph: Graph) -> dict[Node, Shape]:
         if user.op.name == "reshape" and only_ones_differ(result.shape, user.attrs["shape"]):
             wanted[node] = user.attrs["shape"]
         elif user in wanted and result.shape != ():
-            wanted[node] = _moved_shape(result.shape, user.results[0].shape, wanted[user])
+            wanted[node] = moved_ones(result.shape, user.results[0].shape, wanted[user])
     return wanted

@@ -13,7 +13,7 @@ from ..ir.errors import ShapeError
 from ..ir.op import TABLE
 from ..ir.ops.arithmetic import divide, multiply
 from ..ir.ops.build import constant
-from ..ir.ops.shape import broadcast_to, inverse, only_ones_differ, permute, reshape
+from ..ir.ops.shape import broadcast_to, inverse, moved_ones, only_ones_differ, permute, reshape
 from ..ir.ops.slicing import slice_
 from ..ir.ops.types import finfo
 from ..ir.shapes import broadcast
@@ -58,9 +58,10 @@ def _without_leading_ones(tensor: Tensor) -> tuple[object, ...]:
     return shape[start:]
 
 
-def _broadcasts_to(operands: Sequence[Tensor], shape: tuple[object, ...]) -> bool:
+def _broadcasts_to(operands: Sequence[Tensor], shape: tuple[object, ...], last: int = 0) -> bool:
+    """Whether the operands' axes but for the `last` ones broadcast to `shape`."""
     try:
-        return broadcast([operand.shape for operand in operands]) == shape
+        return broadcast([x.shape[: x.ndim - last] for x in operands]) == shape
     except ShapeError:
         return False
 
@@ -71,23 +72,22 @@ def _is_squeeze(tensor: Tensor) -> bool:
 
 
 def _pull_reshape(node: Node) -> Tensor | None:
-    squeezed = [operand for operand in node.operands if _is_squeeze(operand)]
-    if not squeezed:
+    after = node.results[0].shape
+    whole = [t for t in node.operands if _is_squeeze(t) and t.shape == after]
+    if not whole:
         return None
-    before, after = squeezed[0].node.operands[0].shape, squeezed[0].shape
+    before = whole[0].node.operands[0].shape
     operands: list[Tensor] = []
     for operand in node.operands:
         if _is_squeeze(operand):
             source = operand.node.operands[0]
-            if source.shape != before or operand.shape != after:
+            if source.shape != moved_ones(operand.shape, after, before):
                 return None
             operands.append(source)
         elif operand.ndim == 0:
             operands.append(operand)
         else:
             return None
-    if node.results[0].shape != after:
-        return None
     return reshape(node.remake(operands).results[0], after)
 
 
@@ -194,6 +194,20 @@ def _divide(node: Node) -> Tensor | None:
     return multiply(x, constant(1 / value, divisor.dtype))
 
 
+def _drop_repeated_matrices(node: Node) -> Tensor | None:
+    operands = list(node.operands)
+    for i, operand in enumerate(node.operands):
+        if operand.node.op.name == "broadcast_to":
+            (source,) = operand.node.operands
+            changed = [source if j == i else other for j, other in enumerate(operands)]
+            same = source.ndim >= 2 and source.shape[-2:] == operand.shape[-2:]
+            if same and _broadcasts_to(changed, node.results[0].shape[:-2], 2):
+                operands = changed
+    if all(a is b for a, b in zip(operands, node.operands, strict=True)):
+        return None
+    return node.remake(operands).results[0]
+
+
 def _where(node: Node) -> Tensor | None:
     condition, x, y = node.operands
     value = uniform(condition)
@@ -232,6 +246,12 @@ STRUCTURAL = (
         "element-wise ops broadcast by themselves; what all operands repeat is computed once",
         code=_drop_broadcasts,
         roots=_ELEMENTWISE,
+    ),
+    Rule(
+        "matmul(broadcast_to(x), y) -> matmul(x, y)",
+        "products of matrices broadcast by themselves",
+        code=_drop_repeated_matrices,
+        roots=("matmul",),
     ),
     Rule(
         "f(reshape(x), reshape(y)) -> reshape(f(x, y))",

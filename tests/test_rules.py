@@ -277,6 +277,17 @@ EXAMPLES: dict[str, list[str]] = {
           %0 = reshape %x {shape=()} : f32[]
           %1 = divide %0, %y : f32[]
           return %1 }""",
+        """graph @g(%x: f32[B,1,4], %y: f32[B,1,1]) {
+          %0 = reshape %x {shape=(B, 4)} : f32[B,4]
+          %1 = reshape %y {shape=(B, 1)} : f32[B,1]
+          %2 = divide %0, %1 : f32[B,4]
+          return %2 }""",
+    ],
+    "matmul(broadcast_to(x), y) -> matmul(x, y)": [
+        """graph @g(%x: f32[B,1,3], %y: f32[3,4]) {
+          %0 = broadcast_to %y {shape=(B, 3, 4)} : f32[B,3,4]
+          %1 = matmul %x, %0 : f32[B,1,4]
+          return %1 }""",
     ],
     "f(permute(x), permute(y)) -> permute(f(x, y))": [
         """graph @g(%x: f32[B,4], %y: f32[B,1], %z: f32[]) {

@@ -104,6 +104,19 @@ def test_gradients_of_each_sample():
             close(whole, by_w.mean(0), 1e-12)
 
 
+def test_gradients_of_each_sample_are_stable_too():
+    """A naive classifier at logits of ±1e4: shapes of the batched product hide nothing."""
+    w = gl.parameter(np.array([[1e4, 0.0], [0.0, -1e4]], np.float32), name="w")
+    x = gl.placeholder(("N", 2), name="x")
+    t = gl.placeholder(("N",), "int64", "t")
+    slope = gl.vmap(lambda x, t: gl.grad(cross_entropy(x @ w, t), w))(x, t)
+    function = gl.function([x, t], slope)
+    rows, labels = np.array([[1, 1], [-1, 1], [0, 0.5]], np.float32), np.array([1, 0, 1])
+    p = np.array([[1.0, 0.0], [0.5, 0.5], [1.0, 0.0]])
+    wanted = rows[:, :, None] * (p - np.eye(2)[labels])[:, None, :]
+    np.testing.assert_allclose(function(rows, labels), wanted, rtol=1e-5, atol=1e-6)
+
+
 MATRIX = np.random.default_rng(5).normal(size=(3, 3))
 
 

@@ -53,6 +53,14 @@ def only_ones_differ(before: Shape, after: Shape) -> bool:
     return _without_ones(before) == _without_ones(after)
 
 
+def moved_ones(shape: Shape, before: Shape, after: Shape) -> Shape:
+    """The shape that broadcasts to `after` as `shape` does to `before`, from which it differs in
+    axes of size 1 only."""
+    sizes = (*[1] * (len(before) - len(shape)), *shape)
+    kept = iter(own for own, size in zip(sizes, before, strict=True) if size != 1)
+    return tuple(next(kept) if size != 1 else 1 for size in after)
+
+
 def _view_reshape(node: Node, view: View) -> View | None:
     before, after = node.operands[0].shape, node.results[0].shape
     if only_ones_differ(before, after):
