@@ -13,11 +13,11 @@ where an infinite derivative may meet a slope of 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..ir.batching import batch_leading
-from ..ir.graph import Graph, topological
+from ..ir.graph import Graph, between, topological
 from ..ir.half import computes_in_float32
 from ..ir.interpret import before_evaluation
 from ..ir.loc import located, quote
@@ -112,17 +112,6 @@ def _expand(node: Node, given: Sequence[Tensor]) -> list[Tensor]:
 # --- reverse ----------------------------------------------------------------------------------
 
 
-def _between(outputs: Sequence[Tensor], wrt: Iterable[Tensor]) -> tuple[list[Node], set[Tensor]]:
-    """The nodes on paths from `wrt` to `outputs`, in order, and the tensors that depend on wrt."""
-    depends = set(wrt)
-    path: list[Node] = []
-    for node in topological(outputs):
-        if any(operand in depends for operand in node.operands):
-            path.append(node)
-            depends.update(node.results)
-    return path, depends
-
-
 def pull(
     outputs: Sequence[Tensor],
     seeds: Sequence[Tensor],
@@ -133,7 +122,7 @@ def pull(
 
     note: is told of each node on the way what cotangents arrive and what it gives its operands.
     """
-    path, depends = _between(outputs, wrt)
+    path, depends = between(outputs, wrt)
     cotangents: dict[Tensor, Tensor] = {}
     gated: set[Tensor] = set()  # cotangents of which products are gated
 
@@ -262,7 +251,7 @@ def _scaled(value: Tensor, partial: Any, gated: bool) -> Tensor:
 
 def push(outputs: Sequence[Tensor], tangents: dict[Tensor, Tensor]) -> list[Tensor]:
     """Σ ∂output/∂wrt · tangent for each output; zeros where nothing moves it."""
-    path, _ = _between(outputs, tangents)
+    path, _ = between(outputs, tangents)
     moving = dict(tangents)
     gated: set[Tensor] = set()  # tangents of which products are gated
     for node in path:

@@ -114,7 +114,7 @@ class Batch:
             own = Batch(self.size, dict(self.values), set(self.carrying), self.apart)
             asked = dict.fromkeys(wrt)
             own._pin(asked, samples)
-            for step in between(outputs, asked):
+            for step in between(outputs, asked)[0]:
                 own.add(step)
                 own._pin([result for result in step.results if result in asked], samples)
         if not samples:

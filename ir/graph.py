@@ -189,15 +189,15 @@ def topological(outputs: Sequence[Tensor], stop: Iterable[Node] = ()) -> list[No
     return order
 
 
-def between(outputs: Sequence[Tensor], wrt: Iterable[Tensor]) -> list[Node]:
-    """The nodes on paths from `wrt` to `outputs`, operands first."""
+def between(outputs: Sequence[Tensor], wrt: Iterable[Tensor]) -> tuple[list[Node], set[Tensor]]:
+    """The nodes on paths from `wrt` to `outputs`, in order, and the tensors that depend on wrt."""
     depends = set(wrt)
     path: list[Node] = []
     for node in topological(outputs):
         if any(operand in depends for operand in node.operands):
             path.append(node)
             depends.update(node.results)
-    return path
+    return path, depends
 
 
 def rebuild(order: Iterable[Node], mapping: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
