@@ -177,8 +177,8 @@ def partition(graph: Graph, inline: frozenset[Node], enabled: bool = True) -> di
         joined = [group for group in candidates if group.level == level]
         total = _total(space, joined)
         if joined and total is None:
-            after = joined[0].after
-            joined = [after] if after is not None else []
+            after = joined[0].after  # which may have joined another group since
+            joined = [group_of[after.nodes[0]]] if after is not None else []
             total = _total(space, joined)
             if total is None or any(group.level <= level for group in joined):
                 joined, total = [], space

@@ -303,6 +303,35 @@ def test_what_a_rule_reads_from_outside_is_batched_and_differentiated():
     close(found[1], np.exp(b) * a.sum(1))
 
 
+def test_only_what_a_rule_reads_is_batched():
+    x, k = gl.placeholder((3,), "float64", "x"), gl.placeholder(("B",), "float64", "k")
+
+    def slope_of(factor: Tensor) -> Tensor:
+        own = gl.custom_derivative(gl.sin, vjp=lambda u, r, x: u * factor * x)
+        return gl.grad(gl.sum(own(x)), x)
+
+    slopes = gl.vmap(slope_of)(k)
+    for batch in (0, 1, 4):
+        a, b = array(3), array(batch, seed=1)
+        close(run([x, k], [slopes], a, b)[0], b[:, None] * a)
+
+
+def test_one_custom_function_within_another():
+    """The outer rule hides the inner one; in a rule, an inner one gives the next derivative."""
+    x = gl.placeholder(B3, "float64", "x")
+    inner = gl.custom_derivative(gl.cos, vjp=lambda u, r, x: u * 5.0)
+
+    @gl.custom_derivative(vjp=lambda u, r, x: u * inner(x))
+    def outer(x: Tensor) -> Tensor:
+        return 2.0 * inner(x)
+
+    first = gl.grad(gl.sum(outer(x)), x)
+    a = array(4, 3)
+    found = run([x], [outer(x), first, gl.grad(gl.sum(first), x)], a)
+    for got, value in zip(found, (2 * np.cos(a), np.cos(a), 5.0 + 0 * a), strict=True):
+        close(got, value)
+
+
 def test_sizes_that_a_call_finds_equal():
     """A rule may give a tensor over B where C is needed: the call checks that they are equal."""
     x, y = gl.placeholder(("B",), "float64", "x"), gl.placeholder(("C",), "float64", "y")

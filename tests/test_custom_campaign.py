@@ -69,12 +69,12 @@ def check_true_rules(seed: int) -> None:
         np.testing.assert_allclose(got, wanted, 1e-8, 1e-8, err_msg=f"seed {seed}")
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, 8])  # of 8, fusion once made a kernel twice
 def test_true_rules_change_nothing(seed: int):
     check_true_rules(seed)
 
 
 @pytest.mark.slow
 def test_many_true_rules_change_nothing():
-    for seed in range(2, 100):
+    for seed in range(100):
         check_true_rules(seed)

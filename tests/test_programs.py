@@ -153,7 +153,7 @@ def test_every_stage_reads_back(program: Program):
 def test_stages_are_in_order_and_change_something():
     step, _ = naive()
     names = list(step.stages)
-    assert names[0] == "cse"
+    assert names[0] == "release"
     assert names.index("stabilise") < names.index("differentiate") < names.index("fuse")
     assert any(name.startswith("stabilise-") for name in names)
     assert all(node.op.kind != "request" for node in step.stages["differentiate"].walk())
