@@ -30,6 +30,8 @@ from gradloom.frontends.taps import clip_by_global_norm as clip_by_global_norm
 from gradloom.frontends.taps import clip_gradient as clip_gradient
 from gradloom.frontends.taps import clip_gradient_by_global_norm as clip_gradient_by_global_norm
 from gradloom.frontends.taps import tap as tap
+from gradloom.frontends.verify_grad import GradientCheck as GradientCheck
+from gradloom.frontends.verify_grad import verify_grad as verify_grad
 from gradloom.frontends.vmap import vmap as vmap
 from gradloom.ir.dtypes import DType as DType
 from gradloom.ir.dtypes import bfloat16 as bfloat16
