@@ -14,7 +14,9 @@ import pytest
 from numpy.polynomial import Chebyshev
 
 import gradloom as gl
+from gradloom.compiler.fuse import partition
 from gradloom.compiler.pipeline import compile_graph
+from gradloom.compiler.recompute import made_where_read
 from gradloom.frontends.function import cpu_target
 from gradloom.ir.graph import Graph
 
@@ -70,3 +72,14 @@ def test_the_graph_little_more_than_doubles_with_each_order(benchmark: Any) -> N
     growth = [after / before for before, after in pairwise(sizes)]
     assert max(growth) < 2.3, sizes
     assert kernels[-1] < sizes[-1] / 4, kernels
+
+
+def test_a_large_derivative_is_cut_into_kernels(benchmark: Any) -> None:
+    """Each node stands in one kernel, also where full groups hand on to others that then merge."""
+    inputs, value = benchmark.built(7)
+    stages = compile_graph(Graph("g", inputs, [value]), cpu_target()).stages
+    (*_, graph, _fused) = stages.values()
+    group_of = partition(graph, made_where_read(graph))
+    for group in set(group_of.values()):
+        assert len(set(group.nodes)) == len(group.nodes)
+        assert all(group_of[node] is group for node in group.nodes)
