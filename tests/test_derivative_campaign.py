@@ -37,8 +37,7 @@ GRID = 2.0**-10  # of operands and directions: a step along a direction rounds n
 BATCHES = (3, 1, 0, 4, 2)
 
 
-# Graphs with a number drawn by rejection, which has no derivative, are left out, and these seeds:
-SKIPPED = {386: "cbrt(x % x) is 0, and the chain rule's way there is 0 · ∞"}
+ROUNDING = float(np.finfo(np.longdouble).eps)
 
 
 class Campaign:
@@ -90,8 +89,8 @@ def _like(name: str, tensors: Sequence[Tensor]) -> list[Tensor]:
 class Slopes:
     """Central differences of an array, and where they show that there is a derivative.
 
-    `ahead`, `back`: one step off and two.  A kink shows as one-sided slopes that differ, a pole or
-    lost digits as slopes that depend on the step.
+    `ahead`, `back`: one step off and two.  A kink shows as one-sided slopes that differ, a pole as
+    slopes that depend on the step; and what is much larger than its slope hides it by rounding.
     """
 
     def __init__(self, at: Any, ahead: Sequence[Any], back: Sequence[Any]) -> None:
@@ -102,7 +101,8 @@ class Slopes:
             )
             bend = np.abs((ahead[0] - at) - (at - back[0])) / STEP
             size = 1 + np.abs(near)
-            self.judged = (bend < 1e-2 * size) & (np.abs(near - far) < 1e-7 * size) & (size < 1e12)
+            hidden = np.abs(at) * ROUNDING / STEP + np.abs(near - far)
+            self.judged = (bend < 1e-2 * size) & (hidden < 1e-7 * size) & (size < 1e12)
         self.values = near
 
     def check(self, got: Any, about: object) -> None:
@@ -188,11 +188,11 @@ def check_seeds(seeds: Sequence[int], every: int) -> None:
     made: list[Tally] = []
     for seed in seeds:
         graph = graph_of_seed(seed, dt.float64)
-        if seed not in SKIPPED and not any(node.op.name == "drawn" for node in graph.walk()):
+        if all(node.op.name != "drawn" for node in graph.walk()):  # by rejection: it jumps
             made.append(check_graph(seed, graph, seed % every == 0))
     total, judged, moving = (sum(counts) for counts in zip(*made, strict=True))
-    assert judged > 0.9 * total, f"judged {judged} of {total}"
-    assert moving > 3 * len(made), f"only {moving} are not zero"
+    assert judged > 0.8 * total, f"judged {judged} of {total}"
+    assert moving > len(made), f"only {moving} are not zero"
 
 
 def test_random_graphs() -> None:
