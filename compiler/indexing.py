@@ -18,6 +18,7 @@ from ..ir.ops.create import iota
 from ..ir.ops.gather import gather
 from ..ir.ops.logic import equal, where
 from ..ir.ops.shape import only_ones_differ, reshape
+from ..ir.ops.transcendental import log
 from ..ir.tensor import Node, Tensor
 from .pattern import uniform
 from .rewrite import Rule
@@ -111,6 +112,8 @@ def _sum_with_one_hot(node: Node) -> Tensor | None:
     inner = product.node
     if inner.op.name == "multiply":
         pairs = [inner.operands, inner.operands[::-1]]
+    elif inner.op.name == "weighted_log" and _one_hot(inner.operands[0]) is not None:
+        pairs = [(inner.operands[0], log(inner.operands[1]))]
     elif inner.op.name == "where" and uniform(inner.operands[2]) == 0:
         pairs = [inner.operands[:2]]
     else:

@@ -9,12 +9,17 @@ or is centred by hand (exponentials.py).
 
 from __future__ import annotations
 
-from math import isfinite, log
+import math
 
 from ..ir.ops.build import constant
+from ..ir.ops.transcendental import log
 from ..ir.tensor import Node, Tensor
+from .exponentials import LOGARITHM as _LOGARITHM_OF_A_SUM
+from .exponentials import QUOTIENT
 from .pattern import Match, uniform
+from .positive import has_log
 from .rewrite import Rule
+from .terms import WEIGHTED, product_rule, sum_rule
 
 
 def _is_number(match: Match) -> bool:
@@ -23,19 +28,29 @@ def _is_number(match: Match) -> bool:
     return value is not None and value > 0
 
 
+def _is_tensor(match: Match) -> bool:
+    """For rules that cost more than they gain where y is a number."""
+    return uniform(match.tensors["y"]) is None
+
+
 def _log_of_number(node: Node) -> Tensor | None:
     value = uniform(node.operands[0])
-    if value is None or not isfinite(value) or value <= 0:
+    if value is None or not math.isfinite(value) or value <= 0:
         return None
-    return constant(log(value), node.results[0].dtype)
+    return constant(math.log(value), node.results[0].dtype)
+
+
+def _log_of_selection(node: Node) -> Tensor | None:
+    selection = node.operands[0].node
+    if selection.op.kind not in ("view", "gather") or not has_log(node.operands[0]):
+        return None
+    return selection.remake([log(selection.operands[0]), *selection.operands[1:]]).results[0]
 
 
 _SIGMOID = (
     Rule("1 / (1 + exp(-x)) -> sigmoid(x)", "exp overflows for x below -88 in float32"),
     Rule("1 / (1 + exp(x)) -> sigmoid(-x)", "exp overflows for large x"),
     Rule("exp(x) / (1 + exp(x)) -> sigmoid(x)", "inf / inf for large x"),
-    Rule("exp(x) * sigmoid(-x) -> sigmoid(x)", "inf * 0 for large x; the derivative of softplus"),
-    Rule("exp(-x) * sigmoid(x) -> sigmoid(-x)", "inf * 0 for large -x"),
     Rule(
         "x / (x + y) -> sigmoid(log(x) - log(y))",
         "inf / inf, or 0 / 0: only the quotient of x and y counts",
@@ -60,7 +75,6 @@ _SIGMOID = (
 )
 
 _SOFTMAX = (
-    Rule("exp(x) / sum(exp(x), a) -> softmax(x, a)", "exp overflows; softmax centres x first"),
     Rule("exp(x) * (1 / sum(exp(x), a)) -> softmax(x, a)", "as a quotient"),
     Rule("exp(x - logsumexp(x, a)) -> softmax(x, a)", "one op for what is one thing"),
     Rule("exp(log_softmax(x, a)) -> softmax(x, a)", "one op for what is one thing"),
@@ -74,13 +88,6 @@ _SOFTMAX = (
         "log_softmax(x - stop_gradient(max(x, a)), a) -> log_softmax(x, a)",
         "a shift changes neither log_softmax nor its derivative",
     ),
-    Rule("max(x, a) + logsumexp(x - max(x, a), a) -> logsumexp(x, a)", "logsumexp centres itself"),
-    Rule(
-        "stop_gradient(max(x, a)) + logsumexp(x - stop_gradient(max(x, a)), a) -> logsumexp(x, a)",
-        "logsumexp centres itself",
-    ),
-    Rule("x - logsumexp(x, a) -> log_softmax(x, a)", "cancels less: x is centred first"),
-    Rule("logsumexp(x, a) - x -> -log_softmax(x, a)", "cancels less: x is centred first"),
     Rule("1 - view(softmax(x, a)) -> -view(expm1(log_softmax(x, a)))", "1 - 1 for the largest x"),
 )
 
@@ -109,6 +116,7 @@ _INWARDS = (
     Rule("log(exp_difference(x, y)) -> x + log1mexp(y - x)", "exp overflows"),
     Rule("log(sinh(x)) -> x + log1mexp(-2 * x) - 0.6931471805599453", "sinh overflows"),
     Rule("log(tanh(x)) -> log1mexp(-2 * x) - softplus(-2 * x)", "tanh rounds to 1"),
+    _LOGARITHM_OF_A_SUM,
     Rule("log(x + y) -> logaddexp(log(x), log(y))", "x and y may overflow", logs=("x", "y")),
     Rule(
         "log(x - y) -> log(x) + log1mexp(log(y) - log(x))",
@@ -147,6 +155,12 @@ _INWARDS = (
     ),
     Rule("log1p(x) -> softplus(log(x))", "x overflows", logs=("x",)),
     Rule("log1p(-x) -> log1mexp(log(x))", "log(1 - x), where x has a logarithm", logs=("x",)),
+    Rule(
+        "log(view(x)) -> view(log(x))",
+        "as selected: log x has a better form",
+        code=_log_of_selection,
+        roots=("log",),
+    ),
     Rule("log2(x) -> 1.4426950408889634 * log(x)", "log x has a better form", logs=("x",)),
     Rule("log10(x) -> 0.4342944819032518 * log(x)", "log x has a better form", logs=("x",)),
 )
@@ -164,26 +178,81 @@ _LOGARITHMS = (
     Rule("log1p(exp(x)) -> softplus(x)", "exp overflows for large x, the result is x"),
     Rule("log1p(-sigmoid(x)) -> -softplus(x)", "log(1 - sigmoid(x)) is log(sigmoid(-x))"),
     Rule("logaddexp(0, x) -> softplus(x)", "one op for what is one thing"),
+)
+
+# Two terms of a sum, wherever in it they stand.
+_DIFFERENCES = (
     Rule("x - softplus(x) -> -softplus(-x)", "x - x for large x, and inf - inf"),
     Rule("softplus(x) - x -> softplus(-x)", "x - x for large x, and inf - inf"),
+    Rule("x + softplus(-x) -> softplus(x)", "x - x for large -x, and inf - inf"),
+    Rule("softplus(x) - softplus(-x) -> x", "cancels, and x is at hand"),
+    Rule("relu(x) + softplus(-abs(x)) -> softplus(x)", "one op, without a kink at 0"),
+    Rule("maximum(x, 0) + softplus(-abs(x)) -> softplus(x)", "one op, without a kink at 0"),
+    Rule("minimum(x, 0) - softplus(-abs(x)) -> -softplus(-x)", "one op, without a kink at 0"),
+    Rule(
+        "softplus(x) - x * y -> logistic_loss(x, y)", "x - x for large x, where y is 1", _is_tensor
+    ),
     Rule("x - logaddexp(x, y) -> -softplus(y - x)", "x - x, where x is the larger"),
     Rule("logaddexp(x, y) - x -> softplus(y - x)", "x - x, where x is the larger"),
-    Rule("softplus(x) - softplus(-x) -> x", "cancels, and x is at hand"),
+    Rule("x - logsumexp(x, a) -> log_softmax(x, a)", "cancels less: x is centred first"),
+    Rule("logsumexp(x, a) - x -> -log_softmax(x, a)", "cancels less: x is centred first"),
+    Rule("max(x, a) + logsumexp(x - max(x, a), a) -> logsumexp(x, a)", "logsumexp centres itself"),
+    Rule(
+        "stop_gradient(max(x, a)) + logsumexp(x - stop_gradient(max(x, a)), a) -> logsumexp(x, a)",
+        "logsumexp centres itself",
+    ),
+)
+
+# Two factors of a product, wherever in it they stand.
+_FACTORS = (
+    Rule("exp(x) / exp(y) -> exp(x - y)", "both may overflow where the quotient does not"),
+    Rule("exp(x) * exp(y) -> exp(x + y)", "inf * 0, where the product is neither"),
+    Rule(
+        "exp(x) * centred_exp(y, z) -> centred_exp(x + (y - stop_gradient(z)), 0)",
+        "inf * 0, as above",
+    ),
+    Rule("exp(x) * sigmoid(-x) -> sigmoid(x)", "inf * 0 for large x; the derivative of softplus"),
+    Rule("exp(-x) * sigmoid(x) -> sigmoid(-x)", "inf * 0 for large -x"),
+    Rule("exp(x) * sigmoid(y) -> exp(x - softplus(-y))", "inf * 0 where the product is neither"),
+    Rule("exp(x) / sum(exp(x), a) -> softmax(x, a)", "exp overflows; softmax centres x first"),
 )
 
 _EXPONENTIALS = (
-    Rule("exp(x) / exp(y) -> exp(x - y)", "both may overflow where the quotient does not"),
-    Rule("exp(x) * exp(y) -> exp(x + y)", "inf * 0, where the product is neither"),
     Rule("1 / exp(x) -> exp(-x)", "exp overflows; the derivative is 0 / 0"),
     Rule("exp(x) ** y -> exp(gated_multiply(x, y))", "exp overflows where the power does not"),
     Rule("square(exp(x)) -> exp(2 * x)", "one exponential is left"),
     Rule("sqrt(exp(x)) -> exp(0.5 * x)", "exp overflows where its root does not"),
     Rule("rsqrt(exp(x)) -> exp(-0.5 * x)", "exp overflows where its root does not"),
     Rule("exp(x) - 1 -> expm1(x)", "cancels near 0"),
+    Rule("exp(x) + -1 -> expm1(x)", "cancels near 0"),
     Rule("1 - exp(x) -> -expm1(x)", "cancels near 0"),
     Rule("exp2(x) - 1 -> expm1(0.6931471805599453 * x)", "cancels near 0"),
     Rule("1 - exp2(x) -> -expm1(0.6931471805599453 * x)", "cancels near 0"),
+    Rule("exp(x) - exp(-x) -> 2 * sinh(x)", "cancels near 0"),
     Rule("exp(x) - exp(y) -> exp_difference(x, y)", "cancels where x and y are near each other"),
+    Rule("log(centred_exp(x, y)) -> x - stop_gradient(y)", "exp underflows"),
 )
 
-LOGARITHMS = (*_SIGMOID, *_SOFTMAX, *_INWARDS, *_LOGARITHMS, *_EXPONENTIALS)
+LOGARITHMS = (
+    *_SIGMOID,
+    *_SOFTMAX,
+    *_INWARDS,
+    *_LOGARITHMS,
+    *_DIFFERENCES,
+    *_FACTORS,
+    *_EXPONENTIALS,
+    sum_rule(
+        "x + y + z -> (x + z) + y",
+        "terms that cancel, or whose exponentials overflow, meet wherever they stand",
+        _DIFFERENCES,
+        *("softplus", "logsumexp", "logaddexp"),
+    ),
+    product_rule(
+        "x * y * z -> (x * z) * y",
+        "exponentials of which one overflows and one underflows meet wherever they stand",
+        _FACTORS,
+        *("exp", "centred_exp"),
+    ),
+    WEIGHTED,
+    QUOTIENT,
+)

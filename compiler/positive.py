@@ -21,7 +21,7 @@ UNKNOWN = 0  # may be negative, or its logarithm is nothing better than log(x)
 NUMBER = 1  # a constant or a size, not negative
 EXPONENTIAL = 2  # is never negative, and has an exponential in it
 
-_EXPONENTIALS = ("exp", "exp2", "sigmoid", "softmax", "normal_cdf", "erfc", "cosh")
+_EXPONENTIALS = ("exp", "exp2", "sigmoid", "softmax", "normal_cdf", "erfc", "cosh", "centred_exp")
 _NEVER_POSITIVE = ("log_softmax", "log_normal_cdf", "log1mexp")
 _LARGEST = 4096  # elements of a constant whose signs are looked at
 

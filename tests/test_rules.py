@@ -353,6 +353,77 @@ EXAMPLES: dict[str, list[str]] = {
           %2 = add %x, %1 : f32[3]
           return %2 }""",
     ],
+    "log(view(x)) -> view(log(x))": [
+        """graph @g(%x: f32[B,4], %y: f32[B,4]) {
+          %0 = sigmoid %x : f32[B,4]
+          %1 = softmax %y {axis=1} : f32[B,4]
+          %2 = multiply %0, %1 : f32[B,4]
+          %3 = permute %2 {axes=(1, 0)} : f32[4,B]
+          %4 = log %3 : f32[4,B]
+          return %4 }""",
+    ],
+    "log(Σ w * exp(x)) -> k + log(Σ w * exp(x - k))": [
+        """graph @g(%x: f32[B,4], %w: f32[B,4]) {
+          %0 = exp %x : f32[B,4]
+          %1 = square %w : f32[B,4]
+          %2 = multiply %0, %1 : f32[B,4]
+          %3 = sum %2 {axes=(1,)} : f32[B,1]
+          %4 = log %3 : f32[B,1]
+          return %4 }""",
+        """graph @g(%x: f32[B,4], %y: f32[B,4]) {
+          %0 = softmax %x {axis=1} : f32[B,4]
+          %1 = square %y : f32[B,4]
+          %2 = add %0, %1 : f32[B,4]
+          %3 = log %2 : f32[B,4]
+          return %3 }""",
+    ],
+    "w * exp(x) / Σ v * exp(y) -> w * exp(x - k) / Σ v * exp(y - k)": [
+        """graph @g(%x: f32[B,4], %w: f32[B,4], %y: f32[4,3]) {
+          %0 = exp %x : f32[B,4]
+          %1 = square %w : f32[B,4]
+          %2 = multiply %1, %0 : f32[B,4]
+          %3 = sum %2 {axes=(1,)} : f32[B,1]
+          %4 = matmul %2, %y : f32[B,3]
+          %5 = divide %4, %3 : f32[B,3]
+          return %5 }""",
+        """graph @g(%x: f32[B,4], %w: f32[B,4]) {
+          %0 = exp %x : f32[B,4]
+          %1 = abs %w : f32[B,4]
+          %2 = add %1, %0 : f32[B,4]
+          %3 = divide %w, %2 : f32[B,4]
+          return %3 }""",
+    ],
+    "x + y + z -> (x + z) + y": [
+        """graph @g(%x: f32[B,4], %y: f32[B,4]) {
+          %0 = softplus %x : f32[B,4]
+          %1 = add %y, %0 : f32[B,4]
+          %2 = subtract %1, %x : f32[B,4]
+          return %2 }""",
+    ],
+    "x * y * z -> (x * z) * y": [
+        """graph @g(%x: f32[B,4], %y: f32[B,4]) {
+          %0 = exp %x : f32[B,4]
+          %1 = multiply %y, %0 : f32[B,4]
+          %2 = negative %x : f32[B,4]
+          %3 = sigmoid %2 : f32[B,4]
+          %4 = multiply %3, %1 : f32[B,4]
+          return %4 }""",
+    ],
+    "x * log(y) -> weighted_log(x, y)": [
+        """graph @g(%x: f32[B,4], %y: f32[B,4]) {
+          %0 = square %y : f32[B,4]
+          %1 = log %0 : f32[B,4]
+          %2 = multiply %1, %x : f32[B,4]
+          return %2 }""",
+        """graph @g(%x: f32[B,4], %y: f32[B,4], %w: f32[4]) {
+          %0 = abs %y : f32[B,4]
+          %1 = log %0 : f32[B,4]
+          %2 = log1p %0 : f32[B,4]
+          %3 = subtract %1, %2 : f32[B,4]
+          %4 = multiply %3, %x : f32[B,4]
+          %5 = divide %4, %w : f32[B,4]
+          return %5 }""",
+    ],
     "where(true, x, y) -> x": [
         """graph @g(%x: f32[3], %y: f32[2,3]) {
           %0 = constant {value=true} : bool[]

@@ -16,7 +16,7 @@ from ..tensor import Tensor, TensorLike
 from .arithmetic import abs
 from .build import elementwise
 from .logic import equal, where
-from .transcendental import exp, expm1, log, log1p
+from .transcendental import exp, expm1, log, log1p, sigmoid
 from .trigonometry import tanh
 
 __all__ = ["log1mexp", "log_cosh"]
@@ -33,6 +33,7 @@ def _log1mexp(x: Any) -> Any:
     "where(x > -0.6931471805599453, log(-expm1(x)), log1p(-exp(x)))",
     _log1mexp,
     lambda x, y: [exp(x) / expm1(x)],
+    singular=True,
     dtypes="floating",
     flops=60,
     derivatives_at=(-3.0, -0.1),
@@ -100,6 +101,7 @@ def _exp_difference(x: Any, y: Any) -> Any:
     "where(x == y, x * 0, where(x < y, exp(y) * expm1(x - y), -exp(x) * expm1(y - x)))",
     _exp_difference,
     lambda x, y, z: [exp(x), -exp(y)],
+    singular=True,
     dtypes="floating",
     flops=45,
 )
@@ -119,6 +121,7 @@ def _weighted_log(x: Any, y: Any) -> Any:
         where(equal(x, 0.0) & equal(y, 0.0), 0.0, log(y)),  # pyright: ignore[reportGeneralTypeIssues]
         x / where(equal(x, 0.0) & equal(y, 0.0), 1.0, y),
     ],
+    singular=True,
     dtypes="floating",
     flops=17,
     derivatives_at=(0.1, 3.0),
@@ -143,10 +146,47 @@ def _weighted_log1p(x: Any, y: Any) -> Any:
         where(equal(x, 0.0) & equal(y, -1.0), 0.0, log1p(y)),  # pyright: ignore[reportGeneralTypeIssues]
         x / where(equal(x, 0.0) & equal(y, -1.0), 1.0, 1.0 + y),
     ],
+    singular=True,
     dtypes="floating",
     flops=22,
     derivatives_at=(-0.5, 3.0),
 )
 def weighted_log1p(x: TensorLike, y: TensorLike) -> Tensor:
     """x · ln(1 + y), and its limit 0 where x is 0 and y −1: what rules make of the product."""
+    ...
+
+
+@elementwise(
+    "exp(x - y)",
+    lambda x, y: np.exp(x - y),
+    lambda x, y, z: [z, None],
+    singular=True,
+    dtypes="floating",
+    flops=16,
+)
+def centred_exp(x: TensorLike, y: TensorLike) -> Tensor:
+    """exp(x − y), where y is a centre that the formula around it does not depend on.
+
+    So there is no derivative by y, and rules that centre exponentials leave this one alone.
+    """
+    ...
+
+
+def _logistic_loss(x: Any, y: Any) -> Any:
+    linear = np.where(x > 0, (1 - y) * x, -(y * x))
+    return (linear + np.log1p(np.exp(-np.abs(x)))).astype(x.dtype)
+
+
+@elementwise(
+    "where(x > 0, (1 - y) * x, -(y * x)) + log1p(exp(-absolute(x)))",
+    _logistic_loss,
+    lambda x, y, z: [where(x > 0.0, (1.0 - y) - sigmoid(-x), sigmoid(x) - y), -x],
+    dtypes="floating",
+    flops=45,
+)
+def logistic_loss(x: TensorLike, y: TensorLike) -> Tensor:
+    """ln(1 + eˣ) − x · y, the cross-entropy of the label y and the logit x.
+
+    With all its digits also where it vanishes, for a large x and y = 1.
+    """
     ...

@@ -122,7 +122,7 @@ def exp2(x: TensorLike) -> Tensor:
 
 
 @elementwise(
-    "expm1(x)", np.expm1, lambda x, y: [y + 1.0], singular=True, dtypes="floating", flops=20
+    "expm1(x)", np.expm1, lambda x, y: [exp(x)], singular=True, dtypes="floating", flops=20
 )
 def expm1(x: TensorLike) -> Tensor:
     """eˣ − 1, exact near 0."""

@@ -1,0 +1,154 @@
+"""Formulas about two terms of a sum, or two factors of a product, wherever in it they stand.
+
+``(softplus(x) - y) - x`` holds ``softplus(x) - x`` in no order that a pattern could find.  So a
+sum of three or more terms is laid out, and the rules are tried at each two of them; products and
+quotients likewise.  What logarithms are multiplied by is gathered here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..ir.op import TABLE
+from ..ir.ops.arithmetic import add, divide, multiply, negative, subtract
+from ..ir.ops.logarithms import weighted_log, weighted_log1p
+from ..ir.tensor import Node, Tensor
+from .pattern import uniform
+from .rewrite import Rule
+
+_MOST = 10  # terms that are laid out
+Term = tuple[Tensor, bool]  # a term, and whether it is added (a factor: whether it multiplies)
+
+
+def _terms(tensor: Tensor, plus: str, minus: str) -> list[Term]:
+    """`tensor` as a sum of terms (or product of factors), its first term first."""
+    found: list[Term] = []
+    pending: list[Term] = [(tensor, True)]
+    while pending:
+        term, positive = pending.pop()
+        node = term.node
+        if len(found) + len(pending) < _MOST and node.op.name in (plus, minus):
+            first, second = node.operands
+            pending.append((second, positive == (node.op.name == plus)))
+            pending.append((first, positive))
+        elif node.op.name == "negative" and plus == "add":
+            pending.append((node.operands[0], not positive))
+        else:
+            found.append((term, positive))
+    return found
+
+
+def _joined(
+    terms: Sequence[Term], plus: Callable[..., Tensor], minus: Callable[..., Tensor]
+) -> Tensor:
+    ordered = sorted(terms, key=lambda term: not term[1])  # those that are added first
+    (total, positive), *rest = ordered
+    if not positive:
+        total = negative(total) if plus is add else divide(1.0, total)
+    for term, positive in rest:
+        total = plus(total, term) if positive else minus(total, term)
+    return total
+
+
+def _pair(rules: Sequence[Rule], a: Term, b: Term, plus: str, minus: str) -> Term | None:
+    """The term that a rule makes of two."""
+    if not a[1]:
+        if b[1]:
+            a, b = b, a
+        elif plus == "multiply":
+            return None
+    positive = a[1]
+    op = TABLE[plus if a[1] == b[1] else minus]
+    node = Node(op, [a[0], b[0]], {})
+    for rule in rules:
+        if op.name in rule.root_ops:
+            found = rule.apply(node)
+            if found is not None:
+                return found[0], positive
+    return None
+
+
+def _search(
+    node: Node, rules: Sequence[Rule], plus: str, minus: str, interesting: frozenset[str]
+) -> list[Term] | None:
+    """The terms of `node` after one pair of them has become one, or None."""
+    terms = _terms(node.results[0], plus, minus)
+    if len(terms) < 3:
+        return None
+    for i, a in enumerate(terms):
+        for b in terms[i + 1 :]:
+            if a[0].node.op.name in interesting or b[0].node.op.name in interesting:
+                made = _pair(rules, a, b, plus, minus)
+                if made is not None:
+                    return [made if t is a else t for t in terms if t is not b]
+    return None
+
+
+def sum_rule(formula: str, reason: str, rules: Sequence[Rule], *interesting: str) -> Rule:
+    """A rule that tries `rules` at each two terms of a sum, of which one is `interesting`."""
+
+    def code(node: Node) -> Tensor | None:
+        if not node.results[0].dtype.is_float:
+            return None
+        terms = _search(node, rules, "add", "subtract", frozenset(interesting))
+        return None if terms is None else _joined(terms, add, subtract)
+
+    return Rule(formula, reason, code=code, roots=("add", "subtract"))
+
+
+def product_rule(formula: str, reason: str, rules: Sequence[Rule], *interesting: str) -> Rule:
+    """A rule that tries `rules` at each two factors of a product, of which one is `interesting`."""
+
+    def code(node: Node) -> Tensor | None:
+        if not node.results[0].dtype.is_float:
+            return None
+        factors = _search(node, rules, "multiply", "divide", frozenset(interesting))
+        return None if factors is None else _joined(factors, multiply, divide)
+
+    return Rule(formula, reason, code=code, roots=("multiply", "divide"))
+
+
+# --- 0 · log 0 --------------------------------------------------------------------------------
+
+_WEIGHTED: dict[str, Callable[..., Tensor]] = {"log": weighted_log, "log1p": weighted_log1p}
+
+
+def _weigh(weight: Tensor, terms: Sequence[Term]) -> Tensor:
+    """weight · Σ terms, with 0 for the product of 0 and log 0."""
+    weighted: list[Term] = []
+    for term, positive in terms:
+        function = _WEIGHTED.get(term.node.op.name)
+        operand = term.node.operands[0] if function is not None else term
+        weighted.append(((function or multiply)(weight, operand), positive))
+    return _joined(weighted, add, subtract)
+
+
+def _log_times(node: Node) -> Tensor | None:
+    factors = _terms(node.results[0], "multiply", "divide")
+    for i, (factor, multiplies) in enumerate(factors):
+        if not multiplies:
+            continue
+        name = factor.node.op.name
+        if name in ("weighted_log", "weighted_log1p"):
+            own, inside = factor.node.operands
+            rest = [*factors[:i], *factors[i + 1 :]]
+            if all(uniform(t) is not None for t, _ in rest):
+                continue
+            weight = _joined([(own, True), *rest], multiply, divide)
+            return (weighted_log if name == "weighted_log" else weighted_log1p)(weight, inside)
+        terms = _terms(factor, "add", "subtract")
+        if not any(term.node.op.name in _WEIGHTED for term, _ in terms):
+            continue
+        rest = [*factors[:i], *factors[i + 1 :]]
+        if not any(positive and uniform(t) is None for t, positive in rest):
+            continue
+        return _weigh(_joined(rest, multiply, divide), terms)
+    return None
+
+
+WEIGHTED = Rule(
+    "x * log(y) -> weighted_log(x, y)",
+    "0 * log(0) is nan, its limit is 0: no surprise at what cannot happen",
+    code=_log_times,
+    roots=("multiply", "divide"),
+)
