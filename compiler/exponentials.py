@@ -13,16 +13,18 @@ from math import log as log_of
 from typing import NamedTuple
 
 from ..ir.op import TABLE
-from ..ir.ops.arithmetic import maximum
+from ..ir.ops.arithmetic import maximum, minimum
 from ..ir.ops.build import constant
-from ..ir.ops.composite import softmax
+from ..ir.ops.composite import logsumexp, softmax
 from ..ir.ops.contraction import matmul_
 from ..ir.ops.conversion import cast, stop_gradient
+from ..ir.ops.join import concat, stack
 from ..ir.ops.logarithms import centred_exp
 from ..ir.ops.logic import equal, isfinite, where
 from ..ir.ops.reduction import max_, sum_
 from ..ir.ops.shape import broadcast_to
 from ..ir.ops.transcendental import log
+from ..ir.ops.types import finfo
 from ..ir.tensor import Node, Tensor
 from .pattern import uniform
 from .positive import NUMBER, has_log, kind
@@ -59,9 +61,9 @@ def read(tensor: Tensor, bounded: bool, depth: int = 0) -> Scaled | None:
     if name == "exp2":
         return Scaled(operands[0] * log_of(2))
     if name == "exp_difference":
-        return _total(*(Scaled(operand) for operand in operands), "subtract")
+        return _total(Scaled(operands[0]), Scaled(operands[1]), "subtract")
     if name in ("sinh", "cosh"):
-        found = _total(*map(Scaled, (operands[0], -operands[0])), _HYPERBOLIC[name])
+        found = _total(Scaled(operands[0]), Scaled(-operands[0]), _HYPERBOLIC[name])
         assert found.weight is not None
         return found._replace(weight=0.5 * found.weight)
     if name == "pow":
@@ -193,10 +195,19 @@ def _largest(x: Scaled, axes: tuple[int, ...] = ()) -> Tensor:
     return where(isfinite(top), top, 0.0) if axes else top
 
 
-def _centred(x: Scaled, top: Tensor, like: Tensor) -> Tensor:
-    value = centred_exp(x.exponent, top)
-    value = value if x.weight is None else value * x.weight
-    return value if value.shape == like.shape else broadcast_to(value, like.shape)
+def _centred(x: Scaled, top: Tensor, like: Tensor | None = None) -> Tensor:
+    """weight · exp(exponent − top), of the shape of `like`.
+
+    Only where the weight is 0 the exponent may be far above the top; there exp must not overflow.
+    """
+    exponent = x.exponent
+    if x.weight is None:
+        value = centred_exp(exponent, top)
+    else:
+        if uniform(x.weight) is None:
+            exponent = minimum(exponent, top + 0.9 * log_of(finfo(exponent.dtype).max))
+        value = centred_exp(exponent, top) * x.weight
+    return value if like is None or value.shape == like.shape else broadcast_to(value, like.shape)
 
 
 def _over_axes(x: Scaled, operand: Tensor, axes: tuple[int, ...]) -> Scaled:
@@ -210,8 +221,7 @@ def _over_axes(x: Scaled, operand: Tensor, axes: tuple[int, ...]) -> Scaled:
 def _total(x: Scaled, y: Scaled, name: str) -> Scaled:
     top = maximum(_largest(x), _largest(y))
     top = stop_gradient(where(isfinite(top), top, 0.0))
-    parts = [centred_exp(p.exponent, top) for p in (x, y)]
-    parts = [e if p.weight is None else e * p.weight for e, p in zip(parts, (x, y), strict=True)]
+    parts = [_centred(part, top) for part in (x, y)]
     total = Node(TABLE[name], parts, {}).results[0]
     return Scaled(top, total, x.sums + y.sums + 1)
 
@@ -272,6 +282,51 @@ def _is_mixed(tensor: Tensor) -> bool:
         for term in terms
     )
 
+
+def _parts(tensor: Tensor) -> list[Tensor]:
+    """The terms, at least one, whose exponentials add up to that of `tensor`."""
+    found: list[Tensor] = []
+    pending = [tensor]
+    while pending:
+        term = pending.pop()
+        name, operands = term.node.op.name, term.node.operands
+        if name == "logaddexp" and len(pending) + len(found) < _DEEPEST:
+            pending += operands[::-1]
+        elif name == "softplus" and (pending or found):
+            found.append(constant(0, term.dtype))
+            pending += operands
+        else:
+            found.append(term)
+    return found
+
+
+def _in_one(node: Node) -> Tensor | None:
+    root = node.results[0]
+    parts = _parts(root)
+    sums = [part.node for part in parts if part.node.op.name == "logsumexp"]
+    if sums:
+        axes, shape = sums[0].attrs["axes"], sums[0].results[0].shape
+        if len(axes) != 1 or root.shape != shape or any(s.attrs["axes"] != axes for s in sums):
+            return None
+        if any(part.shape not in (shape, ()) for part in parts):
+            return None
+        spread = [
+            part.node.operands[0] if part.node.op.name == "logsumexp" else broadcast_to(part, shape)
+            for part in parts
+        ]
+        return logsumexp(concat(spread, axes[0]), axes[0], keepdims=True)
+    if len(parts) < 3:
+        return None
+    spread = [broadcast_to(part, root.shape) for part in parts]
+    return logsumexp(stack(spread), 0)
+
+
+IN_ONE = Rule(
+    "logaddexp(logaddexp(x, y), z) -> logsumexp([x, y, z])",
+    "no sum is rounded before its difference from the others is taken",
+    code=_in_one,
+    roots=("logaddexp",),
+)
 
 QUOTIENT = Rule(
     "w * exp(x) / Σ v * exp(y) -> w * exp(x - k) / Σ v * exp(y - k)",

@@ -14,8 +14,8 @@ import math
 from ..ir.ops.build import constant
 from ..ir.ops.transcendental import log
 from ..ir.tensor import Node, Tensor
+from .exponentials import IN_ONE, QUOTIENT
 from .exponentials import LOGARITHM as _LOGARITHM_OF_A_SUM
-from .exponentials import QUOTIENT
 from .pattern import Match, uniform
 from .positive import has_log
 from .rewrite import Rule
@@ -23,7 +23,17 @@ from .terms import WEIGHTED, product_rule, sum_rule
 
 
 def _is_number(match: Match) -> bool:
-    """For rules that ask for a positive number y."""
+    """For a rule that asks for a positive number y, below what is no exponential itself."""
+    value = uniform(match.tensors["y"])
+    return value is not None and value > 0 and not has_log(match.tensors["x"])
+
+
+def _is_one_term(match: Match) -> bool:
+    """For a rule by which log x - log y is rounded: exponents, or against 0."""
+    return match.tensors["y"].node.op.name == "exp" or uniform(match.tensors["x"]) is not None
+
+
+def _is_positive_number(match: Match) -> bool:
     value = uniform(match.tensors["y"])
     return value is not None and value > 0
 
@@ -47,6 +57,24 @@ def _log_of_selection(node: Node) -> Tensor | None:
     return selection.remake([log(selection.operands[0]), *selection.operands[1:]]).results[0]
 
 
+def _total_probability(node: Node) -> Tensor | None:
+    (product,), axes = node.operands, node.attrs["axes"]
+    factors = product.node.operands if product.node.op.name == "multiply" else (product,)
+    for i, factor in enumerate(factors):
+        if factor.node.op.name != "softmax" or factor.shape != product.shape:
+            continue
+        if axes != (factor.node.attrs["axis"],):
+            continue
+        others = [f for j, f in enumerate(factors) if j != i]
+        if not others:
+            return constant(1, product.dtype)
+        (other,) = others
+        place = axes[0] - product.ndim
+        if -place > other.ndim or other.shape[place] == 1:
+            return other
+    return None
+
+
 _SIGMOID = (
     Rule("1 / (1 + exp(-x)) -> sigmoid(x)", "exp overflows for x below -88 in float32"),
     Rule("1 / (1 + exp(x)) -> sigmoid(-x)", "exp overflows for large x"),
@@ -54,6 +82,7 @@ _SIGMOID = (
     Rule(
         "x / (x + y) -> sigmoid(log(x) - log(y))",
         "inf / inf, or 0 / 0: only the quotient of x and y counts",
+        _is_one_term,
         logs=("x", "y"),
     ),
     Rule(
@@ -78,6 +107,13 @@ _SOFTMAX = (
     Rule("exp(x) * (1 / sum(exp(x), a)) -> softmax(x, a)", "as a quotient"),
     Rule("exp(x - logsumexp(x, a)) -> softmax(x, a)", "one op for what is one thing"),
     Rule("exp(log_softmax(x, a)) -> softmax(x, a)", "one op for what is one thing"),
+    Rule(
+        "sum(y * softmax(x, a), a) -> y",
+        "probabilities add up to 1 exactly, where y is the same for all of them",
+        code=_total_probability,
+        roots=("sum",),
+        forgets=True,
+    ),
     Rule("softmax(x - max(x, a), a) -> softmax(x, a)", "softmax centres x itself"),
     Rule(
         "softmax(x - stop_gradient(max(x, a)), a) -> softmax(x, a)",
@@ -175,6 +211,41 @@ _LOGARITHMS = (
     Rule("log(1 + x) -> log1p(x)", "1 + x loses x near 0"),
     Rule("log(1 - x) -> log1p(-x)", "1 - x loses x near 0"),
     Rule("log1p(square(x)) -> log1p_square(x)", "the square overflows, the result is 2 log x"),
+    Rule("log1p(x * x) -> log1p_square(x)", "the square overflows, the result is 2 log x"),
+    Rule(
+        "log1p(y * square(x)) -> log1p_square(sqrt(y) * x)",
+        "the square overflows, the result is 2 log x",
+        _is_positive_number,
+    ),
+    Rule(
+        "log1p(y * (x * x)) -> log1p_square(sqrt(y) * x)",
+        "the square overflows, the result is 2 log x",
+        _is_positive_number,
+    ),
+    Rule(
+        "log(where(c, x, 1 - y)) -> where(c, log(x), log(1 - y))",
+        "1 - y loses y near 0, and its logarithm does not",
+    ),
+    Rule(
+        "log(where(c, 1 - x, y)) -> where(c, log(1 - x), log(y))",
+        "1 - x loses x near 0, and its logarithm does not",
+    ),
+    Rule(
+        "log(x * y + (1 - x) * (1 - y)) -> where(less(x * y - (x - 1) * (1 - y), 0.5), "
+        "log(x * y - (x - 1) * (1 - y)), log1p(-(x * (1 - y) + y * (1 - x))))",
+        "1 - y loses y near 0, and its logarithm does not",
+    ),
+    Rule(
+        "log(x ** y * (1 - x) ** z) -> gated_multiply(y, log(abs(x))) + "
+        "gated_multiply(z, where(less(x, 1), log1p(-x), log(abs(1 - x)))) + "
+        "log(sign(x) ** y * sign(1 - x) ** z)",
+        "1 - x loses x near 0, and its logarithm does not; of negative numbers it stays nan",
+    ),
+    Rule(
+        "sigmoid(x) * softplus(-x) + sigmoid(-x) * softplus(x) -> sigmoid_entropy(x)",
+        "the derivative cancels",
+    ),
+    Rule("expm1(x) / x -> exprel(x)", "0 / 0 at 0; the derivative cancels near 0"),
     Rule("log1p(exp(x)) -> softplus(x)", "exp overflows for large x, the result is x"),
     Rule("log1p(-sigmoid(x)) -> -softplus(x)", "log(1 - sigmoid(x)) is log(sigmoid(-x))"),
     Rule("logaddexp(0, x) -> softplus(x)", "one op for what is one thing"),
@@ -190,7 +261,10 @@ _DIFFERENCES = (
     Rule("maximum(x, 0) + softplus(-abs(x)) -> softplus(x)", "one op, without a kink at 0"),
     Rule("minimum(x, 0) - softplus(-abs(x)) -> -softplus(-x)", "one op, without a kink at 0"),
     Rule(
-        "softplus(x) - x * y -> logistic_loss(x, y)", "x - x for large x, where y is 1", _is_tensor
+        "softplus(x) - x * y -> where(less(0, x), softplus(-x), softplus(x)) + "
+        "where(less(0, x), (1 - y) * x, -(x * y))",
+        "x - x for large x, where y is 1",
+        _is_tensor,
     ),
     Rule("x - logaddexp(x, y) -> -softplus(y - x)", "x - x, where x is the larger"),
     Rule("logaddexp(x, y) - x -> softplus(y - x)", "x - x, where x is the larger"),
@@ -208,7 +282,7 @@ _FACTORS = (
     Rule("exp(x) / exp(y) -> exp(x - y)", "both may overflow where the quotient does not"),
     Rule("exp(x) * exp(y) -> exp(x + y)", "inf * 0, where the product is neither"),
     Rule(
-        "exp(x) * centred_exp(y, z) -> centred_exp(x + (y - stop_gradient(z)), 0)",
+        "exp(x) * centred_exp(y, z) -> centred_exp(x + (y - z), 0)",
         "inf * 0, as above",
     ),
     Rule("exp(x) * sigmoid(-x) -> sigmoid(x)", "inf * 0 for large x; the derivative of softplus"),
@@ -230,7 +304,7 @@ _EXPONENTIALS = (
     Rule("1 - exp2(x) -> -expm1(0.6931471805599453 * x)", "cancels near 0"),
     Rule("exp(x) - exp(-x) -> 2 * sinh(x)", "cancels near 0"),
     Rule("exp(x) - exp(y) -> exp_difference(x, y)", "cancels where x and y are near each other"),
-    Rule("log(centred_exp(x, y)) -> x - stop_gradient(y)", "exp underflows"),
+    Rule("log(centred_exp(x, y)) -> x - y", "exp underflows"),
 )
 
 LOGARITHMS = (
@@ -255,4 +329,5 @@ LOGARITHMS = (
     ),
     WEIGHTED,
     QUOTIENT,
+    IN_ONE,
 )

@@ -124,7 +124,7 @@ class Rule:
         """What to put in place of the node's result, and the nodes that this was read from."""
         root = node.results[0]
         if self.code is not None:
-            if not set(node.operands).isdisjoint(opaque):
+            if any(operand in opaque and _has_inside(operand) for operand in node.operands):
                 return None
             with located(node.loc):
                 made = self.code(node)
@@ -144,6 +144,11 @@ class Rule:
             if fitted is not None:
                 return fitted, match.nodes
         return None
+
+
+def _has_inside(tensor: Tensor) -> bool:
+    """Whether a rule in code could look into a tensor that a derivative is asked by."""
+    return tensor.node.op.kind != "leaf" and tensor.node.op.name != "pin"
 
 
 def _fit(made: Tensor, root: Tensor) -> Tensor | None:

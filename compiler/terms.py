@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 
 from ..ir.op import TABLE
 from ..ir.ops.arithmetic import add, divide, multiply, negative, subtract
-from ..ir.ops.logarithms import weighted_log, weighted_log1p
+from ..ir.ops.logarithms import weighted_log, weighted_log1p, weighted_log_ratio
 from ..ir.tensor import Node, Tensor
 from .pattern import uniform
+from .positive import has_log
 from .rewrite import Rule
 
 _MOST = 10  # terms that are laid out
@@ -110,39 +111,46 @@ def product_rule(formula: str, reason: str, rules: Sequence[Rule], *interesting:
 
 # --- 0 · log 0 --------------------------------------------------------------------------------
 
-_WEIGHTED: dict[str, Callable[..., Tensor]] = {"log": weighted_log, "log1p": weighted_log1p}
+_LOGS: dict[str, Callable[..., Tensor]] = {"log": weighted_log, "log1p": weighted_log1p}
+_WEIGHTED: dict[str, Callable[..., Tensor]] = {
+    "weighted_log": weighted_log,
+    "weighted_log1p": weighted_log1p,
+    "weighted_log_ratio": weighted_log_ratio,
+}
 
 
 def _weigh(weight: Tensor, terms: Sequence[Term]) -> Tensor:
     """weight · Σ terms, with 0 for the product of 0 and log 0."""
     weighted: list[Term] = []
     for term, positive in terms:
-        function = _WEIGHTED.get(term.node.op.name)
-        operand = term.node.operands[0] if function is not None else term
-        weighted.append(((function or multiply)(weight, operand), positive))
+        name, operands = term.node.op.name, term.node.operands
+        if name in _LOGS:
+            made = _LOGS[name](weight, *operands)
+        elif name in _WEIGHTED:
+            made = _WEIGHTED[name](weight * operands[0], *operands[1:])
+        else:
+            made = weight * term
+        weighted.append((made, positive))
     return _joined(weighted, add, subtract)
 
 
 def _log_times(node: Node) -> Tensor | None:
     factors = _terms(node.results[0], "multiply", "divide")
     for i, (factor, multiplies) in enumerate(factors):
-        if not multiplies:
-            continue
-        name = factor.node.op.name
-        if name in ("weighted_log", "weighted_log1p"):
-            own, inside = factor.node.operands
-            rest = [*factors[:i], *factors[i + 1 :]]
-            if all(uniform(t) is not None for t, _ in rest):
-                continue
-            weight = _joined([(own, True), *rest], multiply, divide)
-            return (weighted_log if name == "weighted_log" else weighted_log1p)(weight, inside)
-        terms = _terms(factor, "add", "subtract")
-        if not any(term.node.op.name in _WEIGHTED for term, _ in terms):
-            continue
         rest = [*factors[:i], *factors[i + 1 :]]
-        if not any(positive and uniform(t) is None for t, positive in rest):
+        if not multiplies or not any(up and uniform(t) is None for t, up in rest):
             continue
-        return _weigh(_joined(rest, multiply, divide), terms)
+        if factor.node.op.name == "log" and factor.node.operands[0].node.op.name == "divide":
+            x, y = factor.node.operands[0].node.operands
+            if has_log(x) or has_log(y):
+                return None
+            if any(up and t is x for t, up in rest):
+                return weighted_log_ratio(_joined(rest, multiply, divide), x, y)
+        terms = _terms(factor, "add", "subtract")
+        if any(t.node.op.name in _LOGS and has_log(t.node.operands[0]) for t, _ in terms):
+            return None  # it becomes something else first
+        if any(term.node.op.name in _LOGS or term.node.op.name in _WEIGHTED for term, _ in terms):
+            return _weigh(_joined(rest, multiply, divide), terms)
     return None
 
 

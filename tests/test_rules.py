@@ -52,10 +52,15 @@ IN_A_ROW = [value for value in EXTREME if np.abs(value) <= 1e4 or value == -np.i
 BUT_NOT_AT = {
     "x ** -0.5 -> rsqrt(x)": -np.inf,
     "exp(x) ** y -> exp(gated_multiply(x, y))": -np.inf,
+    **{rule.formula: -np.inf for rule in FORMULAS if "sign(1 - x)" in rule.formula},
 }
 INTEGER = ("x * 0 -> 0", "x - x -> 0")
 # Variables that a rule's condition wants to be a number.
-NUMBERS = {"x / (y + z) -> x / y * sigmoid(log(y) - log(z))": {"y": 2.0}}
+NUMBERS = {
+    "x / (y + z) -> x / y * sigmoid(log(y) - log(z))": {"y": 2.0},
+    "log1p(y * square(x)) -> log1p_square(sqrt(y) * x)": {"y": 0.5},
+    "log1p(y * (x * x)) -> log1p_square(sqrt(y) * x)": {"y": 0.5},
+}
 
 
 def _identity(tensor: Tensor) -> Tensor:
@@ -130,7 +135,8 @@ def left_of(rule: Rule, dtype: dt.DType, view: Any = _identity) -> Graph:
 
 def _loses_digits(rule: Rule) -> bool:
     """Whether the left side has steps that even `evaluate_precisely` rounds too coarsely."""
-    return any(part in rule.formula for part in (", a)", "logaddexp(x, y)", "exp(x) ** y"))
+    parts = (", a)", "logaddexp(x, y)", "exp(x) ** y", "sign(1 - x)")
+    return any(part in rule.formula for part in parts)
 
 
 def feeds_for(graph: Graph, rule: Rule, seed: int, kind: str) -> dict[str, Any]:
@@ -141,6 +147,8 @@ def feeds_for(graph: Graph, rule: Rule, seed: int, kind: str) -> dict[str, Any]:
         values: Any = rng.normal(size=shape) * 3
         if kind == "positive":
             values = np.abs(values) + 0.1
+            if "sign(1 - x)" in rule.formula:  # beyond 1 there is no value
+                values = values % 1
         elif kind == "extreme":
             values = rng.choice(IN_A_ROW if _loses_digits(rule) else EXTREME, shape)
             values[values == BUT_NOT_AT.get(rule.formula)] = 1.0
@@ -352,6 +360,27 @@ EXAMPLES: dict[str, list[str]] = {
           %1 = log %0 : f32[]
           %2 = add %x, %1 : f32[3]
           return %2 }""",
+    ],
+    "sum(y * softmax(x, a), a) -> y": [
+        """graph @g(%x: f32[B,4], %y: f32[B,1]) {
+          %0 = softmax %x {axis=1} : f32[B,4]
+          %1 = multiply %0, %y : f32[B,4]
+          %2 = sum %1 {axes=(1,)} : f32[B,1]
+          return %2 }""",
+        """graph @g(%x: f32[B,4]) {
+          %0 = softmax %x {axis=1} : f32[B,4]
+          %1 = sum %0 {axes=(1,)} : f32[B,1]
+          return %1 }""",
+    ],
+    "logaddexp(logaddexp(x, y), z) -> logsumexp([x, y, z])": [
+        """graph @g(%x: f32[B,4], %y: f32[4], %z: f32[B,1]) {
+          %0 = logaddexp %x, %y : f32[B,4]
+          %1 = logaddexp %z, %0 : f32[B,4]
+          return %1 }""",
+        """graph @g(%x: f32[B,4], %y: f32[B,1]) {
+          %0 = logsumexp %x {axes=(1,)} : f32[B,1]
+          %1 = logaddexp %0, %y : f32[B,1]
+          return %1 }""",
     ],
     "log(view(x)) -> view(log(x))": [
         """graph @g(%x: f32[B,4], %y: f32[B,4]) {

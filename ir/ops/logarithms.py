@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,18 @@ import numpy as np
 from ..tensor import Tensor, TensorLike
 from .arithmetic import abs
 from .build import elementwise
-from .logic import equal, where
+from .logic import equal, isinf, where
 from .transcendental import exp, expm1, log, log1p, sigmoid
 from .trigonometry import tanh
 
-__all__ = ["log1mexp", "log_cosh"]
+__all__ = ["exprel", "log1mexp", "log_cosh"]
 
 _LOG2 = 0.6931471805599453
+
+
+def _wide(x: Any) -> Any:
+    """`x` with more digits than it has."""
+    return x.astype(np.float64 if x.dtype == np.float32 else np.longdouble)
 
 
 def _log1mexp(x: Any) -> Any:
@@ -157,36 +163,94 @@ def weighted_log1p(x: TensorLike, y: TensorLike) -> Tensor:
 
 
 @elementwise(
-    "exp(x - y)",
-    lambda x, y: np.exp(x - y),
-    lambda x, y, z: [z, None],
+    "exp(x - y) * (1 + where(absolute(x - y) < 1000,"
+    " (x - ((x - y) - ((x - y) - x))) - (y + ((x - y) - x)), 0))",
+    lambda x, y: np.exp(_wide(x) - y).astype(x.dtype),
+    lambda x, y, z: [z, -z],
     singular=True,
     dtypes="floating",
     flops=16,
 )
 def centred_exp(x: TensorLike, y: TensorLike) -> Tensor:
-    """exp(x − y), where y is a centre that the formula around it does not depend on.
+    """exp(x − y), where y is a centre: rules that centre exponentials leave this one alone.
 
-    So there is no derivative by y, and rules that centre exponentials leave this one alone.
+    What the difference is rounded by, exp would multiply by its size; it is added afterwards
+    (Knuth's two-sum, TAOCP 4.2.2).
     """
     ...
 
 
-def _logistic_loss(x: Any, y: Any) -> Any:
-    linear = np.where(x > 0, (1 - y) * x, -(y * x))
-    return (linear + np.log1p(np.exp(-np.abs(x)))).astype(x.dtype)
+def _weighted_log_ratio(w: Any, x: Any, y: Any) -> Any:
+    x, y = _wide(x), _wide(y)
+    is_near = np.abs(x - y) < 0.5 * np.maximum(np.abs(x), np.abs(y))
+    ratio = np.where(is_near, 2, x / y)
+    apart = np.log(np.abs(x)) - np.log(np.abs(y)) + np.log(np.sign(x) * np.sign(y))
+    far = np.where((ratio == 0) | np.isinf(ratio), apart, np.log(ratio))
+    product = w * np.where(is_near, np.log1p((x - y) / y), far)
+    return np.where((w == 0) & (x >= 0) & (y >= 0), 0, product).astype(w.dtype)
+
+
+def _slopes_of_log_ratio(w: Tensor, x: Tensor, y: Tensor) -> list[Tensor]:
+    is_none = equal(w, 0.0)
+    x = where(is_none & equal(x, 0.0), 1.0, x)  # pyright: ignore[reportGeneralTypeIssues]
+    y = where(is_none & equal(y, 0.0), 1.0, y)  # pyright: ignore[reportGeneralTypeIssues]
+    return [log(x / y), w / x, -(w / y)]
 
 
 @elementwise(
-    "where(x > 0, (1 - y) * x, -(y * x)) + log1p(exp(-absolute(x)))",
-    _logistic_loss,
-    lambda x, y, z: [where(x > 0.0, (1.0 - y) - sigmoid(-x), sigmoid(x) - y), -x],
+    "where((w == 0) & (x >= 0) & (y >= 0), 0, w * where("
+    "absolute(x - y) < 0.5 * maximum(absolute(x), absolute(y)), "  # the difference is exact
+    "where(absolute(x) > absolute(y), log1p((x - y) / y), -log1p((y - x) / x)), "
+    "where((x / y - x / y == 0) & (y / x - y / x == 0), log(x / y), "  # both are finite
+    "(log(absolute(x)) - log(absolute(y))) + log(sign(x) * sign(y)))))",
+    _weighted_log_ratio,
+    lambda w, x, y, z: _slopes_of_log_ratio(w, x, y),
+    singular=True,
     dtypes="floating",
-    flops=45,
+    flops=22,
+    derivatives_at=(0.1, 3.0),
 )
-def logistic_loss(x: TensorLike, y: TensorLike) -> Tensor:
-    """ln(1 + eˣ) − x · y, the cross-entropy of the label y and the logit x.
+def weighted_log_ratio(w: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
+    """w · ln(x / y), and its limit 0 where w is 0 and x or y too: rules make it of the product."""
+    ...
 
-    With all its digits also where it vanishes, for a large x and y = 1.
-    """
+
+def _slope_of_exprel(x: Tensor, y: Tensor) -> Tensor:
+    """(eˣ − y) / x, and its Taylor series Σ (k + 1) xᵏ / (k + 2)! where that cancels."""
+    is_small = abs(x) < 1.0
+    small, large = where(is_small, x, 0.0), where(is_small, 1.0, x)
+    series = small * 0.0
+    for k in range(15, -1, -1):
+        series = series * small + (k + 1) / math.factorial(k + 2)
+    return where(is_small, series, exp(large) / large - where(is_small, 0.0, y) / large)
+
+
+@elementwise(
+    "where(x == 0, 1 + x, expm1(x) / x)",
+    lambda x: np.where(x == 0, 1, np.expm1(x) / np.where(x == 0, 1, x)).astype(x.dtype),
+    lambda x, y: [_slope_of_exprel(x, y)],
+    dtypes="floating",
+    flops=26,
+)
+def exprel(x: TensorLike) -> Tensor:
+    """(eˣ − 1) / x, and its limit 1 at 0; its derivatives are right there as well."""
+    ...
+
+
+def _sigmoid_entropy(x: Any) -> Any:
+    size = np.abs(x)
+    e = np.exp(-size)
+    return (np.log1p(e) + np.where(e == 0, 0, size * e / (1 + e))).astype(x.dtype)
+
+
+@elementwise(
+    "log1p(exp(-absolute(x)))"
+    " + where(exp(-absolute(x)) == 0, 0, absolute(x) * sigmoid(-absolute(x)))",
+    _sigmoid_entropy,
+    lambda x, y: [-(where(isinf(x), 0.0, x) * sigmoid(x) * sigmoid(-x))],
+    dtypes="floating",
+    flops=70,
+)
+def sigmoid_entropy(x: TensorLike) -> Tensor:
+    """−p ln p − (1 − p) ln(1 − p) of p = sigmoid(x): the entropy of a coin with the log-odds x."""
     ...
