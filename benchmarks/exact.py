@@ -32,6 +32,17 @@ def over(a: Any, b: Any) -> Any:
     return mp.nan if a == 0 or mp.isnan(a) else mp.inf if a > 0 else -mp.inf
 
 
+def entrywise(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """A method of Numbers that takes an array of them as well."""
+
+    def apply(self: Any, other: Any) -> Any:
+        if isinstance(other, np.ndarray):
+            return np.frompyfunc(lambda entry: method(self, entry), 1, 1)(other)
+        return method(self, other)
+
+    return apply
+
+
 class Number:
     """A value, and its derivative by each entry of the inputs that it depends on."""
 
@@ -50,24 +61,29 @@ class Number:
             result.slopes[key] = result.slopes.get(key, 0) + times(slope, by_other)
         return result
 
-    def __add__(self, other: Any) -> Number:
+    @entrywise
+    def __add__(self, other: Any) -> Any:
         other = lift(other)
         return self.join(other, self.value + other.value, 1, 1)
 
-    def __sub__(self, other: Any) -> Number:
+    @entrywise
+    def __sub__(self, other: Any) -> Any:
         other = lift(other)
         return self.join(other, self.value - other.value, 1, -1)
 
-    def __mul__(self, other: Any) -> Number:
+    @entrywise
+    def __mul__(self, other: Any) -> Any:
         other = lift(other)
         return self.join(other, times(self.value, other.value), other.value, self.value)
 
-    def __truediv__(self, other: Any) -> Number:
+    @entrywise
+    def __truediv__(self, other: Any) -> Any:
         other = lift(other)
         value, one = over(self.value, other.value), over(mp.mpf(1), other.value)
         return self.join(other, value, one, -times(value, one))
 
-    def __pow__(self, other: Any) -> Number:
+    @entrywise
+    def __pow__(self, other: Any) -> Any:
         other = lift(other)
         base, exponent = self.value, other.value
         by_base = times(exponent, power(base, exponent - 1))
@@ -76,19 +92,19 @@ class Number:
             return self.chain(value, by_base)
         return self.join(other, value, by_base, times(value, log_or_nan(base)))
 
-    def __radd__(self, other: Any) -> Number:
+    def __radd__(self, other: Any) -> Any:
         return lift(other) + self
 
-    def __rsub__(self, other: Any) -> Number:
+    def __rsub__(self, other: Any) -> Any:
         return lift(other) - self
 
-    def __rmul__(self, other: Any) -> Number:
+    def __rmul__(self, other: Any) -> Any:
         return lift(other) * self
 
-    def __rtruediv__(self, other: Any) -> Number:
+    def __rtruediv__(self, other: Any) -> Any:
         return lift(other) / self
 
-    def __rpow__(self, other: Any) -> Number:
+    def __rpow__(self, other: Any) -> Any:
         return lift(other) ** self
 
     def __neg__(self) -> Number:
@@ -97,15 +113,19 @@ class Number:
     def __abs__(self) -> Number:
         return self.chain(abs(self.value), mp.sign(self.value))
 
+    @entrywise
     def __lt__(self, other: Any) -> bool:
         return bool(self.value < lift(other).value)
 
+    @entrywise
     def __le__(self, other: Any) -> bool:
         return bool(self.value <= lift(other).value)
 
+    @entrywise
     def __gt__(self, other: Any) -> bool:
         return bool(self.value > lift(other).value)
 
+    @entrywise
     def __ge__(self, other: Any) -> bool:
         return bool(self.value >= lift(other).value)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 
 import gradloom as gl
 from gradloom.benchmarks.expressions import Expression
-from gradloom.benchmarks.stability import BAR, error, judge, meets, truth_of, weights
+from gradloom.benchmarks.stability import BAR, error, truth_of, weights
 from gradloom.benchmarks.systems import gradloom_names
 
-from .spellings import CORES, spelling
+from .spellings import spelling
 
 
 def errors(row: Expression) -> list[float]:
