@@ -296,19 +296,19 @@ class Truth:
             for weight, slopes in zip(np.ravel(cotangent), self._slopes, strict=True):
                 for (owner, k), slope in slopes.items():
                     if owner == name:
-                        total[k] = total[k] + times(mp.mpf(float(weight)), slope)
+                        total[k] = total[k] + times(_exact(weight), slope)
         return _array(total, self._inputs[name].shape)
 
-    def tangent(self, tangents: Mapping[str, Any]) -> Any:
-        """Σ ∂value/∂name · tangent, over all names."""
-        moved = []
+    def tangent(self, tangents: Mapping[str, Any], absolute: bool = False) -> Any:
+        """Σ ∂value/∂name · tangent over all names; or of the terms' absolute values."""
+        moved: list[Any] = []
         with mp.workdps(self.digits):
             for slopes in self._slopes:
                 parts = [
-                    times(mp.mpf(float(tangents[name].ravel()[k])), slope)
+                    times(_exact(tangents[name].ravel()[k]), slope)
                     for (name, k), slope in slopes.items()
                 ]
-                moved.append(mp.fsum(parts))
+                moved.append(mp.fsum(parts, absolute=absolute))
         return _array(moved, self.shape)
 
 

@@ -39,26 +39,28 @@ PAGE = Path(__file__).parents[1] / "docs" / "stability.md"
 Errors = tuple[float, float]  # of the value and of the gradient
 
 
-def error(found: Any, exact: Any, alone: bool) -> float:
-    """The largest error of `found`, relative to the entry or to the largest one; inf or nan where
-    `found` is and the exact entry is not."""
+def error(found: Any, exact: Any, alone: bool, scale: Any = None) -> float:
+    """The largest error of `found`, relative to the entry, or (not `alone`) to the largest one, or
+    to its entry in `scale`; inf or nan where `found` is that and the exact entry is not."""
     found, exact = np.asarray(found), np.asarray(exact, object)
     if found.shape != exact.shape:
         raise ValueError(f"shape {found.shape}, but {exact.shape} is right")
-    pairs = [
-        (float(ours), truth)
-        for ours, truth in zip(found.ravel(), exact.ravel(), strict=True)
+    judged = [
+        (float(ours), truth, size)
+        for ours, truth, size in zip(
+            found.flat, exact.flat, np.asarray(exact if scale is None else scale).flat, strict=True
+        )
         if mp.isfinite(truth) and abs(truth) <= LARGEST
     ]
-    largest = max((abs(truth) for _, truth in pairs), default=mp.mpf(0))
+    largest = max((abs(size) for _, _, size in judged), default=mp.mpf(0))
     worst = 0.0
-    for ours, truth in pairs:
+    for ours, truth, size in judged:
         if not np.isfinite(ours):
             return abs(ours)
         apart = abs(mp.mpf(ours) - truth)
         if apart > SMALLEST:
-            scale = abs(truth) if alone else largest
-            worst = max(worst, float(min(apart / scale, mp.mpf(1e30))) if scale else 1e30)
+            against = abs(size) if alone else largest
+            worst = max(worst, float(min(apart / against, mp.mpf(1e30))) if against else 1e30)
     return worst
 
 

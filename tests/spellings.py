@@ -272,12 +272,12 @@ CORES = [
 ]
 
 
-def spelling(seed: int) -> tuple[Expression, str]:
-    """Spelling number `seed`, and the core that it is one of."""
+def spelling(seed: int, plain: bool = False) -> tuple[Expression, str]:
+    """Spelling number `seed`, and the core that it is one of; `plain`: with nothing around it."""
     rng = np.random.default_rng(seed)
     core = CORES[seed % len(CORES)]
-    x = str(rng.choice(WAYS[core.ways]))
-    after = str(rng.choice(AFTER[core.after]))
+    x = "x" if plain else str(rng.choice(WAYS[core.ways]))
+    after = "C" if plain else str(rng.choice(AFTER[core.after]))
     text = after.replace("C", f"({core.text.replace('X', f'({x})')})")
     truth = after.replace("C", f"({core.truth.replace('X', f'({x})')})") if core.truth else ""
     tree = ast.parse(text, mode="eval")

