@@ -96,9 +96,10 @@ class Batch:
                 results = batch_node(node, operands, flags)
             else:
                 results = node.remake(operands).results
-        if any(flags):
-            self.carrying.update(node.results)
-        self.values.update(zip(node.results, results, strict=True))
+        for result, value in zip(node.results, results, strict=True):
+            self.values[result] = value
+            if value.ndim > result.ndim:  # a rule may leave out what all samples share
+                self.carrying.add(result)
 
     def _request(self, node: Node) -> list[Tensor]:
         """The request over the values, where its own operands have others.
@@ -145,12 +146,18 @@ class Batch:
 
 def batch_graph(graph: Graph, batched: Sequence[bool], size: DimLike) -> Graph:
     """A region whose flagged inputs, and all outputs, have a leading axis of `size`."""
+    inputs = batched_inputs(graph, batched, size)
+    results = batch_results(graph, inputs, batched, size)
+    return Graph(graph.name, inputs, results, parameters=())
+
+
+def batched_inputs(graph: Graph, batched: Sequence[bool], size: DimLike) -> list[Tensor]:
+    """Inputs like those of `graph`, the flagged ones with a leading axis of `size`."""
     inputs: list[Tensor] = []
     for leaf, flag in zip(graph.inputs, batched, strict=True):
         shape = (size, *leaf.shape) if flag else leaf.shape
         inputs.append(placeholder_like(TensorType(leaf.dtype, shape), leaf.node.attrs["name"]))
-    results = batch_results(graph, inputs, batched, size)
-    return Graph(graph.name, inputs, results, parameters=())
+    return inputs
 
 
 def batch_leading(graph: Graph, arguments: Sequence[Tensor], count: int) -> list[Tensor]:

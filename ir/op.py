@@ -66,7 +66,7 @@ class Op:
     vjp, jvp: both modes for what is neither element-wise nor linear.
     no_gradient: why there is no derivative, where there is none.
     batch: from a node, its operands and which of them carry a leading batch axis to results
-        that carry one; element-wise ops need none.
+        that carry one, or do not where no such operand reaches them; element-wise ops need none.
     code: the scalar expression (operands and attributes by name) for CPU and CUDA alike.
     check: a scalar condition that must hold, or the call fails.
     combine: the scalar operation of a reduction, and `identity`, its neutral element; a cumulative

@@ -396,6 +396,44 @@ def test_derivatives_inside_a_scan_and_of_it():
     close(found[3], np.diag(1 / value), 1e-9)
 
 
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_a_jacobian_of_a_loop_shares_its_states(mode: Any):
+    """What all directions share, tanh of the state, is not made for each of them again."""
+    x = gl.placeholder((5,), "float64", "x")
+    last, _ = gl.scan(lambda c, _: (gl.tanh(c), None), x, length=3)
+    function = gl.function([x], gl.jacobian(last, x, mode))
+    shapes = [
+        node.results[0].shape
+        for node in list(function.stages.values())[-1].walk()
+        if node.op.name == "tanh"
+    ]
+    assert set(shapes) == {(5,)}
+    value = np.linspace(-1, 1, 5)
+    found = function(value)
+    step, slope = value, np.ones(5)
+    for _ in range(3):
+        step = np.tanh(step)
+        slope = slope * (1 - step**2)
+    close(found, np.diag(slope), 1e-12)
+
+
+def test_a_derivative_in_a_loop_by_what_stands_outside():
+    """Of something made outside the body from what stands outside too: the way comes along."""
+    w = gl.placeholder((2,), "float64", "w")
+    h = gl.exp(w)
+    constant = gl.constant(2.0, "float64")
+    scale = constant * constant
+
+    def body(c: Tensor, _: Any) -> Any:
+        return c + gl.grad(gl.sum(c * h), w), gl.grad(gl.sum(c) * scale, constant)
+
+    last, slopes = gl.scan(body, gl.ones(2, "float64"), length=3)
+    value = np.array([0.1, 0.2])
+    found, each = both([w], [last, slopes], value)
+    close(found, (1 + np.exp(value)) ** 3)
+    close(each, [np.sum(4 * (1 + np.exp(value)) ** n) for n in range(3)])
+
+
 @pytest.mark.parametrize("length", [0, 1, 4])
 def test_jacobians_and_hessians_of_a_loop(length: int):
     """x → x sin(w x), repeated: as the unrolled graph."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..dims import DimLike, as_dim
 from ..errors import ArgumentError, ShapeError
-from ..graph import Graph, inline, rebuild
+from ..graph import Graph, between, inline, rebuild
 from ..loc import quote
 from ..op import MaybeTensors, Op, register
 from ..shapes import unify
@@ -244,30 +244,38 @@ def _jvp_scan(node: Node, tangents: MaybeTensors) -> MaybeTensors:
 
 
 def _batch_scan(node: Node, operands: Sequence[Tensor], batched: Sequence[bool]) -> list[Tensor]:
-    """Batch the body; all carries and outputs become batched, sequences behind their step axis."""
-    from ..batching import batch_graph
+    """Batch the body, with sequences behind their step axis; a carry is batched once what enters
+    it is, and what no batched value reaches stays as it is, for all entries."""
+    from ..batching import batched_inputs, batched_values
 
     n, m, _ = _counts(node)
+    body = node.regions[0]
     size = next(t.shape[0] for t, flag in zip(operands, batched, strict=True) if flag)
-    actual = list(operands)
     flags = list(batched)
-    for i in range(n):
-        if not flags[i]:
-            actual[i] = broadcast_to(actual[i], (size, *actual[i].shape))
+    while True:
+        inputs = batched_inputs(body, flags, size)
+        batch = batched_values(body, inputs, flags, size)
+        reached = [output in batch.carrying for output in body.outputs]
+        late = [i for i in range(n) if reached[i] and not flags[i]]
+        if not late:
+            break
+        for i in late:
             flags[i] = True
-    for i in range(n, n + m):
-        if flags[i]:
+    reached[:n] = flags[:n]
+    pairs = zip(body.outputs, reached, strict=True)
+    outputs = [batch.spread(output) if flag else batch.value(output) for output, flag in pairs]
+    actual = list(operands)
+    for i in range(n + m):
+        if flags[i] and not batched[i]:
+            actual[i] = broadcast_to(actual[i], (size, *actual[i].shape))
+        elif flags[i] and i >= n:
             actual[i] = moveaxis(actual[i], 0, 1)
-    body = batch_graph(node.regions[0], flags, size)
-    final, stacked, history = make_scan(
-        body,
-        actual[:n],
-        actual[n : n + m],
-        actual[n + m :],
-        node.attrs["length"],
-        node.attrs["reverse"],
-    )
-    return [*final, *(moveaxis(y, 1, 0) for y in (*stacked, *history))]
+    closed = Graph(body.name, inputs, outputs, parameters=())
+    parts = actual[:n], actual[n : n + m], actual[n + m :]
+    length, reverse = node.attrs["length"], node.attrs["reverse"]
+    final, stacked, history = make_scan(closed, *parts, length, reverse)
+    behind = zip((*stacked, *history), (*reached[n:], *reached[:n]), strict=True)
+    return [*final, *(moveaxis(y, 1, 0) if flag else y for y, flag in behind)]
 
 
 SCAN = register(
@@ -332,13 +340,18 @@ def close(
 ) -> tuple[Graph, list[Tensor]]:
     """A region computing `outputs` from `inputs`, and the outer tensors it reads.
 
-    Whatever does not depend on `inputs` stays outside: it is computed once.
+    Whatever does not depend on `inputs` stays outside: it is computed once.  The way to what a
+    derivative inside is asked of comes along, from what it is asked by.
     """
     graph = Graph(name, inputs, outputs, parameters=())
     inner: set[Tensor] = set(inputs)
     for node in graph.nodes:
         if any(operand in inner for operand in node.operands):
             inner.update(node.results)
+    for node in reversed(graph.nodes):
+        if node.op.kind == "request" and not inner.isdisjoint(node.results):
+            for step in between(node.group(0), node.group(1))[0]:
+                inner.update(step.results)
     reads = [
         operand
         for node in graph.nodes
