@@ -468,6 +468,31 @@ def test_updates_by_newton():
     close(w.value, [3.0, -2.0], 1e-10)
 
 
+def test_batched_requests_as_text():
+    """The attribute prints where there is a batch, and text that means none is no graph."""
+    text = """graph @g(%x: f64[3], %u: f64[2,4,3]) {
+      %0 = sin %x : f64[3]
+      %1 = gradient %0 wrt %x with %u {batch=2} : f64[2,4,3]
+      return %1
+    }"""
+    graph = gl.parse(text)
+    assert gl.parse(str(graph)) == graph
+    x, u = np.array([0.1, 0.2, 0.3]), np.random.default_rng(0).normal(size=(2, 4, 3))
+    close(gl.evaluate(graph, {"x": x, "u": u}), u * np.cos(x))
+    close(gl.compile(graph)(x, u), u * np.cos(x))
+    for changed in (
+        text.replace("batch=2", "batch=1"),
+        text.replace("batch=2", "batch=3"),
+        text.replace("batch=2", "batch=-1"),
+        text.replace("batch=2", "batch=true"),
+        text.replace("batch=2", "count=2"),
+        text.replace(" {batch=2}", ""),
+        text.replace(" with %u", ""),
+    ):
+        with pytest.raises(gl.GradloomError, match="line 3"):
+            gl.parse(changed)
+
+
 # --- wrong uses ---------------------------------------------------------------------------------
 
 X = gl.placeholder((3,), name="x")

@@ -117,6 +117,57 @@ def test_gradients_of_each_sample_are_stable_too():
     np.testing.assert_allclose(function(rows, labels), wanted, rtol=1e-5, atol=1e-6)
 
 
+def judged_under_vmap(row: Any) -> None:
+    """A row of the stability table, mapped beside an entry of zeros, is as good as alone."""
+    from gradloom.benchmarks import stability
+    from gradloom.benchmarks.systems import gradloom_names
+
+    def runner(formula: Any, inputs: Any, by: list[str]) -> Any:
+        def one(*given: Tensor) -> Any:
+            *own, cotangent = given
+            leaves = dict(zip(inputs, own, strict=True))
+            value = formula(gradloom_names(), leaves)
+            return (value, *gl.grad(gl.sum(value * cotangent), [leaves[name] for name in by]))
+
+        singles = {n: gl.placeholder(a.shape, a.dtype, n) for n, a in inputs.items()}
+        shape = formula(gradloom_names(), singles).shape
+        many = [gl.placeholder(("N", *a.shape), a.dtype, n) for n, a in inputs.items()]
+        many.append(gl.placeholder(("N", *shape), name="cotangent"))
+        function = gl.function(many, list(gl.vmap(one)(*many)))
+
+        def run(arrays: Any, cotangent: Any) -> Any:
+            rows = [np.stack([np.zeros_like(a), a]) for a in (*arrays.values(), cotangent)]
+            value, *slopes = (result[1] for result in function(*rows))
+            return value, slopes
+
+        return run
+
+    stability.SYSTEMS["vmap"] = runner
+    try:
+        found = stability.judge(row, ["gradloom", "vmap"])
+    finally:
+        del stability.SYSTEMS["vmap"]
+    assert stability.meets(found["vmap"]) or not stability.meets(found["gradloom"]), found
+
+
+def stability_rows() -> list[Any]:
+    pytest.importorskip("mpmath")
+    from gradloom.benchmarks.stability import TABLE
+
+    return TABLE
+
+
+def test_naive_formulas_are_stable_under_vmap():
+    for row in stability_rows()[::40]:
+        judged_under_vmap(row)
+
+
+@pytest.mark.slow
+def test_all_naive_formulas_are_stable_under_vmap():
+    for row in stability_rows():
+        judged_under_vmap(row)
+
+
 MATRIX = np.random.default_rng(5).normal(size=(3, 3))
 
 

@@ -50,6 +50,8 @@ def extra_axes(node: Node) -> int:
 
 def _leading(what: str, given: Sequence[Tensor], wanted: Sequence[Tensor], count: int) -> Shape:
     """The sizes of the `count` axes in front of what is `given`, which else is as `wanted`."""
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentError(f"batch is a number of axes, got {count!r}")
     lead: Shape | None = None
     for tensor, like in zip(given, wanted, strict=False):
         if tensor.ndim < count or tensor.type != (like.dtype, (*tensor.shape[:count], *like.shape)):
