@@ -88,8 +88,8 @@ CASES: dict[str, tuple[Formula, Formula, Formula, Formula]] = {
     "nested": (
         lambda x: gl.where(x > 0, gl.where(x < 2, gl.log(x), gl.sqrt(x - 2.0)), 0.0),
         lambda x: x > 0,
-        lambda x: np.where(x < 2, 1 / x, 0.5 * np.maximum(x - 2, 1e-9) ** -0.5),
-        lambda x: np.where(x < 2, -1 / x**2, -0.25 * np.maximum(x - 2, 1e-9) ** -1.5),
+        lambda x: np.where(x < 2, 1 / x, 0.5 * np.clip(x - 2, 1e-9, None) ** -0.5),
+        lambda x: np.where(x < 2, -1 / x**2, -0.25 * np.clip(x - 2, 1e-9, None) ** -1.5),
     ),
     "a bounded op of nan": (
         lambda x: gl.where(x > 0, gl.tanh(gl.sqrt(x)), 0.0),
