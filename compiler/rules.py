@@ -8,9 +8,13 @@ derivatives too, since they are applied before differentiation.  Tests are gener
 from __future__ import annotations
 
 from ..ir.dtypes import holds
+from .cancellation import DIFFERENCES
 from .indexing import INDEXING
+from .lengths import LENGTHS
 from .logarithms import LOGARITHMS
+from .moments import MOMENTS
 from .pattern import Match
+from .quotients import FIRST_QUOTIENTS, QUOTIENTS
 from .rewrite import Rule
 from .structural import STRUCTURAL
 
@@ -43,13 +47,18 @@ def _signed(match: Match) -> bool:
 
 # Order counts: the first rule that fits a node is applied.
 STABILISE = (
+    *FIRST_QUOTIENTS,
     *LOGARITHMS,
-    Rule("1 - square(tanh(x)) -> 4 * (sigmoid(2 * x) * sigmoid(-2 * x))", "tanh rounds to 1"),
+    Rule("1 - square(tanh(x)) -> tanh_slope(x)", "tanh rounds to 1"),
     Rule("(exp(x) - exp(-x)) / (exp(x) + exp(-x)) -> tanh(x)", "inf / inf for large x"),
     Rule("1 - erf(x) -> erfc(x)", "1 - 1 for large x"),
     Rule("1 - normal_cdf(x) -> normal_cdf(-x)", "1 - 1 for large x"),
     Rule("sqrt(square(x)) -> abs(x)", "the square overflows; at 0 the derivative is 0, not nan"),
     Rule("1 / sqrt(x) -> rsqrt(x)", "one op, and a derivative that does not square the root"),
+    *LENGTHS,
+    *QUOTIENTS,
+    *MOMENTS,
+    *DIFFERENCES,
 )
 
 _NEUTRAL = (
@@ -65,6 +74,7 @@ _NEUTRAL = (
     Rule("maximum(x, x) -> x", "exact"),
     Rule("minimum(x, x) -> x", "exact"),
     Rule("where(c, x, x) -> x", "exact"),
+    Rule("quotient_of(x, y, z) -> x / y", "z is there for the derivative alone", forgets=True),
     Rule(
         "where(c, where(c, x, y), z) -> where(c, x, z)",
         "exact: the inner choice is made",

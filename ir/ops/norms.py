@@ -1,4 +1,11 @@
-"""Norms, ranks, powers and products of matrices and vectors, as formulas of other ops."""
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (the NumPy column: arrays of any dtype)
+"""Norms, ranks, powers and products of matrices and vectors, as formulas of other ops.
+
+The Euclidean length is an op of its own, so that rules can name it: its squares are those of
+x over the largest |x|, which neither overflow nor underflow.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +14,25 @@ from math import inf
 from operator import index
 from typing import Any
 
+import numpy as np
+
 from .. import dtypes as dt
 from ..dims import DimLike
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..shapes import broadcast, normalise_axis, unify
-from ..tensor import Tensor, TensorLike
+from ..op import MaybeTensors
+from ..shapes import broadcast, keep_axes, normalise_axes, normalise_axis, unify
+from ..tensor import Node, Tensor, TensorLike, TensorType
 from .arithmetic import abs as absolute
-from .arithmetic import maximum
-from .build import as_tensor
+from .arithmetic import maximum, square
+from .build import as_tensor, primitive
 from .contraction import matmul
 from .conversion import astype, of_one_dtype, rounded_once
 from .diagonal import diagonal
+from .gated import gated_multiply
 from .indexing import take
-from .logic import equal, not_equal, where
+from .logic import equal, isfinite, not_equal, where
 from .matrices import check_matrix, identity_like
-from .reduction import max, min, sum
+from .reduction import max, max_, min, squeeze_axes, sum, sum_
 from .shape import broadcast_to, expand_dims, reshape
 from .solving import inv, tolerance
 from .spectral import svdvals
@@ -37,6 +48,74 @@ __all__ = [
     "trace",
     "vector_norm",
 ]
+
+
+def _infer_length(x: TensorType, *, axes: tuple[int, ...]) -> TensorType:
+    if not x.dtype.is_float:
+        raise DTypeError(f"needs a float dtype, got {x.dtype}")
+    if normalise_axes(axes, x.ndim) != axes:
+        raise ShapeError(f"axes must be in order and counted from the front, got {axes}")
+    return TensorType(x.dtype, keep_axes(x.shape, axes))
+
+
+def _numpy_length(x: Any, axes: tuple[int, ...]) -> Any:
+    top = np.max(np.abs(x), axes, keepdims=True, initial=0)
+    scale = np.where(np.isfinite(top) & (top > 0), top, 1)
+    wide = np.float64 if x.dtype == np.float32 else x.dtype
+    squares = np.square((x / scale).astype(wide))
+    return (scale * np.sqrt(np.sum(squares, axes, keepdims=True))).astype(x.dtype)
+
+
+def _expand_length(node: Node) -> list[Tensor]:
+    x, axes = node.operands[0], node.attrs["axes"]
+    top = max_(absolute(x), axes=axes)
+    scale = where(isfinite(top) & (top > 0.0), top, 1.0)
+    return [scale * sqrt(sum_(square(x / scale), axes=axes))]
+
+
+def _direction(node: Node) -> Tensor:
+    """∂length/∂x: x over its length, and 0 where both are."""
+    length = node.results[0]
+    return node.operands[0] / where(equal(length, 0.0), 1.0, length)
+
+
+def _vjp_length(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
+    (ct,) = cotangents
+    return [None if ct is None else gated_multiply(ct, _direction(node))]
+
+
+def _jvp_length(node: Node, tangents: MaybeTensors) -> MaybeTensors:
+    (t,) = tangents
+    if t is None:
+        return [None]
+    return [sum_(gated_multiply(t, _direction(node)), axes=node.attrs["axes"])]
+
+
+def _batch_length(node: Node, operands: Sequence[Tensor], _: Sequence[bool]) -> list[Tensor]:
+    return [length_(operands[0], axes=tuple(axis + 1 for axis in node.attrs["axes"]))]
+
+
+@primitive(
+    kind="composite",
+    infer=_infer_length,
+    reference=_numpy_length,
+    vjp=_vjp_length,
+    jvp=_jvp_length,
+    batch=_batch_length,
+    expand=_expand_length,
+    samples=(
+        (((5,),), {"axes": (0,)}),
+        (((3, 4),), {"axes": (1,)}),
+        (((3, 4),), {"axes": (0, 1)}),
+        (((2, 3, 40),), {"axes": (0, 2)}),
+        (((1, 1),), {"axes": (1,)}),
+        (((0, 4),), {"axes": (1,)}),
+        (((4, 0),), {"axes": (1,)}),
+    ),
+)
+def length_(x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
+    """√(Σ x²) over `axes`, kept as size 1; the derivative is x over it, and 0 where it is 0."""
+    ...
 
 
 def root(total: Tensor, order: float) -> Tensor:
@@ -72,7 +151,9 @@ def vector_norm(
     if ord == 0:
         return sum(astype(not_equal(tensor, 0.0), tensor.dtype), axis, keepdims)
     if ord == 2:
-        return root(sum(tensor * tensor, axis, keepdims), 2)
+        axes = normalise_axes(axis, tensor.ndim)
+        length = length_(tensor, axes=axes) if axes else absolute(tensor)
+        return length if keepdims else squeeze_axes(length, axes)
     size = absolute(tensor)
     if ord == inf:
         return maximum(max(size, axis, keepdims), 0.0)  # 0 where there is nothing

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor, TensorLike
-from .arithmetic import hypot
-from .build import elementwise
+from ..op import MaybeTensors
+from ..tensor import Node, Tensor, TensorLike
+from .arithmetic import abs as absolute
+from .arithmetic import hypot, square
+from .build import elementwise, primitive
 from .logic import equal, where
-from .transcendental import rsqrt
+from .transcendental import exp, rsqrt
 
 __all__ = [
     "acos",
@@ -35,6 +37,7 @@ __all__ = [
     "atanh",
     "cos",
     "cosh",
+    "sech",
     "sin",
     "sinh",
     "tan",
@@ -54,9 +57,60 @@ def cos(x: TensorLike) -> Tensor:
     ...
 
 
-@elementwise("tanh(x)", np.tanh, lambda x, y: [1.0 - y * y], dtypes="floating", flops=20)
+@elementwise("tanh(x)", np.tanh, lambda x, y: [tanh_slope(x)], dtypes="floating", flops=20)
 def tanh(x: TensorLike) -> Tensor:
     """(eˣ − e⁻ˣ) / (eˣ + e⁻ˣ)."""
+    ...
+
+
+def _numpy_tanh_slope(x: Any) -> Any:
+    e = np.exp(-2 * np.abs(x))
+    return 4 * e / np.square(1 + e)
+
+
+def _vjp_tanh_slope(node: Node, derivatives: MaybeTensors) -> MaybeTensors:
+    (given,), x, slope = derivatives, node.operands[0], node.results[0]
+    return [None if given is None else given * (-2.0 * tanh(x) * slope)]
+
+
+def _is_at_hand(x: Tensor) -> bool:
+    """Whether `x` is made of inputs by a few element-wise ops, so that a kernel has it anyway."""
+    pending = [x.node]
+    for _ in range(16):
+        if not pending:
+            return True
+        node = pending.pop()
+        if node.op.kind not in ("elementwise", "view", "leaf", "generator"):
+            return False
+        pending.extend(operand.node for operand in node.operands)
+    return False
+
+
+def _expand_tanh_slope(node: Node) -> list[Tensor]:
+    (x,) = node.operands
+    if not _is_at_hand(x):
+        y = tanh(x)
+        return [1.0 - y * y]
+    e = exp(-2.0 * absolute(x))
+    return [4.0 * e / square(1.0 + e)]
+
+
+@primitive(
+    kind="composite",
+    infer=lambda x: x,
+    reference=_numpy_tanh_slope,
+    vjp=_vjp_tanh_slope,
+    jvp=_vjp_tanh_slope,  # element by element both modes are one
+    batch=lambda _, operands, __: [tanh_slope(operands[0])],
+    expand=_expand_tanh_slope,
+    samples=((((5,),), {}), (((3, 4),), {}), (((0, 1),), {}), (((),), {})),
+)
+def tanh_slope(x: Tensor) -> Tensor:
+    """1 / cosh(x)², the derivative of tanh, with the digits that 1 − y² has no more for y near ±1.
+
+    In a network, where x is a product and y = tanh(x) is what is kept of it, it is 1 − y² all the
+    same: an error of 1e-7 of the largest slope, for one array less in memory.
+    """
     ...
 
 
@@ -124,6 +178,10 @@ def atan2(y: TensorLike, x: TensorLike) -> Tensor:
     ...
 
 
+def _sech(x: Any) -> Any:
+    return 1 / np.cosh(x)
+
+
 @elementwise("sinh(x)", np.sinh, lambda x, y: [cosh(x)], singular=True, dtypes="floating", flops=25)  # pyright: ignore[reportGeneralTypeIssues]
 def sinh(x: TensorLike) -> Tensor:
     """(eˣ − e⁻ˣ) / 2."""
@@ -133,6 +191,12 @@ def sinh(x: TensorLike) -> Tensor:
 @elementwise("cosh(x)", np.cosh, lambda x, y: [sinh(x)], singular=True, dtypes="floating", flops=20)  # pyright: ignore[reportGeneralTypeIssues]
 def cosh(x: TensorLike) -> Tensor:
     """(eˣ + e⁻ˣ) / 2."""
+    ...
+
+
+@elementwise("1 / cosh(x)", _sech, lambda x, y: [-y * tanh(x)], dtypes="floating", flops=24)
+def sech(x: TensorLike) -> Tensor:
+    """1 / cosh x; the derivative −tanh(x) sech(x) is no quotient of infinities."""
     ...
 
 

@@ -1,0 +1,248 @@
+"""Rules about differences of what is nearly equal, which lose the digits that the two share.
+
+Each difference has a form in which nothing cancels: 1 − cos x is 2 sin² (x/2), √a − √b is
+(a − b) / (√a + √b), whose a − b is taken as it is written, √(x + 1) − √x over 1.  So that the
+spelling does not count, a sum is read as a polynomial (polynomial.py): any two of its terms, or a
+term and its number, may be such a difference, whatever else is added and by what it is scaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import sqrt as root_of
+
+from numpy import float32
+
+from ..ir.ops.arithmetic import absolute, add, divide, multiply, negative, square
+from ..ir.ops.build import constant
+from ..ir.ops.differences import difference_of_squares, quotient_of
+from ..ir.ops.gated import gated_divide
+from ..ir.ops.logarithms import exp_difference
+from ..ir.ops.special import erf, erfc, normal_cdf
+from ..ir.ops.transcendental import exp, expm1, sigmoid, sqrt
+from ..ir.ops.trigonometry import asinh, cos, sin, sinh, tanh, tanh_slope
+from ..ir.tensor import Node, Tensor
+from .polynomial import Polynomial, Reader, build, cancels, number, plus, scaled, times
+from .rewrite import Rule
+
+Term = Callable[[Tensor], Tensor]
+
+
+def _difference(node: Node) -> Tensor | None:
+    """The sum or difference with one cancelling pair of its terms in a form that does not."""
+    root = node.results[0]
+    if not root.dtype.is_float:
+        return None
+    form = Reader(linear=True).read(root)
+    terms = [(monomial[0], value) for monomial, value in form.items() if monomial]
+    for i, (x, a) in enumerate(terms):
+        for y, b in terms[:i]:
+            if abs(a) != abs(b):
+                continue
+            made = _of_two(y, x, b == a)
+            if made is not None:
+                return _with_rest(scaled(made, b), form, (x, y))
+    for x, a in terms:
+        if form.get((), 0.0):
+            made = _with_number(x, form[()] / a)
+            if made is not None:
+                return _with_rest(scaled(made, a), plus(form, {(): -form[()]}), (x,))
+    return None
+
+
+def _with_rest(made: Tensor, form: Polynomial, gone: tuple[Tensor, ...]) -> Tensor:
+    rest = {
+        monomial: value
+        for monomial, value in form.items()
+        if not monomial or all(monomial[0] is not tensor for tensor in gone)
+    }
+    return add(build(rest, made), made) if rest else made
+
+
+# --- a term and a number ------------------------------------------------------------------------
+
+# f(x) + k in another form, by the name of f and by k.
+_WITH_NUMBERS: dict[tuple[str, float], Term] = {
+    ("cos", -1.0): lambda x: -2.0 * square(sin(scaled(x, 0.5))),
+    ("cos", 1.0): lambda x: 2.0 * square(cos(scaled(x, 0.5))),
+    ("cosh", -1.0): lambda x: 2.0 * square(sinh(scaled(x, 0.5))),
+    ("exp", -1.0): expm1,
+    ("expm1", 1.0): exp,
+    ("tanh", -1.0): lambda x: -2.0 * sigmoid(scaled(x, -2.0)),
+    ("tanh", 1.0): lambda x: 2.0 * sigmoid(scaled(x, 2.0)),
+    ("sigmoid", -1.0): lambda x: negative(sigmoid(negative(x))),
+    ("sigmoid", -0.5): lambda x: 0.5 * tanh(scaled(x, 0.5)),
+    ("erf", -1.0): lambda x: negative(erfc(x)),
+    ("erf", 1.0): lambda x: erfc(negative(x)),
+    ("erfc", -1.0): lambda x: negative(erf(x)),
+    ("erfc", -2.0): lambda x: negative(erfc(negative(x))),
+    ("normal_cdf", -1.0): lambda x: negative(normal_cdf(negative(x))),
+    ("normal_cdf", -0.5): lambda x: 0.5 * erf(multiply(root_of(0.5), x)),
+}
+
+# The same of squares.
+_OF_SQUARES: dict[tuple[str, float], Term] = {
+    ("tanh", -1.0): lambda x: negative(tanh_slope(x)),
+    ("sin", -1.0): lambda x: negative(square(cos(x))),
+    ("cos", -1.0): lambda x: negative(square(sin(x))),
+    ("cosh", -1.0): lambda x: square(sinh(x)),
+}
+
+
+def _with_number(term: Tensor, k: float) -> Tensor | None:
+    """term + k where that cancels."""
+    node = term.node
+    name = node.op.name
+    known = _WITH_NUMBERS.get((name, k))
+    if known is not None:
+        return known(node.operands[0])
+    if name in ("sqrt", "hypot") and k < 0:
+        reader = Reader()
+        clear = cancels(_radicand(term, reader), {(): k * k}) or float(float32(k * k)) == k * k
+        return _over_the_sum(term, constant(-k, term.dtype)) if clear else None
+    if name == "divide":
+        return _quotient_and_number(node, k)
+    base = _squared(term)
+    if base is None or k >= 0 or root_of(-k) ** 2 != -k:
+        return None
+    known = _OF_SQUARES.get((base.node.op.name, k))
+    if known is not None:
+        return known(base.node.operands[0])
+    return _between_squares(base, constant(root_of(-k), term.dtype))
+
+
+def _quotient_and_number(node: Node, k: float) -> Tensor | None:
+    """p / q + k as (p + k · q) / q, where something of p + k · q goes."""
+    above, below = node.operands
+    reader = Reader()
+    p, q = reader.read(above), times(reader.read(below), -k)
+    if cancels(p, q):
+        return quotient_of(build(plus(p, q, -1.0), above), below, above)
+    value = number(above)
+    if value:
+        made = _with_number(below, value / k)
+        if made is not None:
+            return divide(scaled(made, k), below)
+    return None
+
+
+# --- two terms ----------------------------------------------------------------------------------
+
+
+def _of_two(x: Tensor, y: Tensor, sum_: bool) -> Tensor | None:
+    """x − y, or x + y where `sum_`, where that cancels."""
+    for first, second in ((x, y), (y, x)):
+        made = _hypotenuse(first, second, 1.0 if sum_ else -1.0)
+        if made is not None:
+            return made if sum_ or first is x else negative(made)
+    if sum_:
+        return None
+    names = {x.node.op.name, y.node.op.name}
+    if names <= {"sqrt", "hypot"}:
+        return _over_the_sum(x, y)
+    bases = _squared(x), _squared(y)
+    if bases[0] is not None and bases[1] is not None:
+        return _between_squares(bases[0], bases[1])
+    if names == {"divide"}:
+        return _two_quotients(x.node, y.node)
+    if len(names) == 1 and x.node.op.name in _BY_DIFFERENCE:
+        return _by_difference(x, y)
+    if names == {"exp"}:
+        return exp_difference(x.node.operands[0], y.node.operands[0])
+    return None
+
+
+def _radicand(term: Tensor, reader: Reader) -> Polynomial:
+    """What `term` ≥ 0 is the root of."""
+    node = term.node
+    if node.op.name == "sqrt":
+        return reader.read(node.operands[0])
+    if node.op.name == "hypot":
+        x, y = (reader.read(square(operand)) for operand in node.operands)
+        return plus(x, y)
+    return {(): (number(term) or 0.0) ** 2}
+
+
+def _over_the_sum(x: Tensor, y: Tensor) -> Tensor:
+    """√a − √b as (a − b) / (√a + √b), and 0 where both are 0."""
+    reader = Reader()
+    difference = plus(_radicand(x, reader), _radicand(y, reader), -1.0)
+    total = add(x, y)
+    if len(difference) == 1:
+        ((monomial, value),) = difference.items()
+        if len(monomial) == 2:  # x² may overflow where x · (x / …) does not
+            first, second = monomial
+            return multiply(scaled(first, value), gated_divide(second, total))
+    return gated_divide(build(difference, x), total)
+
+
+def _hypotenuse(x: Tensor, y: Tensor, sign: float) -> Tensor | None:
+    """√(y² + c²) ± y as c · exp(±asinh(y / c)), which holds for y of either sign."""
+    node = x.node
+    if node.op.name != "hypot":
+        return None
+    for side, other in (node.operands, node.operands[::-1]):
+        c = number(other)
+        if c and side is y:
+            made = exp(scaled(asinh(scaled(y, 1 / abs(c))), sign))
+            return scaled(made, abs(c))
+        if c and y.node.op.name == "abs" and side is y.node.operands[0]:
+            made = exp(scaled(asinh(scaled(absolute(side), 1 / abs(c))), sign))
+            return scaled(made, abs(c))
+    return None
+
+
+def _squared(term: Tensor) -> Tensor | None:
+    node = term.node
+    if node.op.name == "square":
+        return node.operands[0]
+    if node.op.name == "multiply" and node.operands[0] is node.operands[1]:
+        return node.operands[0]
+    return None
+
+
+def _between_squares(x: Tensor, y: Tensor) -> Tensor:
+    """x² − y² as (x − y) (x + y); each read as a polynomial, if that is shorter."""
+    reader = Reader(linear=True)
+    a, b = reader.read(x), reader.read(y)
+    if cancels(a, b) or cancels(a, times(b, -1.0)):
+        return multiply(build(plus(a, b, -1.0), x), build(plus(a, b), x))
+    return difference_of_squares(x, y)
+
+
+def _two_quotients(x: Node, y: Node) -> Tensor | None:
+    """p / q − r / s as (p s − r q) / q / s, where something of the numerator goes."""
+    (p, q), (r, s) = x.operands, y.operands
+    reader = Reader()
+    ways = [reader.read(tensor) for tensor in (multiply(p, s), multiply(r, q))]
+    if q is s or not cancels(*ways):
+        return None
+    return divide(divide(build(plus(*ways, -1.0), p), q), s)
+
+
+# f(x) − f(y) by x − y, where something of that goes.
+_BY_DIFFERENCE: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "sin": lambda x, y, d: 2.0 * (cos(0.5 * add(x, y)) * sin(scaled(d, 0.5))),
+    "cos": lambda x, y, d: -2.0 * (sin(0.5 * add(x, y)) * sin(scaled(d, 0.5))),
+    "tan": lambda x, y, d: sin(d) / (cos(x) * cos(y)),
+    "rsqrt": lambda x, y, d: negative(d) / (sqrt(x) * sqrt(y) * add(sqrt(x), sqrt(y))),
+}
+
+
+def _by_difference(x: Tensor, y: Tensor) -> Tensor | None:
+    reader = Reader()
+    inner, other = x.node.operands[0], y.node.operands[0]
+    a, b = reader.read(inner), reader.read(other)
+    if not cancels(a, b):
+        return None
+    return _BY_DIFFERENCE[x.node.op.name](inner, other, build(plus(a, b, -1.0), inner))
+
+
+DIFFERENCES = (
+    Rule(
+        "f(x) - f(y) -> g(x, y)",
+        "what x and y share cancels: 1 - cos(x) is 2 * square(sin(x / 2))",
+        code=_difference,
+        roots=("add", "subtract"),
+    ),
+)

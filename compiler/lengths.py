@@ -1,0 +1,203 @@
+"""Rules about roots of sums of squares: lengths, distances, root mean squares, directions.
+
+The squares overflow above 1e19 and underflow below 1e-19 in float32, where the length is an
+ordinary number, and at 0 the root has no derivative, where 0 serves as the length's.
+"""
+
+from __future__ import annotations
+
+from math import isfinite, sqrt
+
+from ..ir.op import TABLE
+from ..ir.ops.arithmetic import divide, hypot, multiply, square
+from ..ir.ops.build import apply, constant
+from ..ir.ops.shape import only_ones_differ
+from ..ir.ops.transcendental import sqrt as root
+from ..ir.tensor import Node, Tensor
+from .polynomial import number, scaled
+from .rewrite import Rule
+
+_MOST = 8  # squares in one root that are taken apart
+
+
+def squared(tensor: Tensor) -> Tensor | None:
+    """x where `tensor` is x²."""
+    node = tensor.node
+    if node.op.name == "square":
+        return node.operands[0]
+    if node.op.name == "multiply" and node.operands[0] is node.operands[1]:
+        return node.operands[0]
+    return None
+
+
+def _sides(tensor: Tensor) -> list[Tensor] | None:
+    """What of which the squares add up to `tensor`; numbers ≥ 0 are squares too."""
+    sides: list[Tensor] = []
+    pending = [(tensor, 1.0)]
+    while pending:
+        term, factor = pending.pop()
+        node, base, value = term.node, squared(term), number(term)
+        if base is not None:
+            sides.append(scaled(base, sqrt(factor)))
+        elif value is not None and value > 0:
+            sides.append(constant(sqrt(factor * value), tensor.dtype))
+        elif node.op.name == "add":
+            pending += [(operand, factor) for operand in node.operands[::-1]]
+        elif node.op.name in ("multiply", "divide"):
+            found = _without_number(node)
+            if found is None:
+                return None
+            pending.append((found[0], factor * found[1]))
+        else:
+            return None
+        if len(sides) + len(pending) > _MOST:
+            return None
+    return sides
+
+
+def _without_number(node: Node) -> tuple[Tensor, float] | None:
+    """x and c > 0 of c · x or x / c."""
+    x, y = node.operands
+    above, below = number(x), number(y)
+    if node.op.name == "divide":
+        return (x, 1 / below) if below is not None and below > 0 else None
+    if above is not None and above > 0:
+        return y, above
+    return (x, below) if below is not None and below > 0 else None
+
+
+def _hypotenuse(node: Node) -> Tensor | None:
+    """√(x² + y² + …) by hypot, in pairs."""
+    radicand = node.operands[0]
+    if radicand.node.op.name != "add" or not radicand.dtype.is_float:
+        return None
+    sides = _sides(radicand)
+    if sides is None or all(number(side) is not None for side in sides):
+        return None
+    result = sides[0]
+    for side in sides[1:]:
+        result = hypot(result, side)
+    return result
+
+
+def _root_of_scaled(node: Node) -> Tensor | None:
+    """√(c · Σ x²) as √c · √(Σ x²), also by a size: the root mean square."""
+    inner = node.operands[0].node
+    if inner.op.name not in ("multiply", "divide"):
+        return None
+    for x, c in (inner.operands, inner.operands[::-1]):
+        value = number(c)
+        is_size = c.node.op.name == "dimension"
+        if not is_size and (value is None or value <= 0 or not isfinite(value)):
+            continue
+        if not _is_sum_of_squares(x) or (inner.op.name == "divide" and x is not inner.operands[0]):
+            continue
+        scale = constant(sqrt(value), c.dtype) if value is not None else root(c)
+        return (multiply if inner.op.name == "multiply" else divide)(root(x), scale)
+    return None
+
+
+def _is_sum_of_squares(tensor: Tensor) -> bool:
+    node = tensor.node
+    while node.op.kind in ("view", "gather"):
+        node = node.operands[0].node
+    if node.op.name in ("multiply", "divide"):
+        return any(_is_sum_of_squares(operand) for operand in node.operands)
+    return node.op.name == "sum" and squared(node.operands[0]) is not None
+
+
+def _dot_with_itself(node: Node) -> Tensor | None:
+    """A row times itself as a column: Σ x²."""
+    left, right = (_flat(operand) for operand in node.operands)
+    x, y = node.operands
+    if left is not right or x.shape[:-1] != (1,) or y.shape[1:] != (1,):
+        return None
+    return apply(TABLE["sum"], [square(x)], axes=(1,))
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """What reshapes that only add or drop axes of size 1, and the like permutations, are of."""
+    node = tensor.node
+    while node.op.kind == "view" and len(node.operands) == 1:
+        source = node.operands[0]
+        long = [size for size in tensor.shape if size != 1]
+        if node.op.name not in ("reshape", "permute") or len(long) > 1:
+            break
+        if node.op.name == "reshape" and not only_ones_differ(source.shape, tensor.shape):
+            break
+        tensor, node = source, source.node
+    return tensor
+
+
+def _cosine(node: Node) -> Tensor | None:
+    """Σ x · y / |x| / |y| as the sum of the products of directions."""
+    above, below = node.operands
+    if above.node.op.name == "divide":
+        lengths = [above.node.operands[1], below]
+        above = above.node.operands[0]
+    elif below.node.op.name == "multiply":
+        lengths = list(below.node.operands)
+    else:
+        return None
+    inner = above.node
+    if inner.op.name != "sum" or inner.operands[0].node.op.name != "multiply":
+        return None
+    x, y = inner.operands[0].node.operands
+    for first, second in (lengths, lengths[::-1]):
+        if _is_length(first, x, inner) and _is_length(second, y, inner):
+            made = multiply(divide(x, first), divide(y, second))
+            return Node(inner.op, [made], inner.attrs).results[0]
+    return None
+
+
+def _is_length(length: Tensor, x: Tensor, total: Node) -> bool:
+    node = length.node
+    return (
+        node.op.name == "length"
+        and node.operands[0] is x
+        and node.attrs["axes"] == total.attrs["axes"]
+    )
+
+
+LENGTHS = (
+    Rule("x * x -> square(x)", "one name for a square"),
+    Rule(
+        "sqrt(view(sum(square(x), a))) -> view(length(x, a))",
+        "the squares overflow or underflow; at 0 the derivative is 0, not nan",
+    ),
+    Rule(
+        "rsqrt(view(sum(square(x), a))) -> 1 / view(length(x, a))",
+        "the squares overflow or underflow",
+    ),
+    Rule("sum(square(x), a) / length(x, a) -> length(x, a)", "inf / inf, or 0 / 0"),
+    Rule("1 / length(x, a) * y -> y / length(x, a)", "1 / length may overflow"),
+    Rule(
+        "sqrt(c * sum(square(x), a)) -> sqrt(c) * length(x, a)",
+        "the squares overflow or underflow: a root mean square",
+        code=_root_of_scaled,
+        roots=("sqrt",),
+    ),
+    Rule(
+        "sqrt(square(x) + square(y)) -> hypot(x, y)",
+        "the squares overflow or underflow; at 0 the derivative is 0, not nan",
+        code=_hypotenuse,
+        roots=("sqrt",),
+    ),
+    Rule(
+        "sqrt(sum(square(x), a) * sum(square(y), b)) -> length(x, a) * length(y, b)",
+        "the squares overflow or underflow",
+    ),
+    Rule(
+        "matmul(row, column) -> sum(square(x), a)",
+        "a product of a vector with itself is the square of its length",
+        code=_dot_with_itself,
+        roots=("matmul",),
+    ),
+    Rule(
+        "sum(x * y, a) / (length(x, a) * length(y, a)) -> sum(x / length * y / length, a)",
+        "the products overflow or underflow where their directions do not",
+        code=_cosine,
+        roots=("divide",),
+    ),
+    Rule("square(x) ** y -> abs(x) ** (2 * y)", "the square overflows or underflows"),
+)
