@@ -18,6 +18,7 @@ from ..ir.ops.build import constant
 from ..ir.ops.differences import difference_of_squares, quotient_of
 from ..ir.ops.gated import gated_divide
 from ..ir.ops.logarithms import exp_difference
+from ..ir.ops.shape import broadcast_to
 from ..ir.ops.special import erf, erfc, normal_cdf
 from ..ir.ops.transcendental import exp, expm1, sigmoid, sqrt
 from ..ir.ops.trigonometry import asinh, cos, sin, sinh, tanh, tanh_slope
@@ -117,7 +118,9 @@ def _quotient_and_number(node: Node, k: float) -> Tensor | None:
     reader = Reader()
     p, q = reader.read(above), times(reader.read(below), -k)
     if cancels(p, q):
-        return quotient_of(build(plus(p, q, -1.0), above), below, above)
+        shape = node.results[0].shape
+        made = build(plus(p, q, -1.0), above)
+        return quotient_of(*(broadcast_to(tensor, shape) for tensor in (made, below, above)))
     value = number(above)
     if value:
         made = _with_number(below, value / k)
@@ -214,10 +217,10 @@ def _two_quotients(x: Node, y: Node) -> Tensor | None:
     """p / q − r / s as (p s − r q) / q / s, where something of the numerator goes."""
     (p, q), (r, s) = x.operands, y.operands
     reader = Reader()
-    ways = [reader.read(tensor) for tensor in (multiply(p, s), multiply(r, q))]
-    if q is s or not cancels(*ways):
+    one, other = reader.read(multiply(p, s)), reader.read(multiply(r, q))
+    if q is s or not cancels(one, other):
         return None
-    return divide(divide(build(plus(*ways, -1.0), p), q), s)
+    return divide(divide(build(plus(one, other, -1.0), p), q), s)
 
 
 # f(x) − f(y) by x − y, where something of that goes.

@@ -14,6 +14,7 @@ from ..ir.ops.build import apply, constant
 from ..ir.ops.shape import only_ones_differ
 from ..ir.ops.transcendental import sqrt as root
 from ..ir.tensor import Node, Tensor
+from .pattern import Match
 from .polynomial import number, scaled
 from .rewrite import Rule
 
@@ -159,6 +160,11 @@ def _is_length(length: Tensor, x: Tensor, total: Node) -> bool:
     )
 
 
+def _floats(match: Match) -> bool:
+    """For rules that hold for floats alone: the square of an integer may wrap."""
+    return match.root.dtype.is_float
+
+
 LENGTHS = (
     Rule("x * x -> square(x)", "one name for a square"),
     Rule(
@@ -184,7 +190,7 @@ LENGTHS = (
         roots=("sqrt",),
     ),
     Rule(
-        "sqrt(sum(square(x), a) * sum(square(y), b)) -> length(x, a) * length(y, b)",
+        "sqrt(sum(square(x), a) * sum(square(y), a)) -> length(x, a) * length(y, a)",
         "the squares overflow or underflow",
     ),
     Rule(
@@ -199,5 +205,5 @@ LENGTHS = (
         code=_cosine,
         roots=("divide",),
     ),
-    Rule("square(x) ** y -> abs(x) ** (2 * y)", "the square overflows or underflows"),
+    Rule("square(x) ** y -> abs(x) ** (2 * y)", "the square overflows or underflows", _floats),
 )

@@ -111,7 +111,8 @@ def _centred(products: Scaled, means: Scaled, sign: float) -> Tensor | None:
     total, (one, other) = products.factors[0].node, means.factors
     if total.op.name != "sum" or one.node.op.name != "sum" or other.node.op.name != "sum":
         return None
-    axes, inner = total.attrs["axes"], total.operands[0]
+    axes: tuple[int, ...] = total.attrs["axes"]
+    inner = total.operands[0]
     if not (_folds_alike(one.node, total) and _folds_alike(other.node, total)):
         return None
     c, left, right = _pair(inner)

@@ -12,16 +12,11 @@ from math import factorial, pi, sqrt
 from ..ir.ops.arithmetic import absolute, divide, multiply, square
 from ..ir.ops.logic import less, where
 from ..ir.ops.special import normal_cdf
+from ..ir.ops.types import finfo
 from ..ir.tensor import Node, Tensor
 from .lengths import squared
-from .pattern import Match
 from .polynomial import number, scaled
 from .rewrite import Rule
-
-
-def _is_number(match: Match) -> bool:
-    """For rules about a factor z."""
-    return bool(number(match.tensors["z"]))
 
 
 def _factor(tensor: Tensor) -> tuple[float, Tensor]:
@@ -121,6 +116,15 @@ def _vanishing(node: Node) -> Tensor | None:
     return None if k is None else scaled(_per_argument(top.node), a * k / b)
 
 
+def _numbers_out(node: Node) -> Tensor | None:
+    (c, x), (d, y) = (_factor(operand) for operand in node.operands)
+    if 1.0 in (abs(c), abs(d)) or not node.results[0].dtype.is_float:
+        return None
+    if x.shape != node.operands[0].shape or y.shape != node.operands[1].shape:
+        return None
+    return scaled(divide(x, y), c / d)
+
+
 def _of_same(term: Tensor, x: Tensor) -> float | None:
     """k where `term` is f(k · x) for an f with a series."""
     node = term.node
@@ -137,7 +141,7 @@ def _normal_cdf(node: Node) -> Tensor | None:
     """erfc(∓x / √2) as 2 Φ(±x), whose argument need not be rounded."""
     k, x = _factor(node.operands[0])
     size = abs(k) * sqrt(2)
-    if abs(size - 1) > 1e-6:
+    if abs(size - 1) > 4 * float(finfo(x.dtype).eps):
         return None
     return multiply(2.0, normal_cdf(scaled(x, -1.0 if k > 0 else 1.0)))
 
@@ -183,7 +187,12 @@ QUOTIENTS = (
     Rule("cosh(x) / sinh(x) -> 1 / tanh(x)", "inf / inf for large x"),
     Rule("exp(x) / cosh(x) -> 2 * sigmoid(2 * x)", "inf / inf for large x"),
     Rule("x / cosh(y) -> x * sech(y)", "the derivative is a quotient of infinities"),
-    Rule("z * x / (z * y) -> x / y", "as numbers z cancel, other rules see x / y", _is_number),
+    Rule(
+        "c * x / (d * y) -> (c / d) * (x / y)",
+        "without the numbers other rules see what x / y is",
+        code=_numbers_out,
+        roots=("divide",),
+    ),
     Rule("x / abs(x) -> sign(x)", "the derivative is 0, not a difference of large numbers"),
     Rule("abs(x) / x -> sign(x)", "the derivative is 0, not a difference of large numbers"),
     Rule(

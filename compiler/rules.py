@@ -74,7 +74,6 @@ _NEUTRAL = (
     Rule("maximum(x, x) -> x", "exact"),
     Rule("minimum(x, x) -> x", "exact"),
     Rule("where(c, x, x) -> x", "exact"),
-    Rule("quotient_of(x, y, z) -> x / y", "z is there for the derivative alone", forgets=True),
     Rule(
         "where(c, where(c, x, y), z) -> where(c, x, z)",
         "exact: the inner choice is made",

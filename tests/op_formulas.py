@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .formulas_cumulative import FORMULAS as CUMULATIVE
+from .formulas_differences import FORMULAS as DIFFERENCES
 from .formulas_linalg import EQUATIONS as EQUATIONS
 from .formulas_linalg import FORMULAS as LINALG
 from .formulas_maths import FORMULAS as MATHS
@@ -119,6 +120,7 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     **RANDOM,
     **SHAPE,
     **CUMULATIVE,
+    **DIFFERENCES,
     **LINALG,
     **WINDOWS,
 }

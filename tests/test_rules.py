@@ -28,6 +28,7 @@ from gradloom.ir.verify import verify
 
 from .graphs import placeholder
 from .precise import evaluate_precisely
+from .rule_examples import EXAMPLES as DIFFERENCES
 
 ROWS = 160
 FORMULAS = [rule for rule in (*STABILISE, *SIMPLIFY) if rule.code is None]
@@ -248,6 +249,7 @@ def test_formulas_hold_for_integers_that_wrap(dtype: dt.DType):
 
 # Rules that need code cannot be spelled from their formula: graphs on which each fires.
 EXAMPLES: dict[str, list[str]] = {
+    **DIFFERENCES,
     "gated_multiply(x, y) -> x * y": [
         """graph @g(%x: f32[3]) {
           %0 = constant {value=2.0} : f32[]

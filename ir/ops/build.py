@@ -259,7 +259,6 @@ def elementwise(
     commutative: bool = False,
     flops: int = 1,
     derivatives_at: tuple[float, float] = (-2.0, 2.0),
-    prepare: Callable[..., Sequence[Any]] | None = None,
     integers: Callable[[Tensor], Tensor] | None = None,
 ) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
     """Make a stub an element-wise op: see Op for the fields.
@@ -287,7 +286,6 @@ def elementwise(
                 commutative=commutative,
                 flops=flops,
                 derivatives_at=derivatives_at,
-                prepare=prepare,
             )
         )
 

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import DTypeError
 from ..op import MaybeTensors
-from ..tensor import Node, Tensor, TensorLike
+from ..tensor import Node, Tensor, TensorLike, TensorType
 from .arithmetic import abs as absolute
 from .arithmetic import hypot, square
 from .build import elementwise, primitive
+from .gated import gated_multiply
 from .logic import equal, where
 from .transcendental import exp, rsqrt
 
@@ -63,6 +65,12 @@ def tanh(x: TensorLike) -> Tensor:
     ...
 
 
+def _a_float(x: TensorType) -> TensorType:
+    if not x.dtype.is_float:
+        raise DTypeError(f"needs a float dtype, got {x.dtype}")
+    return x
+
+
 def _numpy_tanh_slope(x: Any) -> Any:
     e = np.exp(-2 * np.abs(x))
     return 4 * e / np.square(1 + e)
@@ -70,7 +78,7 @@ def _numpy_tanh_slope(x: Any) -> Any:
 
 def _vjp_tanh_slope(node: Node, derivatives: MaybeTensors) -> MaybeTensors:
     (given,), x, slope = derivatives, node.operands[0], node.results[0]
-    return [None if given is None else given * (-2.0 * tanh(x) * slope)]
+    return [None if given is None else gated_multiply(given, -2.0 * tanh(x) * slope)]
 
 
 def _is_at_hand(x: Tensor) -> bool:
@@ -97,11 +105,11 @@ def _expand_tanh_slope(node: Node) -> list[Tensor]:
 
 @primitive(
     kind="composite",
-    infer=lambda x: x,
+    infer=_a_float,
     reference=_numpy_tanh_slope,
     vjp=_vjp_tanh_slope,
     jvp=_vjp_tanh_slope,  # element by element both modes are one
-    batch=lambda _, operands, __: [tanh_slope(operands[0])],
+    batch=lambda node, operands, _: [Node(node.op, operands, {}).results[0]],
     expand=_expand_tanh_slope,
     samples=((((5,),), {}), (((3, 4),), {}), (((0, 1),), {}), (((),), {})),
 )
