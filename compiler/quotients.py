@@ -12,6 +12,8 @@ from math import factorial, pi, sqrt
 from ..ir.ops.arithmetic import absolute, divide, multiply, square
 from ..ir.ops.logic import less, where
 from ..ir.ops.special import normal_cdf
+from ..ir.ops.transcendental import sigmoid
+from ..ir.ops.trigonometry import sech, tanh
 from ..ir.ops.types import finfo
 from ..ir.tensor import Node, Tensor
 from .lengths import squared
@@ -134,6 +136,59 @@ def _of_same(term: Tensor, x: Tensor) -> float | None:
     return k if inner is x and not _is_guarded(x) else None
 
 
+# --- hyperbolic functions ------------------------------------------------------------------------
+
+
+def _hyperbolic(tensor: Tensor) -> tuple[str, float, Tensor] | None:
+    """The name, c and x of c · cosh(x) or c · sinh(x), in exponentials too."""
+    factor, inner = _factor(tensor)
+    node = inner.node
+    if node.op.name in ("cosh", "sinh"):
+        return node.op.name, factor, node.operands[0]
+    if node.op.name == "exp_difference" and _are_opposite(*node.operands):
+        return "sinh", 2 * factor, node.operands[0]
+    if node.op.name in ("add", "subtract"):
+        (c, x), (d, y) = (_factor(operand) for operand in node.operands)
+        if x.node.op.name == y.node.op.name == "exp" and abs(c) == abs(d):
+            exponents = x.node.operands[0], y.node.operands[0]
+            if _are_opposite(*exponents):
+                d = d if node.op.name == "add" else -d
+                return "cosh" if c == d else "sinh", 2 * c * factor, exponents[0]
+    return None
+
+
+def _are_opposite(x: Tensor, y: Tensor) -> bool:
+    (c, one), (d, other) = _factor(x), _factor(y)
+    return one is other and c == -d
+
+
+def _over_cosh(node: Node) -> Tensor | None:
+    above, below = node.operands
+    over, under = _hyperbolic(above), _hyperbolic(below)
+    if under is None:
+        return None
+    name, d, y = under
+    if over is not None and over[0] != name and _opposite_or_same(over[2], y):
+        c = over[1] / d
+        if name == "sinh":
+            return divide(c, tanh(y))
+        return scaled(tanh(y), -c if _are_opposite(over[2], y) else c)
+    if name != "cosh":
+        return None
+    factor, x = _factor(above)
+    if x.node.op.name == "exp":
+        exponent = x.node.operands[0]
+        if _opposite_or_same(exponent, y):
+            sign = -1.0 if _are_opposite(exponent, y) else 1.0
+            return scaled(sigmoid(scaled(y, 2.0 * sign)), 2 * factor / d)
+    return scaled(multiply(x, sech(y)), factor / d)
+
+
+def _opposite_or_same(x: Tensor, y: Tensor) -> bool:
+    (c, one), (d, other) = _factor(x), _factor(y)
+    return one is other and abs(c) == abs(d)
+
+
 # --- the normal distribution ---------------------------------------------------------------------
 
 
@@ -172,21 +227,20 @@ def _is_power_of_two(value: float) -> bool:
 
 # Before the rules for logarithms, which see sigmoids in quotients of exponentials.
 FIRST_QUOTIENTS = (
-    Rule("exp_difference(x, -x) / (exp(x) + exp(-x)) -> tanh(x)", "inf / inf for large x"),
-    Rule("(exp(x) + exp(-x)) / exp_difference(x, -x) -> 1 / tanh(x)", "inf / inf for large x"),
+    Rule(
+        "sinh(x) / cosh(x) -> tanh(x)",
+        "inf / inf for large x; and so is the derivative of 1 / cosh(x)",
+        code=_over_cosh,
+        roots=("divide",),
+    ),
     Rule("expm1(x) / (1 + exp(x)) -> tanh(0.5 * x)", "inf / inf for large x"),
     Rule("-expm1(x) / (1 + exp(x)) -> tanh(-0.5 * x)", "inf / inf for large x"),
     Rule("(1 + exp(x)) / expm1(x) -> 1 / tanh(0.5 * x)", "inf / inf for large x"),
-    Rule("x / (exp(y) + exp(-y)) -> 0.5 * (x * sech(y))", "exp overflows; and so its derivative"),
     Rule("exp(x) / (1 + exp(2 * x)) -> 0.5 * sech(x)", "inf / inf for large x"),
     Rule("log(0.5 * (exp(x) + exp(-x))) -> log_cosh(x)", "exp overflows, and near 0 it is log 1"),
 )
 
 QUOTIENTS = (
-    Rule("sinh(x) / cosh(x) -> tanh(x)", "inf / inf for large x"),
-    Rule("cosh(x) / sinh(x) -> 1 / tanh(x)", "inf / inf for large x"),
-    Rule("exp(x) / cosh(x) -> 2 * sigmoid(2 * x)", "inf / inf for large x"),
-    Rule("x / cosh(y) -> x * sech(y)", "the derivative is a quotient of infinities"),
     Rule(
         "c * x / (d * y) -> (c / d) * (x / y)",
         "without the numbers other rules see what x / y is",
