@@ -10,7 +10,7 @@ in the same structure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from ..ir.errors import ArgumentError, GradientError
 from ..ir.loc import current_loc, quote
@@ -21,8 +21,13 @@ from ..ir.ops.request import gradient, pushforward
 from ..ir.tensor import Tensor, TensorLike
 
 Structure = Any  # a tensor, or a tuple, list or dict of structures
+S = TypeVar("S")
 
 
+@overload
+def grad(y: Tensor, xs: Tensor, cotangent: TensorLike | None = None) -> Tensor: ...
+@overload
+def grad(y: Tensor, xs: S, cotangent: TensorLike | None = None) -> S: ...
 def grad(y: Tensor, xs: Structure, cotangent: TensorLike | None = None) -> Any:
     """∂y/∂x for a scalar `y`; with a `cotangent` u typed like y, Σ u · ∂y/∂x.  Reverse mode.
 
@@ -39,6 +44,10 @@ def grad(y: Tensor, xs: Structure, cotangent: TensorLike | None = None) -> Any:
     return build(gradient([y], tensors, given))
 
 
+@overload
+def vjp(y: Structure, x: Tensor, u: Structure) -> Tensor: ...
+@overload
+def vjp(y: Structure, x: S, u: Structure) -> S: ...
 def vjp(y: Structure, x: Structure, u: Structure) -> Any:
     """uᵀ ∂y/∂x = Σ u · ∂y/∂x: reverse mode, structured and typed like `x`.
 
@@ -51,6 +60,10 @@ def vjp(y: Structure, x: Structure, u: Structure) -> Any:
     return build(gradient(outputs, tensors, seeds) if tensors else [])
 
 
+@overload
+def jvp(y: Tensor, x: Structure, v: Structure) -> Tensor: ...
+@overload
+def jvp(y: S, x: Structure, v: Structure) -> S: ...
 def jvp(y: Structure, x: Structure, v: Structure) -> Any:
     """∂y/∂x v = Σ ∂y/∂x · v: forward mode, structured and typed like `y`.
 
@@ -64,6 +77,10 @@ def jvp(y: Structure, x: Structure, v: Structure) -> Any:
     return build(pushforward(outputs, tensors, seeds) if outputs else [])
 
 
+@overload
+def hvp(y: Tensor, x: Tensor, v: Structure) -> Tensor: ...
+@overload
+def hvp(y: Tensor, x: S, v: Structure) -> S: ...
 def hvp(y: Tensor, x: Structure, v: Structure) -> Any:
     """The Hessian of a scalar `y` times `v`, structured and typed like `x`.
 

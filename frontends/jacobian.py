@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from ..ir.dims import DimLike
 from ..ir.errors import ArgumentError
@@ -18,6 +18,10 @@ from .gradient import Structure, check_paths, check_tensor, tensors_of
 Mode = Literal["reverse", "forward"]
 
 
+@overload
+def jacobian(y: Tensor, x: Tensor, mode: Mode | None = None) -> Tensor: ...
+@overload
+def jacobian(y: Structure, x: Structure, mode: Mode | None = None) -> Any: ...
 def jacobian(y: Structure, x: Structure, mode: Mode | None = None) -> Any:
     """J[i…, j…] = ∂y[i…] / ∂x[j…], of the shape (\\*y.shape, \\*x.shape) and y's dtype.
 
@@ -45,6 +49,10 @@ def jacobian(y: Structure, x: Structure, mode: Mode | None = None) -> Any:
     return build_rows([build_columns(row) for row in blocks])
 
 
+@overload
+def hessian(y: Tensor, x: Tensor) -> Tensor: ...
+@overload
+def hessian(y: Tensor, x: Structure) -> Any: ...
 def hessian(y: Tensor, x: Structure) -> Any:
     """H[i…, j…] = ∂²y / ∂x[i…] ∂x[j…] of a scalar `y`, of the shape (\\*x.shape, \\*x.shape).
 

@@ -263,7 +263,7 @@ def test_gradients_come_back_in_the_structure_that_was_given():
     y = gl.sum(w * w) + 5.0 * b
     by_layer = gl.grad(y, Layer(w, b))
     assert isinstance(by_layer, Layer)
-    nested = gl.grad(y, {"a": [w, (b,)], "again": w})
+    nested: Any = gl.grad(y, {"a": [w, (b,)], "again": w})
     assert isinstance(nested["a"], list) and isinstance(nested["a"][1], tuple)
     outputs = [by_layer.weight, by_layer.bias, nested["a"][0], nested["a"][1][0], nested["again"]]
     value = np.array([1.0, 2.0, 3.0])
@@ -281,7 +281,8 @@ def test_products_with_jacobians_of_structures():
     y = {"p": gl.sin(w) * b, "q": (gl.sum(w) * b,)}
     v = Layer(np.array([1.0, -2.0, 0.5]), 3.0)
     u: dict[str, Any] = {"p": np.array([0.1, 0.2, 0.3]), "q": [2]}
-    pushed, pulled = gl.jvp(y, Layer(w, b), v), gl.vjp(y, Layer(w, b), u)
+    pushed: Any = gl.jvp(y, Layer(w, b), v)
+    pulled = gl.vjp(y, Layer(w, b), u)
     assert isinstance(pulled, Layer)
     assert isinstance(pushed["q"], tuple)
     wv, bv = np.array([0.3, 0.4, 0.5]), 0.7
