@@ -196,7 +196,7 @@ def check_seeds(seeds: Sequence[int], every: int) -> None:
 
 
 def test_random_graphs() -> None:
-    check_seeds(range(100), 4)
+    check_seeds(range(100), 10)
 
 
 @pytest.mark.slow
@@ -240,9 +240,10 @@ def function_graph(function: Callable[..., Any], shapes: Sequence[tuple[int, ...
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_functions(name: str) -> None:
-    """Functions made of entries; a sine behind makes linear ones curved."""
+    """Functions made of entries, one in three compiled; a sine behind makes linear ones curved."""
     function, *shapes = PUBLIC[name]
-    made = check_graph(7, function_graph(function, shapes), is_compiled=True)
+    is_compiled = list(PUBLIC).index(name) % 3 == 0
+    made = check_graph(7, function_graph(function, shapes), is_compiled)
     assert made.judged == made.total
     assert made.moving > 0
 

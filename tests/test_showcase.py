@@ -127,7 +127,7 @@ def test_contraction_and_its_slopes_are_the_closed_form(samples: int) -> None:
 
 
 def test_the_penalty_falls_in_training() -> None:
-    found = example("contractive").main(["--epochs", "10"])
+    found = example("contractive").main(["--epochs", "6"])
     (free, penalised) = found.values()
     assert penalised[-1][1] < 0.8 * penalised[0][1]  # with the penalty in the loss it falls,
     assert free[-1][1] > 1.5 * free[0][1]  # without it rises;
@@ -153,4 +153,3 @@ def test_a_product_never_builds_the_hessian() -> None:
     slopes = (made.gradient(weights + step * v) - made.gradient(weights - step * v)) / (2 * step)
     np.testing.assert_allclose(product, slopes, rtol=0, atol=1e-6 * np.max(np.abs(slopes)))
     np.testing.assert_allclose(u @ product, v @ made.hvp(weights, u), rtol=1e-9)
-    assert abs(module.main() - 1.40) < 0.01
