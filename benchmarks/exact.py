@@ -234,6 +234,10 @@ def _mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return np.asarray(total / (np.size(x) // max(1, total.size)), object)
 
 
+def _prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.asarray(np.prod(x, axis=axis, keepdims=keepdims), object)
+
+
 def _softmax(x: Any, axis: int) -> Any:
     powers = NAMES["exp"](x)
     return powers / _sum(powers, axis, True)
@@ -252,6 +256,7 @@ NAMES: dict[str, Callable[..., Any]] = {
     "sum": _sum,
     "max": _max,
     "mean": _mean,
+    "prod": _prod,
     "softmax": _softmax,
     "matmul": np.matmul,
     "reshape": np.reshape,

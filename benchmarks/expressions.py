@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import pi, sqrt
+from math import inf, pi, sqrt
 from types import CodeType
 from typing import Any
 
@@ -61,7 +61,7 @@ class Expression:
         return [name for name in case if name in used and name not in DATA]
 
 
-CONSTANTS: dict[str, Any] = {"pi": pi, "root2": sqrt(2.0)}
+CONSTANTS: dict[str, Any] = {"inf": inf, "pi": pi, "root2": sqrt(2.0)}
 
 
 def family(name: str, cases: Sequence[Inputs], *texts: str, **more: Any) -> list[Expression]:

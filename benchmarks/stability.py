@@ -27,9 +27,10 @@ from gradloom.benchmarks.cancellations import CANCELLATIONS
 from gradloom.benchmarks.exact import Truth
 from gradloom.benchmarks.exponentials import EXPONENTIALS
 from gradloom.benchmarks.expressions import Expression
+from gradloom.benchmarks.models import MODELS
 from gradloom.benchmarks.systems import SYSTEMS, Runner, installed
 
-TABLE = [*EXPONENTIALS, *CANCELLATIONS]
+TABLE = [*EXPONENTIALS, *CANCELLATIONS, *MODELS]
 BAR = 1e-5
 DIGITS = 100
 LARGEST = float(np.finfo(np.float32).max)
@@ -138,8 +139,8 @@ def page(results: list[tuple[Expression, dict[str, Errors | str]]], systems: dic
         head,
         "",
         f"The bar is {BAR:.0e}; what misses it is bold. Entries are value / gradient. Inputs are",
-        "in `benchmarks/exponentials.py` and `cancellations.py`, how the exact value is found and",
-        "what holds at kinks in `benchmarks/exact.py`.",
+        "in `benchmarks/exponentials.py`, `cancellations.py` and `models.py`; how the exact value",
+        "is found, and what holds at kinks, in `benchmarks/exact.py`.",
         "",
         "Versions: " + ", ".join(f"{name} {number}" for name, number in systems.items()) + ".",
         "",

@@ -26,7 +26,7 @@ def gradloom_names() -> dict[str, Any]:
     names = (
         "erf erfc sigmoid softmax abs maximum minimum where not_equal stop_gradient sum max mean"
     )
-    more = "matmul reshape concat take_along_axis arange flip broadcast_to"
+    more = "prod matmul reshape concat take_along_axis arange flip broadcast_to"
     return {
         **{name: getattr(gl, name) for name in (*SAME, *names.split(), *more.split())},
         "transpose": lambda x: x.T,
@@ -72,6 +72,7 @@ def run_torch(formula: Formula, inputs: Mapping[str, Any], by: list[str]) -> Run
         "stop_gradient": lambda x: x.detach(),
         "sum": lambda x, axis=None, keepdims=False: torch.sum(x, axis, keepdims),
         "mean": lambda x, axis=None, keepdims=False: torch.mean(x, axis, keepdims),
+        "prod": lambda x, axis: torch.prod(x, axis),
         "max": lambda x, axis=None, keepdims=False: torch.amax(
             x, tuple(range(x.ndim)) if axis is None else axis, keepdims
         ),
@@ -104,7 +105,7 @@ def run_jax(formula: Formula, inputs: Mapping[str, Any], by: list[str]) -> Runne
     jnp: Any = import_module("jax.numpy")
     jax.config.update("jax_enable_x64", True)  # float32 stays float32; casts to float64 work
     words = (*SAME, "abs", "maximum", "minimum", "where", "not_equal", "sum", "max", "mean")
-    more = ("matmul", "reshape", "transpose", "concat", "take_along_axis", "arange", "flip")
+    more = ("prod", "matmul", "reshape", "transpose", "concat", "take_along_axis", "arange", "flip")
     names = {
         **{name: getattr(jnp, name) for name in (*words, *more, "broadcast_to")},
         **{name: getattr(jax.scipy.special, name) for name in ("erf", "erfc")},
@@ -137,7 +138,16 @@ def run_pytensor(formula: Formula, inputs: Mapping[str, Any], by: list[str]) -> 
     pt: Any = import_module("pytensor.tensor")
     special: Any = import_module("pytensor.tensor.special")
     words = (*SAME, "erf", "erfc", "sigmoid", "abs", "maximum", "minimum", "where", "sum", "max")
-    more = ("mean", "matmul", "reshape", "transpose", "take_along_axis", "arange", "broadcast_to")
+    more = (
+        "mean",
+        "prod",
+        "matmul",
+        "reshape",
+        "transpose",
+        "take_along_axis",
+        "arange",
+        "broadcast_to",
+    )
     names = {
         **{name: getattr(pt, name) for name in (*words, *more)},
         "softmax": special.softmax,
