@@ -21,12 +21,14 @@ PAIRS = {
     "x": [1e4, -1e4, 100.0, 0.5, -100.0, 1e4, -3.0, 88.0, 0.0],
     "y": [9999.0, -9998.0, 101.0, -0.25, 100.0, -1e4, -3.0, 90.0, 1e-4],
 }
-# Inputs of formulas over rows: far apart, large and close, very negative, ordinary.
+# Inputs of formulas over rows: far apart, large, large and close, ordinary; one nearly certain.
 FAR = [[1e4, 0.0, -1e4], [-1e4, 100.0, 1e4]]
 LARGE = [[100.0, 101.0, 99.0], [-100.0, -101.0, -99.5]]
 CLOSE = [[-1e4, -9999.0, -9998.0], [1e4, 9999.0, 9998.5]]
 PLAIN = [[0.5, -0.25, 1e-3], [0.0, 1e-30, -2.0]]
-LOGITS = (FAR, LARGE, CLOSE, PLAIN)
+SURE = [[20.0, 0.0, -20.0], [1.0, 22.0, 2.0]]
+LIKELIER = [[12.0, -3.0, 0.5], [-1.0, 0.25, 10.0]]
+LOGITS = (FAR, LARGE, CLOSE, PLAIN, SURE, LIKELIER)
 SOME = [[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]
 ONE_HOT = [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
 SOFT = [[0.5, 0.25, 0.25], [0.0, 0.125, 0.875]]

@@ -126,8 +126,13 @@ def _expand_logsumexp(node: Node) -> list[Tensor]:
 
 
 def _vjp_softmax(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
-    (ct,), y, axis = cotangents, node.results[0], node.attrs["axis"]
-    return [None if ct is None else y * (ct - sum_(ct * y, axes=(axis,)))]
+    (ct,), y, axes = cotangents, node.results[0], (node.attrs["axis"],)
+    if ct is None:
+        return [None]
+    # y (ct − Σ y ct), centred twice: where one y is nearly 1 its difference is what rounding left,
+    # the same for all entries, and beside it the true one, about 1 − y, is lost
+    away = ct - sum_(ct * y, axes=axes)
+    return [y * (away - sum_(away * y, axes=axes))]
 
 
 def _vjp_log_softmax(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
