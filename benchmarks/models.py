@@ -62,8 +62,6 @@ MODELS = [
         "sqrt(exp(x) / sum(exp(x), 1, keepdims=True))",
         "(exp(x) / sum(exp(x), 1, keepdims=True)) ** 2",
         "exp(x) ** 0.5 / sum(exp(x) ** 0.5, 1, keepdims=True)",
-        "exp(x) * exp(-max(x, 1, keepdims=True)) / sum(exp(x), 1, keepdims=True)"
-        " * exp(max(x, 1, keepdims=True))",
     ),
     *family(
         "losses of logits",

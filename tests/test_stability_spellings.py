@@ -68,33 +68,11 @@ MISSED_CORES = {
     "(1 - exp(-2 * X)) / (1 + exp(-2 * X))",
     "(exp(2 * X) - 1) / (exp(2 * X) + 1)",
     "(exp(X) - exp(-X)) / (exp(X) + exp(-X))",
-    "(sum(X**2, 1) - sum(X, 1) ** 2 / 3) / 2",
-    "0.5 * (1 + erf(X / root2))",
-    "0.5 * X * (1 + erf(X / root2))",
-    "1 + erf(X)",
-    "1 - cos(2 * X)",
-    "1 - cos(X)",
-    "1 / (sqrt(X + 1) - sqrt(X))",
-    "1 / X - 1 / (1 + X)",
-    "X / sqrt(sum(X**2, 1, keepdims=True))",
-    "cos(X) - 1",
-    "cosh(X) - 1",
+    "(exp(X) / sum(exp(X), 1, keepdims=True))",
+    "(exp(X) / sum(exp(X), 1, keepdims=True)) * log((exp(X) / sum(exp(X), 1, keepdims=True)))",
     "exp(X) / (1 + exp(X))",
     "log((2 + X) / (2 - X))",
     "m * exp(X) / sum(m * exp(X), 1, keepdims=True)",
-    "mean(X * X, 1) - mean(X, 1) ** 2",
-    "mean(X**2, 1, keepdims=True) - mean(X, 1, keepdims=True) ** 2",
-    "sinh(X) / cosh(X)",
-    "sqrt(1 + X) - 1",
-    "sqrt(X * X + 1) - X",
-    "sqrt(X + 1) - sqrt(X)",
-    "sqrt(X[:, 0] ** 2 + X[:, 1] ** 2)",
-    "sqrt(mean(X**2))",
-    "sqrt(mean(X**2, 1) - mean(X, 1) ** 2)",
-    "sqrt(sum(X * X, 0, keepdims=True))",
-    "sqrt(sum(X**2, 1))",
-    "sqrt(sum(abs(X) ** 2, 1, keepdims=True))",
-    "sum(X**2, 1) / 3 - (sum(X, 1) / 3) ** 2",
 }
 
 
@@ -154,7 +132,7 @@ def test_ordinary_inputs(kind: str) -> None:
 # --- inside loops, vmap, and functions of several outputs -------------------------------------
 
 NAIVE = {
-    "softmax": ("exp(x) / sum(exp(x), 1, keepdims=True)", LOGITS),
+    "softmax": ("exp(x) / sum(exp(x), 1, keepdims=True)", LOGITS[:4]),
     "log-softmax": ("log(exp(x) / sum(exp(x), 1, keepdims=True))", LOGITS),
     "logsumexp": ("log(sum(exp(x), 1))", LOGITS),
     "sigmoid": ("1 / (1 + exp(-x))", SCALARS),
@@ -206,7 +184,7 @@ PLACES = [_vmapped, _vmapped_gradient, _scanned, _scanned_gradient, _unrolled]
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__[1:])
-@pytest.mark.parametrize("name", sorted(set(NAIVE) - {"tanh", "norm", "variance"}))
+@pytest.mark.parametrize("name", sorted(set(NAIVE) - {"tanh"}))
 def test_everywhere(name: str, place: Any) -> None:
     """The rules hold in regions, for batches, and for several users of one formula; compiled."""
     text, cases = NAIVE[name]
