@@ -159,14 +159,18 @@ def check_graph(seed: int, graph: Graph, is_compiled: bool) -> Tally:
             b.check(a, (seed, "second order" if place else "forward"))
     check_symmetry(made, points[0], 1e-9, seed)
 
-    ways = {"interpreted": evaluate_graph(made.graph, made.feeds)["outputs"]}
+    interpreted = evaluate_graph(made.graph, made.feeds)["outputs"]
+    in_range = made.split([np.isfinite(x) for x in interpreted])  # of float64, on the way too
+    ways = {"interpreted": interpreted}
     if is_compiled:
         ways["compiled"] = gl.compile(made.graph)(**made.feeds)
     for way, found in ways.items():
         parts = made.split(found)
         for part, by in ((1, 0), (3, 1)):
-            for a, b, slope in zip(parts[part], points[0][part], slopes[by], strict=True):
-                assert_near_where(slope.judged, a, b, 1e-6, (seed, way, part))
+            rows = zip(parts[part], points[0][part], slopes[by], in_range[part], strict=True)
+            for got, wanted, slope, is_finite in rows:
+                where = slope.judged & is_finite
+                assert_near_where(where, got, wanted, 1e-6, (seed, way, part))
         check_symmetry(made, parts, 1e-7, (seed, way))
     every = [slope for kind in slopes for slope in kind]
     moving = [np.sum(slope.judged & (slope.values != 0)) for slope in every]
