@@ -141,7 +141,12 @@ def _vjp_log_softmax(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
         return [None]
     # ct − p Σ ct, with 1 − p by expm1: near p = 1 what is left of the target's entry is small
     others = sum_(ct, axes=(axis,)) - ct
-    return [-expm1(node.results[0]) * ct - softmax_(x, axis=axis) * others]
+    shares = softmax_(x, axis=axis)
+    found = -expm1(node.results[0]) * ct - shares * others
+    if ct.node.op.kind == "scatter":  # of the labels' entries: the others are 0, and none is lost
+        return [found]
+    # the sum over the axis is 0 but for what `others` lost, where p is nearly 1
+    return [found - shares * sum_(found, axes=(axis,))]
 
 
 def _jvp_log_softmax(node: Node, tangents: MaybeTensors) -> MaybeTensors:
