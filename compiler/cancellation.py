@@ -21,8 +21,9 @@ from ..ir.ops.logarithms import exp_difference
 from ..ir.ops.shape import broadcast_to
 from ..ir.ops.special import erf, erfc, normal_cdf
 from ..ir.ops.transcendental import exp, expm1, sigmoid, sqrt
-from ..ir.ops.trigonometry import asinh, cos, sin, sinh, tanh, tanh_slope
+from ..ir.ops.trigonometry import asinh, cos, cosh, sin, sinh, tanh, tanh_slope
 from ..ir.tensor import Node, Tensor
+from .lengths import share_of_squares, squared
 from .polynomial import Polynomial, Reader, build, cancels, number, plus, scaled, times
 from .rewrite import Rule
 
@@ -101,9 +102,13 @@ def _with_number(term: Tensor, k: float) -> Tensor | None:
         reader = Reader()
         clear = cancels(_radicand(term, reader), {(): k * k}) or float(float32(k * k)) == k * k
         return _over_the_sum(term, constant(-k, term.dtype)) if clear else None
-    if name == "divide":
+    if name in ("divide", "quotient_of"):
         return _quotient_and_number(node, k)
-    base = _squared(term)
+    if k == -1.0:
+        made = _power_less_one(term)
+        if made is not None:
+            return made
+    base = squared(term)
     if base is None or k >= 0 or root_of(-k) ** 2 != -k:
         return None
     known = _OF_SQUARES.get((base.node.op.name, k))
@@ -114,10 +119,13 @@ def _with_number(term: Tensor, k: float) -> Tensor | None:
 
 def _quotient_and_number(node: Node, k: float) -> Tensor | None:
     """p / q + k as (p + k · q) / q, where something of p + k · q goes."""
-    above, below = node.operands
+    above, below = node.operands[:2]
     reader = Reader()
     p, q = reader.read(above), times(reader.read(below), -k)
     if cancels(p, q):
+        share = share_of_squares(plus(p, q, -1.0), below)
+        if share is not None:
+            return share
         shape = node.results[0].shape
         made = build(plus(p, q, -1.0), above)
         return quotient_of(*(broadcast_to(tensor, shape) for tensor in (made, below, above)))
@@ -129,6 +137,27 @@ def _quotient_and_number(node: Node, k: float) -> Tensor | None:
     return None
 
 
+def _power_less_one(term: Tensor) -> Tensor | None:
+    """xⁿ − 1 as (x − 1) (1 + x + …), where x is 1 + y, say."""
+    node, base, n = term.node, term, 1
+    if node.op.name == "multiply":
+        for one, other in (node.operands, node.operands[::-1]):
+            if squared(other) is one:
+                base, n = one, 3
+    elif node.op.name == "pow":
+        exponent = number(node.operands[1])
+        if exponent is not None and 3 <= exponent <= 16 and exponent == int(exponent):
+            base, n = node.operands[0], int(exponent)
+    reader = Reader(linear=True)
+    polynomial = reader.read(base)
+    if n == 1 or not cancels(polynomial, {(): 1.0}):
+        return None
+    total = base + 1.0
+    for _ in range(n - 2):
+        total = total * base + 1.0
+    return multiply(build(plus(polynomial, {(): -1.0}), base), total)
+
+
 # --- two terms ----------------------------------------------------------------------------------
 
 
@@ -138,12 +167,19 @@ def _of_two(x: Tensor, y: Tensor, sum_: bool) -> Tensor | None:
         made = _hypotenuse(first, second, 1.0 if sum_ else -1.0)
         if made is not None:
             return made if sum_ or first is x else negative(made)
+    if {x.node.op.name, y.node.op.name} == {"cosh", "sinh"}:
+        (inner,), (other,) = x.node.operands, y.node.operands
+        if inner is not other:
+            return None
+        if sum_:
+            return exp(inner)
+        return exp(negative(inner)) if x.node.op.name == "cosh" else negative(exp(negative(inner)))
     if sum_:
         return None
     names = {x.node.op.name, y.node.op.name}
     if names <= {"sqrt", "hypot"}:
         return _over_the_sum(x, y)
-    bases = _squared(x), _squared(y)
+    bases = squared(x), squared(y)
     if bases[0] is not None and bases[1] is not None:
         return _between_squares(bases[0], bases[1])
     if names == {"divide"}:
@@ -195,15 +231,6 @@ def _hypotenuse(x: Tensor, y: Tensor, sign: float) -> Tensor | None:
     return None
 
 
-def _squared(term: Tensor) -> Tensor | None:
-    node = term.node
-    if node.op.name == "square":
-        return node.operands[0]
-    if node.op.name == "multiply" and node.operands[0] is node.operands[1]:
-        return node.operands[0]
-    return None
-
-
 def _between_squares(x: Tensor, y: Tensor) -> Tensor:
     """x² − y² as (x − y) (x + y); each read as a polynomial, if that is shorter."""
     reader = Reader(linear=True)
@@ -227,6 +254,8 @@ def _two_quotients(x: Node, y: Node) -> Tensor | None:
 _BY_DIFFERENCE: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "sin": lambda x, y, d: 2.0 * (cos(0.5 * add(x, y)) * sin(scaled(d, 0.5))),
     "cos": lambda x, y, d: -2.0 * (sin(0.5 * add(x, y)) * sin(scaled(d, 0.5))),
+    "cosh": lambda x, y, d: 2.0 * (sinh(0.5 * add(x, y)) * sinh(scaled(d, 0.5))),
+    "sinh": lambda x, y, d: 2.0 * (cosh(0.5 * add(x, y)) * sinh(scaled(d, 0.5))),
     "tan": lambda x, y, d: sin(d) / (cos(x) * cos(y)),
     "rsqrt": lambda x, y, d: negative(d) / (sqrt(x) * sqrt(y) * add(sqrt(x), sqrt(y))),
 }
@@ -241,7 +270,23 @@ def _by_difference(x: Tensor, y: Tensor) -> Tensor | None:
     return _BY_DIFFERENCE[x.node.op.name](inner, other, build(plus(a, b, -1.0), inner))
 
 
+def _near_exponentials(node: Node) -> Tensor | None:
+    """eˣ − eʸ, where x − y is a number, as e^y (e^(x − y) − 1)."""
+    x, y = node.operands
+    reader = Reader()
+    difference = plus(reader.read(x), reader.read(y), -1.0)
+    if tuple(difference) != ((),):
+        return None
+    return multiply(expm1(build(difference, x)), exp(y))
+
+
 DIFFERENCES = (
+    Rule(
+        "exp_difference(y + c, y) -> exp(y) * expm1(c)",
+        "y + c is rounded",
+        code=_near_exponentials,
+        roots=("exp_difference",),
+    ),
     Rule(
         "f(x) - f(y) -> g(x, y)",
         "what x and y share cancels: 1 - cos(x) is 2 * square(sin(x / 2))",

@@ -7,8 +7,8 @@ or rules of its own.  The result is ordinary graph, so requests about derivative
 
 A derivative of 0 stays 0 on its way through an op whose slope is infinite or nan there: products
 with such partials are gated (``ir/ops/gated.py``), and so are those behind: behind a choice
-(``where``, ``relu``, a slice), where what was not chosen may be anything, and behind what is steep,
-where an infinite derivative may meet a slope of 0.
+(``where``, ``relu``, a slice), where what was not chosen may be anything, behind what saturates,
+where 0 may meet an infinite slope, and behind what is steep, where it is the other way round.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def _elementwise_vjp(
             is_gated = node.op.singular or cotangent in gated
             value = sum_to(_scaled(cotangent, partial, is_gated), operand.shape)
             result[i] = value = astype(value, operand.dtype)
-            if is_gated or _is_choice(partial):
+            if is_gated or node.op.saturates or _is_choice(partial):
                 gated.add(value)
     return result
 

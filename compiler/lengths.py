@@ -9,13 +9,13 @@ from __future__ import annotations
 from math import isfinite, sqrt
 
 from ..ir.op import TABLE
-from ..ir.ops.arithmetic import divide, hypot, multiply, square
+from ..ir.ops.arithmetic import absolute, cosine, divide, hypot, multiply, square
 from ..ir.ops.build import apply, constant
 from ..ir.ops.shape import only_ones_differ
 from ..ir.ops.transcendental import sqrt as root
 from ..ir.tensor import Node, Tensor
 from .pattern import Match
-from .polynomial import number, scaled
+from .polynomial import Polynomial, Reader, number, scaled
 from .rewrite import Rule
 
 _MOST = 8  # squares in one root that are taken apart
@@ -70,15 +70,42 @@ def _without_number(node: Node) -> tuple[Tensor, float] | None:
 def _hypotenuse(node: Node) -> Tensor | None:
     """√(x² + y² + …) by hypot, in pairs."""
     radicand = node.operands[0]
-    if radicand.node.op.name != "add" or not radicand.dtype.is_float:
+    if radicand.node.op.name not in ("add", "multiply") or not radicand.dtype.is_float:
         return None
     sides = _sides(radicand)
     if sides is None or all(number(side) is not None for side in sides):
         return None
+    if len(sides) == 1:
+        sides = [absolute(sides[0])]
+    result = _of_sides(sides)
+    return divide(1.0, result) if node.op.name == "rsqrt" else result
+
+
+def _of_sides(sides: list[Tensor]) -> Tensor:
     result = sides[0]
     for side in sides[1:]:
         result = hypot(result, side)
     return result
+
+
+def _share_of_squares(node: Node) -> Tensor | None:
+    """c x² / (x² + y²) as c times the square of a cosine."""
+    form = Reader().read(node.operands[0])
+    return share_of_squares(form, node.operands[1]) if node.results[0].dtype.is_float else None
+
+
+def share_of_squares(form: Polynomial, below: Tensor) -> Tensor | None:
+    """`form` / `below`, where the one is c x² and the other a sum of squares, x² among them."""
+    if len(form) != 1 or below.node.op.name != "add":
+        return None
+    ((monomial, factor),) = form.items()
+    if len(monomial) != 2 or monomial[0] is not monomial[1]:
+        return None
+    sides = _sides(below) or []
+    rest = [side for side in sides if side is not monomial[0]]
+    if len(rest) != len(sides) - 1 or not rest:
+        return None
+    return scaled(square(cosine(monomial[0], _of_sides(rest))), factor)
 
 
 def _root_of_scaled(node: Node) -> Tensor | None:
@@ -187,8 +214,16 @@ LENGTHS = (
         "sqrt(square(x) + square(y)) -> hypot(x, y)",
         "the squares overflow or underflow; at 0 the derivative is 0, not nan",
         code=_hypotenuse,
-        roots=("sqrt",),
+        roots=("sqrt", "rsqrt"),
     ),
+    Rule(
+        "square(x) / (square(x) + square(y)) -> square(cosine(x, y))",
+        "inf / inf; and the derivative cancels",
+        code=_share_of_squares,
+        roots=("divide",),
+    ),
+    Rule("x / hypot(x, y) -> cosine(x, y)", "the derivative cancels where x is large"),
+    Rule("x / hypot(y, x) -> cosine(x, y)", "the derivative cancels where x is large"),
     Rule(
         "sqrt(sum(square(x), a) * sum(square(y), a)) -> length(x, a) * length(y, a)",
         "the squares overflow or underflow",

@@ -52,7 +52,7 @@ PASSES: dict[str, Pass] = {
 # Passes that apply rules, and report them.
 REWRITING = {"stabilise": stabilise, "simplify": simplify}
 
-BEFORE: tuple[str, ...] = ("release", "cse", "isolate", "stabilise", "simplify")
+BEFORE: tuple[str, ...] = ("release", "cse", "fold", "isolate", "stabilise", "simplify")
 ROUND: tuple[str, ...] = ("differentiate", "release", "cse", "stabilise", "simplify")
 AFTER: tuple[str, ...] = (
     *("fold", "cse", "dead", "widen", "expand", "simplify", "cse", "contract_fma", "fold"),
@@ -65,6 +65,7 @@ ORDER: tuple[tuple[str, str, str], ...] = (
     ("release", "widen", "the ops of a custom function are rounded like all others"),
     ("release", "fuse", "a custom function joins the kernels of its neighbours"),
     ("cse", "stabilise", "a formula in which x occurs twice matches one x"),
+    ("fold", "stabilise", "rules know the number that sqrt(2) is"),
     ("isolate", "stabilise", "afterwards the pinned node may be gone"),
     ("stabilise", "differentiate", "the derivative of log(softmax(x)) divides by what underflows"),
     ("differentiate", "expand", "composites know their derivatives"),

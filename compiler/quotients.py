@@ -10,18 +10,18 @@ from __future__ import annotations
 from math import factorial, pi, sqrt
 
 from ..ir.ops.arithmetic import absolute, divide, multiply, square
+from ..ir.ops.differences import quotient_of
 from ..ir.ops.logic import less, where
-from ..ir.ops.special import normal_cdf
+from ..ir.ops.shape import broadcast_to
 from ..ir.ops.transcendental import sigmoid
-from ..ir.ops.trigonometry import sech, tanh
-from ..ir.ops.types import finfo
+from ..ir.ops.trigonometry import sech, tanh, tanh_slope
 from ..ir.tensor import Node, Tensor
 from .lengths import squared
-from .polynomial import number, scaled
+from .polynomial import Polynomial, Reader, build, number, plus, scaled, times
 from .rewrite import Rule
 
 
-def _factor(tensor: Tensor) -> tuple[float, Tensor]:
+def factor_of(tensor: Tensor) -> tuple[float, Tensor]:
     """c and x of c · x, where c is a number."""
     factor = 1.0
     for _ in range(8):
@@ -105,7 +105,7 @@ def _vanishing(node: Node) -> Tensor | None:
     above, below = node.operands
     if not node.results[0].dtype.is_float:
         return None
-    (a, top), (b, bottom) = _factor(above), _factor(below)
+    (a, top), (b, bottom) = factor_of(above), factor_of(below)
     if top.shape != node.results[0].shape:
         return None
     p, q = squared(top), squared(bottom)
@@ -115,11 +115,14 @@ def _vanishing(node: Node) -> Tensor | None:
         inner = _of_same(p, bottom)
         return None if inner is None else scaled(multiply(p, divide(p, bottom)), a / b)
     k = _of_same(top, bottom)
-    return None if k is None else scaled(_per_argument(top.node), a * k / b)
+    if k is not None:
+        return scaled(_per_argument(top.node), a * k / b)
+    k = _of_same(bottom, top) if bottom.shape == top.shape else None
+    return None if k is None else divide(a / (b * k), _per_argument(bottom.node))
 
 
 def _numbers_out(node: Node) -> Tensor | None:
-    (c, x), (d, y) = (_factor(operand) for operand in node.operands)
+    (c, x), (d, y) = (factor_of(operand) for operand in node.operands)
     if 1.0 in (abs(c), abs(d)) or not node.results[0].dtype.is_float:
         return None
     if x.shape != node.operands[0].shape or y.shape != node.operands[1].shape:
@@ -132,8 +135,26 @@ def _of_same(term: Tensor, x: Tensor) -> float | None:
     node = term.node
     if node.op.name not in _ODD and node.op.name not in _OTHERS:
         return None
-    k, inner = _factor(node.operands[0])
+    k, inner = factor_of(node.operands[0])
     return k if inner is x and not _is_guarded(x) else None
+
+
+def _less_a_number(node: Node) -> Tensor | None:
+    """p / q with the derivative of p / q − k, whose numerator is a number: x / (1 + x)."""
+    above, below = node.operands
+    if not node.results[0].dtype.is_float or number(below) is not None:
+        return None
+    reader = Reader()
+    p, q = reader.read(above), reader.read(below)
+    shared = [monomial for monomial in p if monomial and monomial in q]
+    if len(p) != 1 or not shared or p[shared[0]] * q[shared[0]] < 0:
+        return None  # (x / (1 - x) is what other rules know the logarithm of)
+    rest = plus(p, q, -p[shared[0]] / q[shared[0]])
+    if any(monomial for monomial in rest):
+        return None
+    shape = node.results[0].shape
+    operands = (above, below, build(rest, above))
+    return quotient_of(*(broadcast_to(tensor, shape) for tensor in operands))
 
 
 # --- hyperbolic functions ------------------------------------------------------------------------
@@ -141,14 +162,14 @@ def _of_same(term: Tensor, x: Tensor) -> float | None:
 
 def _hyperbolic(tensor: Tensor) -> tuple[str, float, Tensor] | None:
     """The name, c and x of c · cosh(x) or c · sinh(x), in exponentials too."""
-    factor, inner = _factor(tensor)
+    factor, inner = factor_of(tensor)
     node = inner.node
     if node.op.name in ("cosh", "sinh"):
         return node.op.name, factor, node.operands[0]
     if node.op.name == "exp_difference" and _are_opposite(*node.operands):
         return "sinh", 2 * factor, node.operands[0]
     if node.op.name in ("add", "subtract"):
-        (c, x), (d, y) = (_factor(operand) for operand in node.operands)
+        (c, x), (d, y) = (factor_of(operand) for operand in node.operands)
         if x.node.op.name == y.node.op.name == "exp" and abs(c) == abs(d):
             exponents = x.node.operands[0], y.node.operands[0]
             if _are_opposite(*exponents):
@@ -158,12 +179,45 @@ def _hyperbolic(tensor: Tensor) -> tuple[str, float, Tensor] | None:
 
 
 def _are_opposite(x: Tensor, y: Tensor) -> bool:
-    (c, one), (d, other) = _factor(x), _factor(y)
+    (c, one), (d, other) = factor_of(x), factor_of(y)
     return one is other and c == -d
+
+
+def _between_exponents(node: Node) -> Tensor | None:
+    """c e^((x + y) / 2) / (eˣ + eʸ) as c / 2 · sech((x − y) / 2); a number is e⁰."""
+    above, below = node.operands
+    if below.node.op.name != "add" or not below.dtype.is_float:
+        return None
+    reader = Reader(linear=True)
+    found = [_exponential(tensor, reader) for tensor in (above, *below.node.operands)]
+    if any(part is None for part in found):
+        return None
+    (c, middle), (d, x), (e, y) = [part for part in found if part is not None]
+    if d != e or d <= 0 or not (x or y) or plus(plus(x, y), middle, -2.0):
+        return None
+    half = times(plus(x, y, -1.0), 0.5)
+    return scaled(sech(build(half, below)), c / (2 * d)) if half else None
+
+
+def _exponential(tensor: Tensor, reader: Reader) -> tuple[float, Polynomial] | None:
+    """c and x of c · eˣ."""
+    value = number(tensor)
+    if value:
+        return value, {}
+    factor, inner = factor_of(tensor)
+    if inner.node.op.name != "exp":
+        return None
+    return factor, reader.read(inner.node.operands[0])
 
 
 def _over_cosh(node: Node) -> Tensor | None:
     above, below = node.operands
+    (d, root), c = factor_of(below), number(above)
+    base = squared(root)
+    if base is not None and c is not None:
+        under = _hyperbolic(base)
+        if under is not None and under[0] == "cosh":
+            return scaled(tanh_slope(under[2]), c / (d * under[1] ** 2))
     over, under = _hyperbolic(above), _hyperbolic(below)
     if under is None:
         return None
@@ -175,7 +229,7 @@ def _over_cosh(node: Node) -> Tensor | None:
         return scaled(tanh(y), -c if _are_opposite(over[2], y) else c)
     if name != "cosh":
         return None
-    factor, x = _factor(above)
+    factor, x = factor_of(above)
     if x.node.op.name == "exp":
         exponent = x.node.operands[0]
         if _opposite_or_same(exponent, y):
@@ -185,20 +239,11 @@ def _over_cosh(node: Node) -> Tensor | None:
 
 
 def _opposite_or_same(x: Tensor, y: Tensor) -> bool:
-    (c, one), (d, other) = _factor(x), _factor(y)
+    (c, one), (d, other) = factor_of(x), factor_of(y)
     return one is other and abs(c) == abs(d)
 
 
-# --- the normal distribution ---------------------------------------------------------------------
-
-
-def _normal_cdf(node: Node) -> Tensor | None:
-    """erfc(∓x / √2) as 2 Φ(±x), whose argument need not be rounded."""
-    k, x = _factor(node.operands[0])
-    size = abs(k) * sqrt(2)
-    if abs(size - 1) > 4 * float(finfo(x.dtype).eps):
-        return None
-    return multiply(2.0, normal_cdf(scaled(x, -1.0 if k > 0 else 1.0)))
+# --- numbers --------------------------------------------------------------------------------------
 
 
 def _constants_meet(node: Node) -> Tensor | None:
@@ -236,7 +281,12 @@ FIRST_QUOTIENTS = (
     Rule("expm1(x) / (1 + exp(x)) -> tanh(0.5 * x)", "inf / inf for large x"),
     Rule("-expm1(x) / (1 + exp(x)) -> tanh(-0.5 * x)", "inf / inf for large x"),
     Rule("(1 + exp(x)) / expm1(x) -> 1 / tanh(0.5 * x)", "inf / inf for large x"),
-    Rule("exp(x) / (1 + exp(2 * x)) -> 0.5 * sech(x)", "inf / inf for large x"),
+    Rule(
+        "exp((x + y) / 2) / (exp(x) + exp(y)) -> 0.5 * sech((x - y) / 2)",
+        "inf / inf for large x",
+        code=_between_exponents,
+        roots=("divide",),
+    ),
     Rule("log(0.5 * (exp(x) + exp(-x))) -> log_cosh(x)", "exp overflows, and near 0 it is log 1"),
 )
 
@@ -256,16 +306,16 @@ QUOTIENTS = (
         roots=("divide",),
     ),
     Rule(
-        "erfc(x / -1.4142135) -> 2 * normal_cdf(x)",
-        "in the tails an error of the argument is multiplied by its square",
-        code=_normal_cdf,
-        roots=("erfc",),
-    ),
-    Rule(
         "c * (d * x) -> (c * d) * x",
         "exact where one of the numbers is a power of two",
         code=_constants_meet,
         roots=("multiply",),
+    ),
+    Rule(
+        "x / (1 + x) -> 1 - 1 / (1 + x)",
+        "the derivative of the one, 1 / q - x / q², cancels; the value of the other",
+        code=_less_a_number,
+        roots=("divide",),
     ),
     Rule("log(x + sqrt(difference_of_squares(x, 1))) -> acosh(x)", "the square overflows"),
     Rule("log(x + sqrt(x - 1) * sqrt(x + 1)) -> acosh(x)", "cancels near 1"),

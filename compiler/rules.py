@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ..ir.dtypes import holds
 from .cancellation import DIFFERENCES
+from .error_functions import ERROR_FUNCTIONS
 from .indexing import INDEXING
 from .lengths import LENGTHS
 from .logarithms import LOGARITHMS
@@ -47,6 +48,7 @@ def _signed(match: Match) -> bool:
 
 # Order counts: the first rule that fits a node is applied.
 STABILISE = (
+    *ERROR_FUNCTIONS,
     *FIRST_QUOTIENTS,
     *LOGARITHMS,
     Rule("1 - square(tanh(x)) -> tanh_slope(x)", "tanh rounds to 1"),

@@ -61,6 +61,7 @@ class Op:
         number, None for zero, or a bool tensor where it is 1 or 0.
     singular: whether a partial may be infinite or nan where the operands are finite, so that a
         derivative of 0 that meets it must stay 0.
+    saturates: whether a partial vanishes where an operand grows, which may then be infinite.
     linear: positions of the operands in which the op is linear (each separately);
         `transpose(node, cotangent, position)` gives the cotangent of such an operand.
     vjp, jvp: both modes for what is neither element-wise nor linear.
@@ -94,6 +95,7 @@ class Op:
     dtypes: str = "any"
     partials: Partials | None = None
     singular: bool = False
+    saturates: bool = False
     linear: tuple[int, ...] = ()
     transpose: Callable[[Node, Tensor, int], Tensor] | None = None
     vjp: Callable[[Node, MaybeTensors], MaybeTensors] | None = None

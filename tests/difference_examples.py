@@ -1,9 +1,39 @@
-"""Graphs on which the coded rule about differences fires: pairs of terms that cancel."""
+"""Graphs on which the coded rules about differences fire: pairs of terms that cancel."""
 
 from __future__ import annotations
 
 DIFFERENCES: dict[str, list[str]] = {
+    "exp_difference(y + c, y) -> exp(y) * expm1(c)": [
+        """graph @g(%x: f32[B,4]) {
+          %0 = constant {value=0.5} : f32[]
+          %1 = add %x, %0 : f32[B,4]
+          %2 = exp_difference %1, %x : f32[B,4]
+          return %2
+        }""",
+    ],
     "f(x) - f(y) -> g(x, y)": [
+        """graph @g(%x: f32[B,4]) {
+          %0 = cosh %x : f32[B,4]
+          %1 = sinh %x : f32[B,4]
+          %2 = subtract %0, %1 : f32[B,4]
+          return %2
+        }""",
+        """graph @g(%x: f32[B,4]) {
+          %0 = constant {value=1.0} : f32[]
+          %1 = add %x, %0 : f32[B,4]
+          %2 = cosh %1 : f32[B,4]
+          %3 = cosh %x : f32[B,4]
+          %4 = subtract %2, %3 : f32[B,4]
+          return %4
+        }""",
+        """graph @g(%x: f32[B,4]) {
+          %0 = constant {value=1.0} : f32[]
+          %1 = add %x, %0 : f32[B,4]
+          %2 = square %1 : f32[B,4]
+          %3 = multiply %1, %2 : f32[B,4]
+          %4 = subtract %3, %0 : f32[B,4]
+          return %4
+        }""",
         """graph @g(%x: f32[B,4]) {
           %0 = constant {value=1.0} : f32[]
           %1 = cos %x : f32[B,4]

@@ -1,76 +1,29 @@
-"""Graphs on which the coded rules about lengths, quotients and variances fire."""
+"""Graphs on which the coded rules about lengths and variances fire, and all the others."""
 
 from __future__ import annotations
 
 from .difference_examples import DIFFERENCES
+from .quotient_examples import QUOTIENTS
 
 EXAMPLES: dict[str, list[str]] = {
-    "sinh(x) / cosh(x) -> tanh(x)": [
+    **DIFFERENCES,
+    **QUOTIENTS,
+    "square(x) / (square(x) + square(y)) -> square(cosine(x, y))": [
         """graph @g(%x: f32[B,4]) {
-          %0 = sinh %x : f32[B,4]
-          %1 = cosh %x : f32[B,4]
-          %2 = divide %0, %1 : f32[B,4]
-          return %2
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = negative %x : f32[B,4]
-          %1 = cosh %0 : f32[B,4]
-          %2 = constant {value=2.0} : f32[]
-          %3 = sinh %x : f32[B,4]
-          %4 = multiply %2, %3 : f32[B,4]
-          %5 = divide %1, %4 : f32[B,4]
-          return %5
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = exp %x : f32[B,4]
-          %1 = negative %x : f32[B,4]
-          %2 = exp %1 : f32[B,4]
-          %3 = subtract %0, %2 : f32[B,4]
-          %4 = add %2, %0 : f32[B,4]
-          %5 = divide %3, %4 : f32[B,4]
-          return %5
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = constant {value=1.0} : f32[]
-          %1 = cosh %x : f32[B,4]
-          %2 = divide %0, %1 : f32[B,4]
-          return %2
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = negative %x : f32[B,4]
-          %1 = exp %0 : f32[B,4]
-          %2 = cosh %x : f32[B,4]
-          %3 = divide %1, %2 : f32[B,4]
+          %0 = square %x : f32[B,4]
+          %1 = constant {value=1.0} : f32[]
+          %2 = add %1, %0 : f32[B,4]
+          %3 = divide %0, %2 : f32[B,4]
           return %3
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = constant {value=3.0} : f32[]
-          %1 = negative %x : f32[B,4]
-          %2 = sinh %1 : f32[B,4]
-          %3 = multiply %0, %2 : f32[B,4]
-          %4 = exp %x : f32[B,4]
-          %5 = exp %1 : f32[B,4]
-          %6 = add %4, %5 : f32[B,4]
-          %7 = divide %3, %6 : f32[B,4]
-          return %7
-        }""",
-        """graph @g(%y: f32[B,4]) {
-          %0 = constant {value=2.0} : f32[]
-          %1 = multiply %0, %y : f32[B,4]
-          %2 = exp %1 : f32[B,4]
-          %3 = constant {value=-2.0} : f32[]
-          %4 = multiply %3, %y : f32[B,4]
-          %5 = exp %4 : f32[B,4]
-          %6 = add %2, %5 : f32[B,4]
-          %7 = divide %0, %6 : f32[B,4]
-          return %7
         }""",
         """graph @g(%x: f32[B,4], %y: f32[B,4]) {
-          %0 = constant {value=0.5} : f32[]
-          %1 = cosh %y : f32[B,4]
+          %0 = constant {value=3.0} : f32[]
+          %1 = square %x : f32[B,4]
           %2 = multiply %0, %1 : f32[B,4]
-          %3 = divide %x, %2 : f32[B,4]
-          return %3
+          %3 = square %y : f32[B,4]
+          %4 = add %1, %3 : f32[B,4]
+          %5 = divide %2, %4 : f32[B,4]
+          return %5
         }""",
     ],
     "sqrt(c * sum(square(x), a)) -> sqrt(c) * length(x, a)": [
@@ -92,6 +45,20 @@ EXAMPLES: dict[str, list[str]] = {
         }""",
     ],
     "sqrt(square(x) + square(y)) -> hypot(x, y)": [
+        """graph @g(%x: f32[B,4]) {
+          %0 = square %x : f32[B,4]
+          %1 = constant {value=1.0} : f32[]
+          %2 = add %0, %1 : f32[B,4]
+          %3 = rsqrt %2 : f32[B,4]
+          return %3
+        }""",
+        """graph @g(%x: f32[B,4]) {
+          %0 = constant {value=4.0} : f32[]
+          %1 = square %x : f32[B,4]
+          %2 = multiply %0, %1 : f32[B,4]
+          %3 = sqrt %2 : f32[B,4]
+          return %3
+        }""",
         """graph @g(%x: f32[B,4], %y: f32[B,4]) {
           %0 = square %x : f32[B,4]
           %1 = multiply %y, %y : f32[B,4]
@@ -139,122 +106,6 @@ EXAMPLES: dict[str, list[str]] = {
           return %5
         }""",
     ],
-    "c * x / (d * y) -> (c / d) * (x / y)": [
-        """graph @g(%x: f32[B,4], %y: f32[B,4]) {
-          %0 = constant {value=3.0} : f32[]
-          %1 = multiply %x, %0 : f32[B,4]
-          %2 = constant {value=-2.0} : f32[]
-          %3 = multiply %2, %y : f32[B,4]
-          %4 = divide %1, %3 : f32[B,4]
-          return %4
-        }""",
-    ],
-    "f(x) / x -> series(x)": [
-        """graph @g(%x: f32[B,4]) {
-          %0 = sin %x : f32[B,4]
-          %1 = divide %0, %x : f32[B,4]
-          return %1
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = constant {value=2.0} : f32[]
-          %1 = multiply %0, %x : f32[B,4]
-          %2 = sinh %1 : f32[B,4]
-          %3 = constant {value=3.0} : f32[]
-          %4 = multiply %3, %x : f32[B,4]
-          %5 = divide %2, %4 : f32[B,4]
-          return %5
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = expm1 %x : f32[B,4]
-          %1 = divide %0, %x : f32[B,4]
-          return %1
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = abs %x : f32[B,4]
-          %1 = log1p %0 : f32[B,4]
-          %2 = divide %1, %0 : f32[B,4]
-          return %2
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = constant {value=2.0} : f32[]
-          %1 = constant {value=0.5} : f32[]
-          %2 = multiply %1, %x : f32[B,4]
-          %3 = sin %2 : f32[B,4]
-          %4 = square %3 : f32[B,4]
-          %5 = multiply %0, %4 : f32[B,4]
-          %6 = square %x : f32[B,4]
-          %7 = divide %5, %6 : f32[B,4]
-          return %7
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = constant {value=0.5} : f32[]
-          %1 = multiply %0, %x : f32[B,4]
-          %2 = sin %1 : f32[B,4]
-          %3 = square %2 : f32[B,4]
-          %4 = divide %3, %x : f32[B,4]
-          return %4
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = tan %x : f32[B,4]
-          %1 = divide %0, %x : f32[B,4]
-          return %1
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = tanh %x : f32[B,4]
-          %1 = divide %0, %x : f32[B,4]
-          return %1
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = asinh %x : f32[B,4]
-          %1 = divide %0, %x : f32[B,4]
-          return %1
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = atan %x : f32[B,4]
-          %1 = divide %0, %x : f32[B,4]
-          return %1
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = erf %x : f32[B,4]
-          %1 = divide %0, %x : f32[B,4]
-          return %1
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = tanh %x : f32[B,4]
-          %1 = asin %0 : f32[B,4]
-          %2 = divide %1, %0 : f32[B,4]
-          return %2
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = sin %x : f32[B,4]
-          %1 = atanh %0 : f32[B,4]
-          %2 = divide %1, %0 : f32[B,4]
-          return %2
-        }""",
-    ],
-    "erfc(x / -1.4142135) -> 2 * normal_cdf(x)": [
-        """graph @g(%x: f32[B,4]) {
-          %0 = constant {value=-1.4142135623730951} : f32[]
-          %1 = divide %x, %0 : f32[B,4]
-          %2 = erfc %1 : f32[B,4]
-          return %2
-        }""",
-        """graph @g(%x: f32[B,4]) {
-          %0 = constant {value=0.7071067811865476} : f32[]
-          %1 = multiply %x, %0 : f32[B,4]
-          %2 = erfc %1 : f32[B,4]
-          return %2
-        }""",
-    ],
-    "c * (d * x) -> (c * d) * x": [
-        """graph @g(%x: f32[B,4]) {
-          %0 = constant {value=0.5} : f32[]
-          %1 = constant {value=3.0} : f32[]
-          %2 = multiply %1, %x : f32[B,4]
-          %3 = multiply %0, %2 : f32[B,4]
-          return %3
-        }""",
-    ],
     "sum(x * y, a) / n - sum(x, a) / n * sum(y, a) / n -> sum((x - mean) * (y - mean), a) / n": [
         """graph @g(%x: f32[B,4], %y: f32[B,4]) {
           %0 = multiply %x, %y : f32[B,4]
@@ -292,5 +143,4 @@ EXAMPLES: dict[str, list[str]] = {
           return %7
         }""",
     ],
-    **DIFFERENCES,
 }

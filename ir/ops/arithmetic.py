@@ -233,20 +233,43 @@ def nextafter(x: TensorLike, y: TensorLike) -> Tensor:
     ...
 
 
-def _per_length(x: Tensor, length: Tensor) -> Tensor:
-    """x / length, and 0 where both are, also after another derivative."""
-    return x / where(equal(length, 0.0), 1.0, length)
-
-
 @elementwise(
     "hypot(x, y)",
     np.hypot,
-    lambda x, y, z: [_per_length(x, z), _per_length(y, z)],
+    lambda x, y, z: [cosine(x, y), cosine(y, x)],
     dtypes="floating",
     flops=12,
 )
 def hypot(x: TensorLike, y: TensorLike) -> Tensor:
     """√(x² + y²) without overflow; inf if one is infinite.  The derivative at the origin is 0."""
+    ...
+
+
+def _cosine(x: Any, y: Any) -> Any:
+    length = np.hypot(x, y)
+    return x / np.where(length == 0, x.dtype.type(1), length)
+
+
+def _cosine_slopes(x: Tensor, y: Tensor, _: Any) -> list[Tensor]:
+    """y² / length³ and −x y / length³, of which nothing overflows; 0 at the origin."""
+    length = hypot(x, y)
+    other = cosine(y, x) / where(equal(length, 0.0), 1.0, length)
+    return [cosine(y, x) * other, -cosine(x, y) * other]
+
+
+@elementwise(
+    "x / where(hypot(x, y) == 0, 1, hypot(x, y))",
+    _cosine,
+    _cosine_slopes,
+    saturates=True,
+    dtypes="floating",
+    flops=30,
+)
+def cosine(x: TensorLike, y: TensorLike) -> Tensor:
+    """x / √(x² + y²), and 0 at the origin: the cosine of the angle of the point (x, y).
+
+    Its derivative by x is (y / √(x² + y²))² over that length, with nothing that cancels.
+    """
     ...
 
 

@@ -24,6 +24,7 @@ from .trigonometry import sin
 __all__ = [
     "erf",
     "erfc",
+    "erfcx",
     "erfinv",
     "logit",
     "normal_cdf",
@@ -37,6 +38,7 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
     "erf(x)",
     lambda x: _erf(x).astype(x.dtype),
     lambda x, y: [(2 / math.sqrt(math.pi)) * exp(-x * x)],
+    saturates=True,
     dtypes="floating",
     flops=25,
 )
@@ -52,6 +54,7 @@ _erfc = np.vectorize(math.erfc, otypes=[np.float64])
     "erfc(x)",
     lambda x: _erfc(x).astype(x.dtype),
     lambda x, y: [(-2 / math.sqrt(math.pi)) * exp(-x * x)],
+    saturates=True,
     dtypes="floating",
     flops=45,
 )
@@ -122,6 +125,7 @@ _normal_cdf = np.vectorize(_cdf, otypes=[np.float64])
     "normal_cdf(x)",
     lambda x: _normal_cdf(x).astype(x.dtype),
     lambda x, y: [(1 / math.sqrt(2 * math.pi)) * exp(-0.5 * (x * x))],
+    saturates=True,
     dtypes="floating",
     flops=45,
 )
@@ -166,3 +170,29 @@ def sinc(x: Tensor) -> Tensor:
     whole = round(large)
     sign = 1.0 - 4.0 * (0.5 * whole - floor(0.5 * whole))  # of an odd one −1
     return where(is_small, 1.0 + series, sign * sin(math.pi * (large - whole)) / (math.pi * large))
+
+
+# (1 + 2x) erfcx(x) for x ≥ 0 as a polynomial in t = (x − 3.75) / (x + 3.75), the variable of
+# Shepherd and Laframboise (Chebyshev approximation of (1 + 2x) exp(x²) erfc x in 0 ≤ x < ∞,
+# Mathematics of Computation 36, 1981): interpolated in 24 Chebyshev nodes with 60 digits.
+_ERFCX = (
+    *(1.2375126308378275, -0.14024059858554702, 0.003585415485479575, 0.08227673849014977),
+    *(-0.10880393014246645, 0.09230432116025894, -0.05869339857631061, 0.028362277420377335),
+    *(-0.00974657968596217, 0.001755625843431864, 0.000293714390578856, -0.00029015404203352704),
+    *(5.164649341002877e-05, 2.2384138525656757e-05, -1.1437980374495534e-05),
+    *(-9.733875167494142e-07, 1.7419011945194367e-06, -5.741076073013916e-08),
+    *(-2.4851108650210706e-07, 2.3398534313040898e-08, 3.195398612057818e-08),
+    *(-3.798189797736207e-09, -2.618520156503145e-09, 3.2052623379289157e-10),
+)
+
+
+@rounded_once
+def erfcx(x: Tensor) -> Tensor:
+    """exp(x²) · erfc(x), about 1 / (x √π) for large x, where the factors are ∞ and 0."""
+    size = where(x < 0.0, -x, x)
+    t = 1.0 - 7.5 / (size + 3.75)
+    total = t * _ERFCX[-1]
+    for coefficient in _ERFCX[-2:0:-1]:
+        total = t * (total + coefficient)
+    right = (total + _ERFCX[0]) / (1.0 + 2.0 * size)
+    return where(x < 0.0, 2.0 * exp(square(x)) - right, right)

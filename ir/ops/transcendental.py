@@ -194,6 +194,7 @@ def _difference(x: Tensor, y: Tensor) -> Tensor:
     "where(x == y, x + 0.6931471805599453, maximum(x, y) + log1p(exp(-absolute(x - y))))",
     np.logaddexp,
     lambda x, y, z: [sigmoid(_difference(x, y)), sigmoid(_difference(y, x))],
+    saturates=True,
     dtypes="floating",
     commutative=True,
     flops=40,
@@ -254,6 +255,7 @@ def _stable_sigmoid(x: Any) -> Any:
     "sigmoid(x)",
     _stable_sigmoid,
     lambda x, y: [y * sigmoid(-x)],  # pyright: ignore[reportGeneralTypeIssues]
+    saturates=True,
     dtypes="floating",
     flops=20,  # pyright: ignore[reportGeneralTypeIssues]
 )
@@ -266,6 +268,7 @@ def sigmoid(x: TensorLike) -> Tensor:
     "maximum(x, 0) + log1p(exp(-absolute(x)))",
     lambda x: (np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))).astype(x.dtype),
     lambda x, y: [sigmoid(x)],
+    saturates=True,
     dtypes="floating",
     flops=40,
 )

@@ -59,7 +59,9 @@ def cos(x: TensorLike) -> Tensor:
     ...
 
 
-@elementwise("tanh(x)", np.tanh, lambda x, y: [tanh_slope(x)], dtypes="floating", flops=20)
+@elementwise(
+    "tanh(x)", np.tanh, lambda x, y: [tanh_slope(x)], saturates=True, dtypes="floating", flops=20
+)
 def tanh(x: TensorLike) -> Tensor:
     """(eˣ − e⁻ˣ) / (eˣ + e⁻ˣ)."""
     ...
@@ -164,7 +166,14 @@ def acos(x: TensorLike) -> Tensor:
     ...
 
 
-@elementwise("atan(x)", np.atan, lambda x, y: [1 / (1.0 + x * x)], dtypes="floating", flops=30)
+@elementwise(
+    "atan(x)",
+    np.atan,
+    lambda x, y: [1 / (1.0 + x * x)],
+    saturates=True,
+    dtypes="floating",
+    flops=30,
+)
 def atan(x: TensorLike) -> Tensor:
     """The angle in [−π/2, π/2] whose tangent is x."""
     ...
@@ -202,7 +211,9 @@ def cosh(x: TensorLike) -> Tensor:
     ...
 
 
-@elementwise("1 / cosh(x)", _sech, lambda x, y: [-y * tanh(x)], dtypes="floating", flops=24)
+@elementwise(
+    "1 / cosh(x)", _sech, lambda x, y: [-y * tanh(x)], saturates=True, dtypes="floating", flops=24
+)
 def sech(x: TensorLike) -> Tensor:
     """1 / cosh x; the derivative −tanh(x) sech(x) is no quotient of infinities."""
     ...
