@@ -119,7 +119,8 @@ def _with_number(term: Tensor, k: float) -> Tensor | None:
 
 def _quotient_and_number(node: Node, k: float) -> Tensor | None:
     """p / q + k as (p + k · q) / q, where something of p + k · q goes."""
-    above, below = node.operands[:2]
+    above, below, *_ = node.operands
+    sloped = node.operands[-1] if node.op.name == "quotient_of" else above
     reader = Reader()
     p, q = reader.read(above), times(reader.read(below), -k)
     if cancels(p, q):
@@ -128,7 +129,7 @@ def _quotient_and_number(node: Node, k: float) -> Tensor | None:
             return share
         shape = node.results[0].shape
         made = build(plus(p, q, -1.0), above)
-        return quotient_of(*(broadcast_to(tensor, shape) for tensor in (made, below, above)))
+        return quotient_of(*(broadcast_to(tensor, shape) for tensor in (made, below, sloped)))
     value = number(above)
     if value:
         made = _with_number(below, value / k)

@@ -297,6 +297,7 @@ QUOTIENTS = (
         code=_numbers_out,
         roots=("divide",),
     ),
+    Rule("1 / (1 / x) -> x", "1 / x overflows or underflows; the derivative is 0 / 0"),
     Rule("x / abs(x) -> sign(x)", "the derivative is 0, not a difference of large numbers"),
     Rule("abs(x) / x -> sign(x)", "the derivative is 0, not a difference of large numbers"),
     Rule(

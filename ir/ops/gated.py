@@ -47,7 +47,7 @@ def gated_multiply(x: TensorLike, y: TensorLike) -> Tensor:
 @elementwise(
     "where((x == 0) | isinf(y), 0, x / y)",
     _quotient,
-    lambda x, y, z: [1 / y, -gated_divide(z, y)],
+    lambda x, y, z: [1 / y, -gated_divide(z, y)],  # pyright: ignore[reportGeneralTypeIssues]
     singular=True,
     dtypes="floating",
     flops=6,
