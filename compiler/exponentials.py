@@ -196,16 +196,14 @@ def _largest(x: Scaled, axes: tuple[int, ...] = ()) -> Tensor:
 
 
 def _centred(x: Scaled, top: Tensor, like: Tensor | None = None) -> Tensor:
-    """weight · exp(exponent − top), of the shape of `like`.
-
-    Only where the weight is 0 the exponent may be far above the top; there exp must not overflow.
-    """
+    """weight · exp(exponent − top), of the shape of `like`, 0 where the weight is."""
     exponent = x.exponent
     if x.weight is None:
         value = centred_exp(exponent, top)
     else:
-        if uniform(x.weight) is None:
-            exponent = minimum(exponent, top + 0.9 * log_of(finfo(exponent.dtype).max))
+        if uniform(x.weight) is None:  # exp must not overflow where the weight is 0
+            highest = top + 0.9 * log_of(finfo(exponent.dtype).max)
+            exponent = where(equal(x.weight, 0.0), minimum(exponent, highest), exponent)
         value = centred_exp(exponent, top) * x.weight
     return value if like is None or value.shape == like.shape else broadcast_to(value, like.shape)
 
@@ -239,8 +237,7 @@ def _quotient(node: Node) -> Tensor | None:
         if inner is not None and inner.weight is None:
             return _softmax(x, inner.exponent, y.node.attrs["axes"])
     above = read(x, bounded=False) or _plain(x)
-    made = centred_exp(above.exponent, below.exponent)
-    return (made if above.weight is None else above.weight * made) / below.weight
+    return _centred(above, below.exponent) / below.weight
 
 
 def _softmax(x: Tensor, exponent: Tensor, axes: tuple[int, ...]) -> Tensor:

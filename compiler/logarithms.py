@@ -9,71 +9,22 @@ or is centred by hand (exponentials.py).
 
 from __future__ import annotations
 
-import math
-
-from ..ir.ops.build import constant
-from ..ir.ops.transcendental import log
-from ..ir.tensor import Node, Tensor
+from .beyond_formulas import (
+    difference_from_total,
+    is_even,
+    is_fraction,
+    is_number,
+    is_one_term,
+    is_positive_number,
+    is_tensor,
+    log_of_number,
+    log_of_selection,
+    total_probability,
+)
 from .exponentials import IN_ONE, QUOTIENT
 from .exponentials import LOGARITHM as _LOGARITHM_OF_A_SUM
-from .pattern import Match, uniform
-from .positive import has_log
 from .rewrite import Rule
 from .terms import WEIGHTED, product_rule, sum_rule
-
-
-def _is_number(match: Match) -> bool:
-    """For a rule that asks for a positive number y, below what is no exponential itself."""
-    value = uniform(match.tensors["y"])
-    return value is not None and value > 0 and not has_log(match.tensors["x"])
-
-
-def _is_one_term(match: Match) -> bool:
-    """For a rule by which log x - log y is rounded: exponents, or against 0."""
-    return match.tensors["y"].node.op.name == "exp" or uniform(match.tensors["x"]) is not None
-
-
-def _is_positive_number(match: Match) -> bool:
-    value = uniform(match.tensors["y"])
-    return value is not None and value > 0
-
-
-def _is_tensor(match: Match) -> bool:
-    """For rules that cost more than they gain where y is a number."""
-    return uniform(match.tensors["y"]) is None
-
-
-def _log_of_number(node: Node) -> Tensor | None:
-    value = uniform(node.operands[0])
-    if value is None or not math.isfinite(value) or value <= 0:
-        return None
-    return constant(math.log(value), node.results[0].dtype)
-
-
-def _log_of_selection(node: Node) -> Tensor | None:
-    selection = node.operands[0].node
-    if selection.op.kind not in ("view", "gather") or not has_log(node.operands[0]):
-        return None
-    return selection.remake([log(selection.operands[0]), *selection.operands[1:]]).results[0]
-
-
-def _total_probability(node: Node) -> Tensor | None:
-    (product,), axes = node.operands, node.attrs["axes"]
-    factors = product.node.operands if product.node.op.name == "multiply" else (product,)
-    for i, factor in enumerate(factors):
-        if factor.node.op.name != "softmax" or factor.shape != product.shape:
-            continue
-        if axes != (factor.node.attrs["axis"],):
-            continue
-        others = [f for j, f in enumerate(factors) if j != i]
-        if not others:
-            return constant(1, product.dtype)
-        (other,) = others
-        place = axes[0] - product.ndim
-        if -place > other.ndim or other.shape[place] == 1:
-            return other
-    return None
-
 
 _SIGMOID = (
     Rule("1 / (1 + exp(-x)) -> sigmoid(x)", "exp overflows for x below -88 in float32"),
@@ -82,13 +33,13 @@ _SIGMOID = (
     Rule(
         "x / (x + y) -> sigmoid(log(x) - log(y))",
         "inf / inf, or 0 / 0: only the quotient of x and y counts",
-        _is_one_term,
+        is_one_term,
         logs=("x", "y"),
     ),
     Rule(
         "x / (y + z) -> x / y * sigmoid(log(y) - log(z))",
         "z overflows; the derivative is inf / inf",
-        _is_number,
+        is_number,
         logs=("y", "z"),
     ),
     Rule("0.5 * (1 + tanh(x)) -> sigmoid(2 * x)", "1 + tanh cancels for negative x"),
@@ -110,7 +61,7 @@ _SOFTMAX = (
     Rule(
         "sum(y * softmax(x, a), a) -> y",
         "probabilities add up to 1 exactly, where y is the same for all of them",
-        code=_total_probability,
+        code=total_probability,
         roots=("sum",),
         forgets=True,
     ),
@@ -132,7 +83,7 @@ _INWARDS = (
     Rule(
         "log(number) -> number",
         "rules look for 0, not for log(1)",
-        code=_log_of_number,
+        code=log_of_number,
         roots=("log",),
     ),
     Rule("log(view(exp(x))) -> view(x)", "exp overflows or underflows, x does neither"),
@@ -167,6 +118,7 @@ _INWARDS = (
         "the power overflows or underflows; a power of 0 is 1, whatever x is",
         logs=("x",),
     ),
+    Rule("log(y ** x) -> x * log(y)", "the power overflows or underflows", is_positive_number),
     Rule("log(square(x)) -> 2 * log(x)", "the square overflows or underflows", logs=("x",)),
     Rule("log(rsqrt(x)) -> -0.5 * log(x)", "the logarithm of x has a better form", logs=("x",)),
     Rule("log(maximum(x, y)) -> maximum(log(x), log(y))", "log is monotonic", logs=("x", "y")),
@@ -194,9 +146,16 @@ _INWARDS = (
     Rule(
         "log(view(x)) -> view(log(x))",
         "as selected: log x has a better form",
-        code=_log_of_selection,
+        code=log_of_selection,
         roots=("log",),
     ),
+    Rule("log(normal_cdf(x)) -> log_normal_cdf(x)", "underflows to 0 below, rounds to 1 above"),
+    Rule(
+        "log(0.5 * erfc(x)) -> log_normal_cdf(-1.4142135623730951 * x)",
+        "0.5 * erfc rounds to 1 for negative x",
+    ),
+    Rule("log(y * sinh(x)) -> log(y) + log(sinh(x))", "sinh overflows", is_positive_number),
+    Rule("log(erfc(x)) -> log_erfc(x)", "underflows to 0 for large x"),
     Rule("log2(x) -> 1.4426950408889634 * log(x)", "log x has a better form", logs=("x",)),
     Rule("log10(x) -> 0.4342944819032518 * log(x)", "log x has a better form", logs=("x",)),
 )
@@ -206,6 +165,14 @@ _LOGARITHMS = (
     Rule("log(sqrt(x)) -> 0.5 * log(x)", "one op less"),
     Rule("log(1 / x) -> -log(x)", "1 / x overflows for x near 0"),
     Rule("log((1 + x) / (1 - x)) -> 2 * atanh(x)", "1 + x and 1 - x lose x near 0"),
+    Rule("log((1 - x) / (1 + x)) -> -2 * atanh(x)", "1 + x and 1 - x lose x near 0"),
+    Rule(
+        "log(x / (1 + x)) -> where(less(abs(x), 1), log(x) - log1p(x), -log1p(1 / x))",
+        "x / (1 + x) rounds to 1 for large x",
+    ),
+    Rule("log(abs(1 + x)) -> where(less(-1, x), log1p(x), log(-1 - x))", "1 + x loses x near 0"),
+    Rule("log(abs(1 - x)) -> where(less(x, 1), log1p(-x), log(x - 1))", "1 - x loses x near 0"),
+    Rule("log(x ** y) -> y * log(abs(x))", "the power overflows or underflows", is_even),
     Rule("log(1 + x) - log(1 - x) -> 2 * atanh(x)", "1 + x and 1 - x lose x near 0"),
     Rule("log1p(x) - log1p(-x) -> 2 * atanh(x)", "one function for the difference of two"),
     Rule("log(1 + x) -> log1p(x)", "1 + x loses x near 0"),
@@ -215,12 +182,12 @@ _LOGARITHMS = (
     Rule(
         "log1p(y * square(x)) -> log1p_square(sqrt(y) * x)",
         "the square overflows, the result is 2 log x",
-        _is_positive_number,
+        is_positive_number,
     ),
     Rule(
         "log1p(y * (x * x)) -> log1p_square(sqrt(y) * x)",
         "the square overflows, the result is 2 log x",
-        _is_positive_number,
+        is_positive_number,
     ),
     Rule(
         "log(where(c, x, 1 - y)) -> where(c, log(x), log(1 - y))",
@@ -247,12 +214,23 @@ _LOGARITHMS = (
     ),
     Rule("expm1(x) / x -> exprel(x)", "0 / 0 at 0; the derivative cancels near 0"),
     Rule("log1p(exp(x)) -> softplus(x)", "exp overflows for large x, the result is x"),
+    Rule(
+        "log1mexp(-exp(x)) -> where(less(x, 0), x + log(exprel(-exp(x))), "
+        "xlog1py(1, -exp(-exp(x))))",
+        "exp underflows where the result is x",
+    ),
     Rule("log1p(-sigmoid(x)) -> -softplus(x)", "log(1 - sigmoid(x)) is log(sigmoid(-x))"),
     Rule("logaddexp(0, x) -> softplus(x)", "one op for what is one thing"),
 )
 
 # Two terms of a sum, wherever in it they stand.
 _DIFFERENCES = (
+    Rule(
+        "logsumexp(x, a) - x[i] -> -log_softmax(x, a)[i]",
+        "cancels less: x is centred first; the cross-entropy of the label i",
+        code=difference_from_total,
+        roots=("subtract",),
+    ),
     Rule("x - softplus(x) -> -softplus(-x)", "x - x for large x, and inf - inf"),
     Rule("softplus(x) - x -> softplus(-x)", "x - x for large x, and inf - inf"),
     Rule("x + softplus(-x) -> softplus(x)", "x - x for large -x, and inf - inf"),
@@ -264,7 +242,7 @@ _DIFFERENCES = (
         "softplus(x) - x * y -> where(less(0, x), softplus(-x), softplus(x)) + "
         "where(less(0, x), (1 - y) * x, -(x * y))",
         "x - x for large x, where y is 1",
-        _is_tensor,
+        is_tensor,
     ),
     Rule("x - logaddexp(x, y) -> -softplus(y - x)", "x - x, where x is the larger"),
     Rule("logaddexp(x, y) - x -> softplus(y - x)", "x - x, where x is the larger"),
@@ -287,6 +265,9 @@ _FACTORS = (
     ),
     Rule("exp(x) * sigmoid(-x) -> sigmoid(x)", "inf * 0 for large x; the derivative of softplus"),
     Rule("exp(-x) * sigmoid(x) -> sigmoid(-x)", "inf * 0 for large -x"),
+    Rule("exp(x) / expm1(x) -> -1 / expm1(-x)", "inf / inf for large x"),
+    Rule("expm1(x) * exp(-x) -> -expm1(-x)", "inf * 0 for large x"),
+    Rule("exp(x) / square(expm1(x)) -> 0.25 / square(sinh(0.5 * x))", "inf / inf for large x"),
     Rule("exp(x) * sigmoid(y) -> exp(x - softplus(-y))", "inf * 0 where the product is neither"),
     Rule("exp(x) / sum(exp(x), a) -> softmax(x, a)", "exp overflows; softmax centres x first"),
 )
@@ -297,9 +278,17 @@ _EXPONENTIALS = (
     Rule("square(exp(x)) -> exp(2 * x)", "one exponential is left"),
     Rule("sqrt(exp(x)) -> exp(0.5 * x)", "exp overflows where its root does not"),
     Rule("rsqrt(exp(x)) -> exp(-0.5 * x)", "exp overflows where its root does not"),
+    Rule("sqrt(x) -> exp(0.5 * log(x))", "x overflows, or underflows to 0", logs=("x",)),
+    Rule("rsqrt(x) -> exp(-0.5 * log(x))", "x overflows, or underflows to 0", logs=("x",)),
+    Rule("x ** y -> exp(y * log(x))", "x overflows, or underflows to 0", is_fraction, logs=("x",)),
     Rule("exp(x) - 1 -> expm1(x)", "cancels near 0"),
     Rule("exp(x) + -1 -> expm1(x)", "cancels near 0"),
     Rule("1 - exp(x) -> -expm1(x)", "cancels near 0"),
+    Rule("y * exp(x) - y -> y * expm1(x)", "cancels near 0"),
+    Rule("y - y * exp(x) -> -(y * expm1(x))", "cancels near 0"),
+    Rule("y ** x - 1 -> expm1(x * log(y))", "cancels near 0", is_positive_number),
+    Rule("1 - y ** x -> -expm1(x * log(y))", "cancels near 0", is_positive_number),
+    Rule("expm1(x) / (1 + exp(x)) -> tanh(0.5 * x)", "inf / inf for large x"),
     Rule("exp2(x) - 1 -> expm1(0.6931471805599453 * x)", "cancels near 0"),
     Rule("1 - exp2(x) -> -expm1(0.6931471805599453 * x)", "cancels near 0"),
     Rule("exp(x) - exp(-x) -> 2 * sinh(x)", "cancels near 0"),
@@ -319,7 +308,7 @@ LOGARITHMS = (
         "x + y + z -> (x + z) + y",
         "terms that cancel, or whose exponentials overflow, meet wherever they stand",
         _DIFFERENCES,
-        *("softplus", "logsumexp", "logaddexp"),
+        *("softplus", "logsumexp", "logaddexp", "log1mexp"),
     ),
     product_rule(
         "x * y * z -> (x * z) * y",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from ..ir.op import TABLE
 from ..ir.ops.arithmetic import add, divide, multiply, negative, subtract
+from ..ir.ops.gated import gated_multiply
 from ..ir.ops.logarithms import weighted_log, weighted_log1p, weighted_log_ratio
 from ..ir.tensor import Node, Tensor
 from .pattern import uniform
@@ -73,11 +74,17 @@ def _search(
     node: Node, rules: Sequence[Rule], plus: str, minus: str, interesting: frozenset[str]
 ) -> list[Term] | None:
     """The terms of `node` after one pair of them has become one, or None."""
+    if not any(t.node.op.name in (plus, minus, "negative") for t in node.operands):
+        return None
     terms = _terms(node.results[0], plus, minus)
     if len(terms) < 3:
         return None
+    if not any(t.node.op.name in interesting for t, _ in terms):
+        return None
     for i, a in enumerate(terms):
         for b in terms[i + 1 :]:
+            if a[0] is b[0] and a[1] != b[1] and plus == "add":
+                return [t for t in terms if t is not a and t is not b]
             if a[0].node.op.name in interesting or b[0].node.op.name in interesting:
                 made = _pair(rules, a, b, plus, minus)
                 if made is not None:
@@ -124,7 +131,9 @@ def _weigh(weight: Tensor, terms: Sequence[Term]) -> Tensor:
     weighted: list[Term] = []
     for term, positive in terms:
         name, operands = term.node.op.name, term.node.operands
-        if name in _LOGS:
+        if name == "log1mexp":
+            made = gated_multiply(weight, term)
+        elif name in _LOGS:
             made = _LOGS[name](weight, *operands)
         elif name in _WEIGHTED:
             made = _WEIGHTED[name](weight * operands[0], *operands[1:])
@@ -144,12 +153,13 @@ def _log_times(node: Node) -> Tensor | None:
             x, y = factor.node.operands[0].node.operands
             if has_log(x) or has_log(y):
                 return None
-            if any(up and t is x for t, up in rest):
+            inside = [t for side in (x, y) for t, _ in _terms(side, "multiply", "divide")]
+            if any(up and any(t is other for other in inside) for t, up in rest):
                 return weighted_log_ratio(_joined(rest, multiply, divide), x, y)
         terms = _terms(factor, "add", "subtract")
         if any(t.node.op.name in _LOGS and has_log(t.node.operands[0]) for t, _ in terms):
             return None  # it becomes something else first
-        if any(term.node.op.name in _LOGS or term.node.op.name in _WEIGHTED for term, _ in terms):
+        if any(t.node.op.name in (*_LOGS, *_WEIGHTED, "log1mexp") for t, _ in terms):
             return _weigh(_joined(rest, multiply, divide), terms)
     return None
 

@@ -59,6 +59,12 @@ INTEGER = ("x * 0 -> 0", "x - x -> 0")
 # Variables that a rule's condition wants to be a number.
 NUMBERS = {
     "x / (y + z) -> x / y * sigmoid(log(y) - log(z))": {"y": 2.0},
+    "x ** y -> exp(y * log(x))": {"y": 0.3},
+    "log(x ** y) -> y * log(abs(x))": {"y": 4.0},
+    "log(y * sinh(x)) -> log(y) + log(sinh(x))": {"y": 2.0},
+    "y ** x - 1 -> expm1(x * log(y))": {"y": 2.0},
+    "1 - y ** x -> -expm1(x * log(y))": {"y": 2.0},
+    "log(y ** x) -> x * log(y)": {"y": 2.0},
     "log1p(y * square(x)) -> log1p_square(sqrt(y) * x)": {"y": 0.5},
     "log1p(y * (x * x)) -> log1p_square(sqrt(y) * x)": {"y": 0.5},
 }
@@ -136,7 +142,7 @@ def left_of(rule: Rule, dtype: dt.DType, view: Any = _identity) -> Graph:
 
 def _loses_digits(rule: Rule) -> bool:
     """Whether the left side has steps that even `evaluate_precisely` rounds too coarsely."""
-    parts = (", a)", "logaddexp(x, y)", "exp(x) ** y", "sign(1 - x)")
+    parts = (", a)", "logaddexp(x, y)", "exp(x) ** y", "sign(1 - x)", "y * exp(x)")
     return any(part in rule.formula for part in parts)
 
 
@@ -383,6 +389,20 @@ EXAMPLES: dict[str, list[str]] = {
           %0 = logsumexp %x {axes=(1,)} : f32[B,1]
           %1 = logaddexp %0, %y : f32[B,1]
           return %1 }""",
+    ],
+    "logsumexp(x, a) - x[i] -> -log_softmax(x, a)[i]": [
+        """graph @g(%x: f32[B,4], %i: i64[B,1]) {
+          %0 = logsumexp %x {axes=(1,)} : f32[B,1]
+          %1 = reshape %0 {shape=(B,)} : f32[B]
+          %2 = gather %x at %i {axes=(1,)} : f32[B,1]
+          %3 = reshape %2 {shape=(B,)} : f32[B]
+          %4 = subtract %1, %3 : f32[B]
+          return %4 }""",
+        """graph @g(%x: f32[B,4]) {
+          %0 = logsumexp %x {axes=(1,)} : f32[B,1]
+          %1 = slice %x {starts=(0, 2), sizes=(B, 1), steps=(1, 1)} : f32[B,1]
+          %2 = subtract %1, %0 : f32[B,1]
+          return %2 }""",
     ],
     "log(view(x)) -> view(log(x))": [
         """graph @g(%x: f32[B,4], %y: f32[B,4]) {

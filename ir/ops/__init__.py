@@ -21,6 +21,7 @@ from . import einsum as _einsum
 from . import fft, linalg, nn, random
 from . import indexing as _indexing
 from . import join as _join
+from . import log_tails as _log_tails
 from . import logarithms as _logarithms
 from . import logic as _logic
 from . import order as _order
@@ -51,6 +52,7 @@ from .diagonal import *  # noqa: F403
 from .einsum import *  # noqa: F403
 from .indexing import *  # noqa: F403
 from .join import *  # noqa: F403
+from .log_tails import *  # noqa: F403
 from .logarithms import *  # noqa: F403
 from .logic import *  # noqa: F403
 from .order import *  # noqa: F403
@@ -85,6 +87,7 @@ __all__ += _custom.__all__
 __all__ += _diagonal.__all__
 __all__ += _indexing.__all__
 __all__ += _join.__all__
+__all__ += _log_tails.__all__
 __all__ += _logarithms.__all__
 __all__ += _logic.__all__
 __all__ += _order.__all__

@@ -1,0 +1,117 @@
+"""What the rules of logarithms.py cannot say as formulas: conditions, and a little code."""
+
+from __future__ import annotations
+
+import math
+
+from ..ir.ops.build import constant
+from ..ir.ops.composite import log_softmax
+from ..ir.ops.shape import only_ones_differ, reshape
+from ..ir.ops.transcendental import log
+from ..ir.shapes import keep_axes
+from ..ir.tensor import Node, Tensor
+from .pattern import Match, uniform
+from .positive import has_log
+
+
+def is_number(match: Match) -> bool:
+    """For a rule that asks for a positive number y, below what is no exponential itself."""
+    value = uniform(match.tensors["y"])
+    return value is not None and value > 0 and not has_log(match.tensors["x"])
+
+
+def is_one_term(match: Match) -> bool:
+    """For a rule by which log x - log y is rounded: exponents, or against 0."""
+    return match.tensors["y"].node.op.name == "exp" or uniform(match.tensors["x"]) is not None
+
+
+def is_positive_number(match: Match) -> bool:
+    value = uniform(match.tensors["y"])
+    return value is not None and value > 0
+
+
+def is_fraction(match: Match) -> bool:
+    """For powers of a number y that is not whole."""
+    value = uniform(match.tensors["y"])
+    return value is not None and math.isfinite(value) and value % 1 != 0
+
+
+def is_even(match: Match) -> bool:
+    value = uniform(match.tensors["y"])
+    return value is not None and math.isfinite(value) and value % 2 == 0 and value != 0
+
+
+def is_tensor(match: Match) -> bool:
+    """For rules that cost more than they gain where y is a number."""
+    return uniform(match.tensors["y"]) is None
+
+
+def log_of_number(node: Node) -> Tensor | None:
+    value = uniform(node.operands[0])
+    if value is None or not math.isfinite(value) or value <= 0:
+        return None
+    return constant(math.log(value), node.results[0].dtype)
+
+
+def selected_from(x: Tensor, selected: Tensor, axes: tuple[int, ...]) -> Node | None:
+    """The node that selects one entry of `x` along the one of `axes`; a squeeze may follow."""
+    node = selected.node
+    if node.op.name == "reshape" and only_ones_differ(node.operands[0].shape, selected.shape):
+        node = node.operands[0].node
+    if node.op.name not in ("gather", "slice") or node.operands[0] is not x or len(axes) != 1:
+        return None
+    (axis,) = axes
+    if node.results[0].shape != keep_axes(x.shape, axes):
+        return None
+    if node.op.name == "gather":
+        return node if node.attrs["axes"] == axes else None
+    whole = (
+        start == 0 and step == 1
+        for i, (start, step) in enumerate(
+            zip(node.attrs["starts"], node.attrs["steps"], strict=True)
+        )
+        if i != axis
+    )
+    return node if all(whole) else None
+
+
+def difference_from_total(node: Node) -> Tensor | None:
+    for i, total in enumerate(node.operands):
+        inner = total.node
+        if inner.op.name == "reshape" and only_ones_differ(inner.operands[0].shape, total.shape):
+            inner = inner.operands[0].node
+        if inner.op.name != "logsumexp":
+            continue
+        x, axes = inner.operands[0], inner.attrs["axes"]
+        other = node.operands[1 - i]
+        found = selected_from(x, other, axes)
+        if found is not None and other.shape == total.shape == node.results[0].shape:
+            shares = log_softmax(x, axis=axes[0])
+            picked = found.remake([shares, *found.operands[1:]]).results[0]
+            return reshape(picked if i else -picked, total.shape)
+    return None
+
+
+def log_of_selection(node: Node) -> Tensor | None:
+    selection = node.operands[0].node
+    if selection.op.kind not in ("view", "gather") or not has_log(node.operands[0]):
+        return None
+    return selection.remake([log(selection.operands[0]), *selection.operands[1:]]).results[0]
+
+
+def total_probability(node: Node) -> Tensor | None:
+    (product,), axes = node.operands, node.attrs["axes"]
+    factors = product.node.operands if product.node.op.name == "multiply" else (product,)
+    for i, factor in enumerate(factors):
+        if factor.node.op.name != "softmax" or factor.shape != product.shape:
+            continue
+        if axes != (factor.node.attrs["axis"],):
+            continue
+        others = [f for j, f in enumerate(factors) if j != i]
+        if not others:
+            return constant(1, product.dtype)
+        (other,) = others
+        place = axes[0] - product.ndim
+        if -place > other.ndim or other.shape[place] == 1:
+            return other
+    return None
