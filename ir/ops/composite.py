@@ -17,6 +17,7 @@ from ..shapes import keep_axes, normalise_axes
 from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import as_tensor, primitive
 from .conversion import astype
+from .gated import gated_multiply
 from .logic import equal, isfinite, where
 from .reduction import max_, squeeze_axes, sum_
 from .shape import inverse, permute, reshape
@@ -161,7 +162,7 @@ def _shares(node: Node) -> Tensor:
 
 def _vjp_logsumexp(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
     (ct,) = cotangents
-    return [None if ct is None else ct * _shares(node)]
+    return [None if ct is None else gated_multiply(ct, _shares(node))]
 
 
 def _jvp_logsumexp(node: Node, tangents: MaybeTensors) -> MaybeTensors:

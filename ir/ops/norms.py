@@ -26,7 +26,7 @@ from .arithmetic import abs as absolute
 from .arithmetic import maximum, square
 from .build import as_tensor, primitive
 from .contraction import matmul
-from .conversion import astype, of_one_dtype, rounded_once
+from .conversion import astype, of_one_dtype, rounded_once, stop_gradient
 from .diagonal import diagonal
 from .gated import gated_multiply
 from .indexing import take
@@ -161,8 +161,14 @@ def vector_norm(
         return min(size, axis, keepdims)
     if ord == 1:
         return sum(size, axis, keepdims)
-    powers = _power(size, ord) if ord > 0 else size**ord
-    return root(sum(powers, axis, keepdims), ord)
+    if ord < 0:
+        return root(sum(size**ord, axis, keepdims), ord)
+    # By the largest entry, so that no power overflows.  The norm scales as x does: whatever number
+    # it is divided by and multiplied with again, the derivative is the same.
+    top = stop_gradient(max(size, axis, keepdims=True))
+    scale = where(isfinite(top) & (top > 0.0), top, 1.0)
+    total = root(sum(_power(size / scale, ord), axis, keepdims=True), ord) * scale
+    return total if keepdims else squeeze_axes(total, normalise_axes(axis, tensor.ndim))
 
 
 @rounded_once
