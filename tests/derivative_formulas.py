@@ -49,6 +49,7 @@ PUBLIC: dict[str, Row] = {
     "einsum": (lambda x, y, z: gl.einsum("ij,jk,ki->i", x, y, z), (2, 3), (3, 4), (4, 2)),
     "elu": (lambda x: gl.elu(x, 1.5), (6,)),
     "expand": (lambda x: gl.expand(x, (3, 4)), (4,)),
+    "erfcx": (gl.erfcx, (6,)),
     "expand_dims": (lambda x: gl.expand_dims(x, 1), (4,)),
     "flip": (lambda x: gl.flip(x, axis=1), (2, 3)),
     "full": (lambda x: gl.full((2, 3), x), ()),
