@@ -39,6 +39,8 @@ def fold(graph: Graph, report: list[Report] | None = None) -> Graph:
     for node in graph.nodes:
         made = remake(node, mapping, lambda region: fold(region, report))
         value = None
+        if not asked.isdisjoint(node.operands):
+            asked.update(node.results)  # a derivative by a constant goes by what is made of it
         if made.op.kind in _FOLDED and made.operands and asked.isdisjoint(node.results):
             with located(made.loc):
                 value = _constant(made)
