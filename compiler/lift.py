@@ -26,8 +26,12 @@ def lift(graph: Graph) -> Graph:
         operands = [mapping.get(operand, operand) for operand in node.operands]
         shape = wanted.get(node)
         if shape is not None:
+            before = node.results[0].shape
             with located(node.loc):
-                moved = [_moved(o, node.results[0].shape, shape) for o in operands]
+                moved = [
+                    operand if was.node in wanted else _moved(operand, before, shape)
+                    for was, operand in zip(node.operands, operands, strict=True)
+                ]
                 mapping[node.results[0]] = apply(node.op, moved, **node.attrs)
         elif node.op.name == "reshape" and operands[0].shape == node.results[0].shape:
             mapping[node.results[0]] = operands[0]
@@ -58,15 +62,18 @@ def _reshaped(x: Tensor, shape: Shape) -> Tensor:
 
 
 def _moved(operand: Tensor, before: Shape, after: Shape) -> Tensor:
-    """An operand that broadcasts to `before` as one that broadcasts to `after` alike; itself where
-    it is a number, or was moved already."""
+    """An operand that broadcasts to `before` as one that broadcasts to `after` alike; a number as
+    itself."""
     if operand.shape in ((), after):
         return operand
     return _reshaped(operand, moved_ones(operand.shape, before, after))
 
 
 def _wanted(graph: Graph) -> dict[Node, Shape]:
-    """The shape in which to compute an element-wise node instead of its own: its only reader's."""
+    """The shape in which to compute an element-wise node instead of its own: its only reader's.
+
+    Where that broadcasts, it is the shape that broadcasts to the reader's.
+    """
     at_memory: set[Node] = set()  # of arrays and positions: nothing is parted from what feeds it
     for node in graph.nodes:
         if node.op.kind == "elementwise" and all(

@@ -223,6 +223,20 @@ def symbols(value: DimLike) -> set[str]:
     return found
 
 
+def relates_symbols(difference: DimLike) -> bool:
+    """Whether ``difference == 0`` says more than that one symbol is a certain number.
+
+    Factors of all its terms are no matter: ``B*C - 2*C`` is 0 where B is 2.  What a division, a
+    minimum or a maximum hides may hold for many sizes, such as ``B//2*2 - B``.
+    """
+    monomials = list(_terms(difference))
+    atoms = {atom for monomial in monomials for atom in monomial}
+    if any(isinstance(atom, Call) for atom in atoms):
+        return True
+    powers = {atom: {monomial.count(atom) for monomial in monomials} for atom in atoms}
+    return sum(len(found) > 1 for found in powers.values()) > 1
+
+
 _FUNCTIONS: dict[str, Callable[[int, int], int]] = {
     "floordiv": lambda a, b: a // b,
     "min": min,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import index
 from typing import NamedTuple
 
-from .dims import Dim, DimLike, Shape
+from .dims import Dim, DimLike, Shape, evaluate, relates_symbols, solve, symbols
 from .errors import ArgumentError, AxisError, ShapeError
 
 
@@ -39,17 +39,43 @@ def collect_equalities() -> Generator[list[Equality]]:
 def unify(left: DimLike, right: DimLike, what: str = "sizes") -> DimLike:
     """The common size of two; ShapeError where they can never, or should not, be equal.
 
-    A symbol against a constant is an error; two unrelated symbolic sizes become an equality
-    that is checked at the call.
+    A symbol against a constant is an error, in disguise too (``5*B`` against ``B`` asks that B is
+    0); two unrelated symbolic sizes become an equality that is checked at the call.
     """
     if left == right:
         return left
     both = isinstance(left, Dim) and isinstance(right, Dim)
-    if not both or isinstance(left - right, int):
+    if not both or not relates_symbols(left - right):
         raise ShapeError(f"{what} differ: {left} against {right}")
     if _collector.found is not None:
         _collector.found.append(Equality(*sorted((left, right), key=str)))
     return min(left, right, key=str)
+
+
+# Sizes to try: of many divisors, and large, so that ``B//2*2 == B`` and ``max(B, 3) == B`` hold.
+_STEP = 5040
+_PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
+
+
+def counterexample(claim: Equality, known: Sequence[Equality]) -> dict[str, int] | None:
+    """Sizes for which all of `known` hold and `claim` does not, if a few attempts find some."""
+    names = sorted({name for pair in (claim, *known) for side in pair for name in symbols(side)})
+    for shift in range(3):
+        binding: dict[str, int] = {}
+        for name in names:
+            for left, right in known:  # what is bound tells more of what is not
+                for side, other in ((left, right), (right, left)):
+                    if symbols(side) <= binding.keys():
+                        solve(other, evaluate(side, binding), binding)
+            place = names.index(name) + shift
+            binding.setdefault(name, _STEP * _PRIMES[place % len(_PRIMES)])
+        if all(_holds(pair, binding) for pair in known) and not _holds(claim, binding):
+            return binding
+    return None
+
+
+def _holds(pair: Equality, binding: Mapping[str, int]) -> bool:
+    return evaluate(pair.left, binding) == evaluate(pair.right, binding)
 
 
 def broadcast(shapes: Sequence[Shape]) -> Shape:

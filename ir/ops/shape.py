@@ -54,10 +54,14 @@ def only_ones_differ(before: Shape, after: Shape) -> bool:
 
 
 def moved_ones(shape: Shape, before: Shape, after: Shape) -> Shape:
-    """The shape that broadcasts to `after` as `shape` does to `before`, from which it differs in
-    axes of size 1 only."""
+    """The shape that broadcasts to `after` as `shape` does to `before`, from which `after` differs
+    in axes of size 1 only; ShapeError where there is none."""
+    if not only_ones_differ(before, after):
+        raise ShapeError(f"{before} and {after} differ in more than axes of size 1")
+    if broadcast_shapes([shape, before]) != before:
+        raise ShapeError(f"{shape} does not broadcast to {before}")
     sizes = (*[1] * (len(before) - len(shape)), *shape)
-    kept = iter(own for own, size in zip(sizes, before, strict=True) if size != 1)
+    kept = iter([own for own, size in zip(sizes, before, strict=True) if size != 1])
     return tuple(next(kept) if size != 1 else 1 for size in after)
 
 
