@@ -40,6 +40,8 @@ def _sides(tensor: Tensor) -> list[Tensor] | None:
         node, base, value = term.node, squared(term), number(term)
         if base is not None:
             sides.append(scaled(base, sqrt(factor)))
+        elif _is_length_squared(term):
+            sides.append(scaled(root(term), sqrt(factor)))
         elif value is not None and value > 0:
             sides.append(constant(sqrt(factor * value), tensor.dtype))
         elif node.op.name == "add":
@@ -54,6 +56,29 @@ def _sides(tensor: Tensor) -> list[Tensor] | None:
         if len(sides) + len(pending) > _MOST:
             return None
     return sides
+
+
+def _is_length_squared(term: Tensor) -> bool:
+    """Whether `term` is Σ x², but for x that is centred, as in a layer norm.
+
+    That is of ordinary size, and √(variance + 1e-5) as cheap as it can be.
+    """
+    node = _flat(term).node
+    base = squared(node.operands[0]) if node.op.name == "sum" else None
+    return base is not None and not _is_centred(base)
+
+
+def _is_centred(x: Tensor) -> bool:
+    """Whether `x` is a difference from a mean."""
+    node = x.node
+    if node.op.name != "subtract":
+        return False
+    node = node.operands[1].node
+    for _ in range(6):
+        if node.op.kind == "view" or node.op.name in ("divide", "multiply", "stop_gradient"):
+            ways = [t.node for t in node.operands if number(t) is None]
+            node = ways[0] if ways else node
+    return node.op.name == "sum"
 
 
 def _without_number(node: Node) -> tuple[Tensor, float] | None:

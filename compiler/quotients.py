@@ -184,19 +184,28 @@ def _are_opposite(x: Tensor, y: Tensor) -> bool:
 
 
 def _between_exponents(node: Node) -> Tensor | None:
-    """c e^((x + y) / 2) / (eˣ + eʸ) as c / 2 · sech((x − y) / 2); a number is e⁰."""
+    """c e^((x + y) / 2) / (eˣ + eʸ) as c / 2 · sech((x − y) / 2), and the square of it.
+
+    A number is e⁰.
+    """
     above, below = node.operands
-    if below.node.op.name != "add" or not below.dtype.is_float:
+    base = squared(below)
+    total = below if base is None else base
+    if total.node.op.name != "add" or not total.dtype.is_float:
         return None
     reader = Reader(linear=True)
-    found = [_exponential(tensor, reader) for tensor in (above, *below.node.operands)]
+    found = [_exponential(tensor, reader) for tensor in (above, *total.node.operands)]
     if any(part is None for part in found):
         return None
     (c, middle), (d, x), (e, y) = [part for part in found if part is not None]
-    if d != e or d <= 0 or not (x or y) or plus(plus(x, y), middle, -2.0):
+    if d != e or d <= 0 or plus(plus(x, y), middle, -2.0 if base is None else -1.0):
         return None
     half = times(plus(x, y, -1.0), 0.5)
-    return scaled(sech(build(half, below)), c / (2 * d)) if half else None
+    if not half:
+        return None
+    if base is None:
+        return scaled(sech(build(half, below)), c / (2 * d))
+    return scaled(tanh_slope(build(half, below)), c / (4 * d * d))
 
 
 def _exponential(tensor: Tensor, reader: Reader) -> tuple[float, Polynomial] | None:
@@ -318,6 +327,7 @@ QUOTIENTS = (
         code=_less_a_number,
         roots=("divide",),
     ),
+    Rule("log(1 / x - 1) -> log1p(-x) - log(x)", "the derivative of 1 / x overflows"),
     Rule("log(x + sqrt(difference_of_squares(x, 1))) -> acosh(x)", "the square overflows"),
     Rule("log(x + sqrt(x - 1) * sqrt(x + 1)) -> acosh(x)", "cancels near 1"),
 )

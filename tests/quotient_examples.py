@@ -46,6 +46,14 @@ QUOTIENTS: dict[str, list[str]] = {
     "exp((x + y) / 2) / (exp(x) + exp(y)) -> 0.5 * sech((x - y) / 2)": [
         """graph @g(%x: f32[B,4]) {
           %0 = exp %x : f32[B,4]
+          %1 = constant {value=1.0} : f32[]
+          %2 = add %1, %0 : f32[B,4]
+          %3 = square %2 : f32[B,4]
+          %4 = divide %0, %3 : f32[B,4]
+          return %4
+        }""",
+        """graph @g(%x: f32[B,4]) {
+          %0 = exp %x : f32[B,4]
           %1 = constant {value=2.0} : f32[]
           %2 = multiply %1, %x : f32[B,4]
           %3 = exp %2 : f32[B,4]

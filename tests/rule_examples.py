@@ -59,6 +59,14 @@ EXAMPLES: dict[str, list[str]] = {
           %3 = sqrt %2 : f32[B,4]
           return %3
         }""",
+        """graph @g(%x: f32[B,4]) {
+          %0 = square %x : f32[B,4]
+          %1 = sum %0 {axes=(1,)} : f32[B,1]
+          %2 = constant {value=1.0} : f32[]
+          %3 = add %1, %2 : f32[B,1]
+          %4 = sqrt %3 : f32[B,1]
+          return %4
+        }""",
         """graph @g(%x: f32[B,4], %y: f32[B,4]) {
           %0 = square %x : f32[B,4]
           %1 = multiply %y, %y : f32[B,4]
