@@ -229,9 +229,9 @@ def _is_no_zero(tensor: Tensor) -> bool:
 
 def _open_gate(node: Node) -> Tensor | None:
     x, y = node.operands
-    if not _is_no_zero(x):
-        return None
-    return multiply(x, y) if node.op.name == "gated_multiply" else divide(x, y)
+    if node.op.name == "gated_multiply":
+        return multiply(x, y) if _is_no_zero(x) or _is_no_zero(y) else None
+    return divide(x, y) if _is_no_zero(x) else None
 
 
 STRUCTURAL = (

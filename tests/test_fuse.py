@@ -173,3 +173,12 @@ def test_select_finds_every_number(dtype: str) -> None:
     np.testing.assert_array_equal(found, wanted)
     known = ~np.isnan(wanted)
     np.testing.assert_array_equal(np.signbit(found)[known], np.signbit(wanted)[known])
+
+
+def test_what_broadcasts_is_moved_once():
+    """A reshape behind a product, one factor of which is made of a smaller array alone."""
+    x, y = gl.placeholder((5, 1, 3), name="x"), gl.placeholder((5, 1, 1), name="y")
+    product = gl.reshape(x * (y + 1.0), (5, 3))
+    graph = lift(Graph("g", [x, y], [product]))
+    values = [np.arange(15, dtype=np.float32).reshape(5, 1, 3), np.ones((5, 1, 1), np.float32)]
+    np.testing.assert_array_equal(gl.compile(graph)(*values), 2 * values[0][:, 0])
