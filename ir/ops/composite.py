@@ -151,8 +151,12 @@ def _vjp_log_softmax(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
 
 
 def _jvp_log_softmax(node: Node, tangents: MaybeTensors) -> MaybeTensors:
-    (t,), x, axis = tangents, node.operands[0], node.attrs["axis"]
-    return [None if t is None else t - sum_(softmax_(x, axis=axis) * t, axes=(axis,))]
+    (t,), axis = tangents, node.attrs["axis"]
+    if t is None:
+        return [None]
+    shares = softmax_(node.operands[0], axis=axis)
+    away = t - sum_(shares * t, axes=(axis,))
+    return [away - sum_(shares * away, axes=(axis,))]  # again, as for softmax
 
 
 def _shares(node: Node) -> Tensor:
