@@ -273,6 +273,10 @@ _FACTORS = (
 )
 
 _EXPONENTIALS = (
+    Rule(
+        "centred_exp(x - stop_gradient(y), 0) -> centred_exp(x, stop_gradient(y))",
+        "the difference would be rounded, which exp multiplies by its size",
+    ),
     Rule("1 / exp(x) -> exp(-x)", "exp overflows; the derivative is 0 / 0"),
     Rule("exp(x) ** y -> exp(gated_multiply(x, y))", "exp overflows where the power does not"),
     Rule("square(exp(x)) -> exp(2 * x)", "one exponential is left"),
