@@ -24,6 +24,7 @@ from .beyond_formulas import (
 from .exponentials import IN_ONE, QUOTIENT
 from .exponentials import LOGARITHM as _LOGARITHM_OF_A_SUM
 from .rewrite import Rule
+from .shares import SHARES
 from .terms import WEIGHTED, product_rule, sum_rule
 
 _SIGMOID = (
@@ -321,6 +322,7 @@ LOGARITHMS = (
         *("exp", "centred_exp"),
     ),
     WEIGHTED,
+    *SHARES,
     QUOTIENT,
     IN_ONE,
 )

@@ -428,6 +428,40 @@ EXAMPLES: dict[str, list[str]] = {
           %3 = log %2 : f32[B,4]
           return %3 }""",
     ],
+    "exp(x) / (Σ exp(x) + exp(y)) -> softmax([x, y])[x]": [
+        """graph @g(%x: f32[B,4], %y: f32[B,1]) {
+          %0 = exp %x : f32[B,4]
+          %1 = sum %0 {axes=(1,)} : f32[B,1]
+          %2 = exp %y : f32[B,1]
+          %3 = add %1, %2 : f32[B,1]
+          %4 = constant {value=0.5} : f32[]
+          %5 = add %3, %4 : f32[B,1]
+          %6 = divide %0, %5 : f32[B,4]
+          return %6 }""",
+        """graph @g(%x: f32[4], %y: f32[4], %z: f32[4]) {
+          %0 = exp %x : f32[4]
+          %1 = exp %y : f32[4]
+          %2 = exp %z : f32[4]
+          %3 = add %0, %1 : f32[4]
+          %4 = add %3, %2 : f32[4]
+          %5 = divide %1, %4 : f32[4]
+          return %5 }""",
+    ],
+    "Σ w * exp(x) / Σ exp(x) -> Σ w * softmax(x)": [
+        """graph @g(%x: f32[B,4], %w: f32[B,4]) {
+          %0 = exp %x : f32[B,4]
+          %1 = multiply %w, %0 : f32[B,4]
+          %2 = sum %1 {axes=(1,)} : f32[B,1]
+          %3 = sum %0 {axes=(1,)} : f32[B,1]
+          %4 = divide %2, %3 : f32[B,1]
+          return %4 }""",
+        """graph @g(%x: f32[B,4], %w: f32[4,3]) {
+          %0 = exp %x : f32[B,4]
+          %1 = matmul %0, %w : f32[B,3]
+          %2 = sum %0 {axes=(1,)} : f32[B,1]
+          %3 = divide %1, %2 : f32[B,3]
+          return %3 }""",
+    ],
     "w * exp(x) / Σ v * exp(y) -> w * exp(x - k) / Σ v * exp(y - k)": [
         """graph @g(%x: f32[B,4], %w: f32[B,4], %y: f32[4,3]) {
           %0 = exp %x : f32[B,4]
