@@ -9,7 +9,6 @@ from __future__ import annotations
 from math import log
 from typing import NamedTuple
 
-from ..ir.dims import DimLike
 from ..ir.ops.build import constant
 from ..ir.ops.composite import softmax
 from ..ir.ops.contraction import matmul_
@@ -78,16 +77,17 @@ def _softmax(own: _Term, others: list[_Term]) -> Tensor | None:
     x = own.exponent
     if not others:
         return softmax(x, own.axes)
-    if len(own.axes) > 1:
+    summed = [term for term in (own, *others) if term.axes]
+    axes = summed[0].axes if summed else (0,)
+    kept = keep_axes(summed[0].exponent.shape, axes) if summed else (1, *x.shape)
+    if len(axes) > 1:
         return None
-    axis = own.axes[0] if own.axes else 0
-    kept = keep_axes(x.shape, own.axes) if own.axes else (1, *x.shape)
-    first = x if own.axes else reshape(x, kept)
-    parts = [first]
-    for other in others:
-        y = other.exponent
-        if other.axes:
-            if other.axes != (axis,) or keep_axes(y.shape, (axis,)) != kept:
+    (axis,) = axes
+    parts: list[Tensor] = []
+    for term in (own, *others):
+        y = term.exponent
+        if term.axes:
+            if term.axes != axes or keep_axes(y.shape, axes) != kept:
                 return None
             parts.append(y)
         elif y.shape == ():
@@ -96,8 +96,8 @@ def _softmax(own: _Term, others: list[_Term]) -> Tensor | None:
             parts.append(reshape(y, kept))
         else:
             return None
-    size: DimLike = first.shape[axis]
-    return reshape(slice_axis(softmax(concat(parts, axis), axis), axis, 0, size), x.shape)
+    shares = softmax(concat(parts, axis), axis)
+    return reshape(slice_axis(shares, axis, 0, parts[0].shape[axis]), x.shape)
 
 
 def _stands_beside(total: Tensor, x: Tensor, axes: tuple[int, ...]) -> bool:
