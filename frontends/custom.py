@@ -49,8 +49,10 @@ def custom_derivative(
     The cotangent is structured like the result, the tangent like the arguments: a tuple of
     several, and of one argument that itself.  Integers have neither, so None stands there.  A
     rule may give None for zero.  It must be linear in what it takes first; then one rule is
-    enough, the other mode being its transpose.  A rule is graph like any other: second
-    derivatives are derivatives of your rule.  Nothing compares a rule with the function.
+    enough, the other mode being its transpose.  Where one rule alone is not seen to be linear, op
+    by op (say it clips), a derivative in the other mode raises GradientError.  A rule is graph like
+    any other: second derivatives are derivatives of your rule.  Nothing compares a rule with the
+    function.
 
     The function may read constants, integers and stop_gradient-ed tensors from outside.  A float
     that depends on inputs or parameters would silently get no derivative, so that raises

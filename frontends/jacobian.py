@@ -7,9 +7,11 @@ from typing import Any, Literal, overload
 
 from ..ir.dims import DimLike
 from ..ir.errors import ArgumentError
+from ..ir.graph import between
 from ..ir.loc import current_loc, quote
 from ..ir.ops import astype, moveaxis, ones, reshape
 from ..ir.ops.create import iota
+from ..ir.ops.custom import modes_of
 from ..ir.ops.request import gradient, pushforward
 from ..ir.shapes import contiguous_strides
 from ..ir.tensor import Tensor, TensorType
@@ -29,7 +31,7 @@ def jacobian(y: Structure, x: Structure, mode: Mode | None = None) -> Any:
     that of x in place of each tensor.
     mode: ``"reverse"`` takes a pass for each number in y, ``"forward"`` one for each in x (all of
     them at once: one request over the identity).  None takes what needs fewer, a number rather
-    than a named size, and in doubt reverse.
+    than a named size, and in doubt reverse; a custom derivative that has one mode alone decides.
 
     Errors are those of `grad`; ArgumentError for another mode.
     """
@@ -41,7 +43,7 @@ def jacobian(y: Structure, x: Structure, mode: Mode | None = None) -> Any:
             f"at {quote(current_loc())}"
         )
     check_paths(outputs, tensors)
-    if (mode or fewer_passes(outputs, tensors)) == "reverse":
+    if (mode or _only_mode(outputs, tensors) or fewer_passes(outputs, tensors)) == "reverse":
         blocks = [_rows(output, tensors) for output in outputs]
     else:
         columns = [_columns(outputs, tensor) for tensor in tensors]
@@ -81,6 +83,18 @@ def fewer_passes(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> Mode:
     gap = rows - columns
     factors = [gap] if isinstance(gap, int) else [factor for _, factor in gap.terms]
     return "forward" if gap != 0 and all(factor >= 0 for factor in factors) else "reverse"
+
+
+def _only_mode(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> Mode | None:
+    """The mode that every custom derivative on the way has, if only one is."""
+    common = {"reverse", "forward"}
+    for step in between(outputs, wrt)[0]:
+        for node in (step, *(inner for region in step.regions for inner in region.walk())):
+            if node.op.name == "custom":
+                common &= {*modes_of(node)}
+    if len(common) == 1:
+        return "reverse" if "reverse" in common else "forward"
+    return None
 
 
 def _rows(output: Tensor, wrt: Sequence[Tensor]) -> list[Tensor]:

@@ -12,17 +12,22 @@ Arguments come first; behind ``given`` stands what the regions read from outside
     jvp(tangents of float arguments, results, arguments, given) -> tangents of float results
 
 Both rules are linear in what they take first, and each is the other's transpose: where one is
-missing, it is the gradient of the other by that.  What a rule gives is ordinary graph, so
-derivatives of it are taken as of any other; the results that it reads are those of the node, so
-that a second derivative meets the rule again.
+missing, it is the gradient of the other by that.  A rule that stands alone and is not seen to be
+linear serves its own mode only: the attribute ``one_way`` says which op is to blame.
+
+What a rule gives is ordinary graph, so derivatives of it are taken as of any other; the results
+that it reads are those of the node, so that a second derivative meets the rule again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, GradientError, ShapeError
 from ..graph import Graph, inline
+from ..linearity import why_not_linear
+from ..loc import quote
 from ..op import MaybeTensors, Op, register
 from ..tensor import Node, Tensor, TensorType
 from .conversion import pin
@@ -42,8 +47,20 @@ def make_custom(
     """The results of `function`, whose derivatives are the `rules`, "vjp" or "jvp" or both."""
     groups = (len(arguments), len(given))
     regions = (function, *rules.values())
-    attrs = {"rules": tuple(rules)}
+    attrs: dict[str, Any] = {"rules": tuple(rules)}
+    if len(rules) == 1:
+        directions = function.outputs if "vjp" in rules else arguments
+        blame = why_not_linear(regions[1], len(_floats(directions)), given)
+        attrs |= {"one_way": blame} if blame else {}
     return Node(CUSTOM, [*arguments, *given], attrs, groups, regions).results
+
+
+def modes_of(node: Node) -> tuple[str, ...]:
+    """The modes, "reverse" and "forward", in which there is a derivative of a custom node."""
+    both = ("reverse", "forward")
+    if "one_way" not in node.attrs:
+        return both
+    return both[:1] if node.attrs["rules"] == ("vjp",) else both[1:]
 
 
 def _floats(tensors: Sequence[Tensor]) -> list[int]:
@@ -64,6 +81,8 @@ def _infer_custom(node: Node) -> tuple[TensorType, ...]:
     results = [tensor.type for tensor in function.outputs]
     by_arguments = _types(arguments, _floats(arguments))
     of_results = _types(function.outputs, _floats(function.outputs))
+    if not isinstance(node.attrs.get("one_way", ""), str):
+        raise ArgumentError("one_way is a text")
     _check("function", function, operands, results)
     for name, region in zip(rules, node.regions[1:], strict=True):
         taken, made = (of_results, by_arguments) if name == "vjp" else (by_arguments, of_results)
@@ -102,12 +121,26 @@ def _or_zeros(given: MaybeTensors, like: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _transposed(
-    rule: Graph, given: Sequence[Tensor], like: Sequence[Tensor], rest: Sequence[Tensor]
+    node: Node, given: Sequence[Tensor], like: Sequence[Tensor], rest: Sequence[Tensor]
 ) -> Sequence[Tensor]:
-    """The transpose of a linear rule at `given`: its gradient by what it is linear in.
+    """The transpose of the one, linear rule at `given`: its gradient by what it is linear in.
 
     That does not depend on where it is taken; it is at zeros, pinned to be a variable.
+    GradientError for a rule that is not seen to be linear.
     """
+    rule = node.regions[1]
+    blame: str = node.attrs.get("one_way", "")
+    if blame:
+        (mode,) = modes_of(node)
+        has, lacks = ("vjp", "jvp") if mode == "reverse" else ("jvp", "vjp")
+        other = "forward" if mode == "reverse" else "reverse"
+        direction = "cotangent" if has == "vjp" else "tangent"
+        tap = ", or use gl.tap, if only the gradient is to change" if has == "vjp" else ""
+        raise GradientError(
+            f"{other} mode meets the {has} of {node.regions[0].name}, which is not seen to be "
+            f"linear in its {direction} and so has no transpose: {blame}; "
+            f"write a {lacks} as well{tap}; called at {quote(node.loc)}"
+        )
     points = [pin(zeros(t.shape, t.dtype)) for t in like if t.dtype.is_float]
     return gradient(inline(rule, [*points, *rest]), points, given)
 
@@ -124,7 +157,7 @@ def _vjp_custom(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
     if rule is not None:
         found: Sequence[Tensor] = inline(rule, [*given, *rest])
     else:
-        found = _transposed(node.regions[1], given, arguments, rest)
+        found = _transposed(node, given, arguments, rest)
     return [*_placed(found, arguments), *[None] * node.groups[1]]
 
 
@@ -137,7 +170,7 @@ def _jvp_custom(node: Node, tangents: MaybeTensors) -> MaybeTensors:
     if rule is not None:
         found: Sequence[Tensor] = inline(rule, [*given, *rest])
     else:
-        found = _transposed(node.regions[1], given, node.results, rest)
+        found = _transposed(node, given, node.results, rest)
     return _placed(found, node.results)
 
 
@@ -172,6 +205,7 @@ CUSTOM = register(
         doc="A function with derivatives of its own: see gradloom.custom_derivative.",
         groups=("", "given"),
         attributes=("rules",),
+        optional=("one_way",),
         vjp=_vjp_custom,
         jvp=_jvp_custom,
         batch=_batch_custom,
