@@ -12,6 +12,7 @@ from ..compiler.trace import Passage, Trace, stable, trace
 from ..ir.dims import DimLike
 from ..ir.dims import evaluate as evaluate_dim
 from ..ir.errors import ArgumentError
+from ..ir.graph import Graph
 from ..ir.interpret import bind_feeds, run_graph
 from ..ir.loc import Loc, current_loc, quote
 from ..ir.tensor import Tensor
@@ -215,7 +216,8 @@ def explain_grad(
     overflow, nan.  Symbolic sizes in costs are then numbers.
 
     Where no way leads the explanation says so (nothing is raised).  GradientError: `loss` is no
-    scalar of floats.  ArgumentError: what is given is no tensor, or an input has no array.
+    scalar of floats.  ArgumentError: what is given is no tensor, an input has no array, or a name
+    in `feeds` is none of theirs.
     """
     for value in (loss, w):
         if not isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -231,7 +233,8 @@ def explain_grad(
     if feeds is None or not exists:
         rows = [_row(passage) for passage in found.passages]
         return GradientExplanation(*names, exists, found.ways, rows)
-    values, binding = _evaluate(found, feeds)
+    free = Graph("explain_grad", (), [loss, w]).free
+    values, binding = _evaluate(found, feeds, Graph("explain_grad", free, [loss, w]))
     rows = [_fed_row(passage, values, binding) for passage in found.passages]
     assert found.gradient is not None
     figures = numbers([values(found.wrt)]), numbers([values(found.gradient)])
@@ -269,7 +272,9 @@ def _row(passage: Passage, **more: Any) -> Row:
 Values = Callable[[Tensor], NumpyArray]
 
 
-def _evaluate(found: Trace, feeds: Mapping[Any, Any]) -> tuple[Values, dict[str, int]]:
+def _evaluate(
+    found: Trace, feeds: Mapping[Any, Any], asked: Graph
+) -> tuple[Values, dict[str, int]]:
     """What gives each tensor of the trace its value, and the sizes that the feeds bind."""
     wanted: list[Tensor] = [found.loss, found.wrt]
     for passage in found.passages:
@@ -281,7 +286,7 @@ def _evaluate(found: Trace, feeds: Mapping[Any, Any]) -> tuple[Values, dict[str,
         wanted.append(found.gradient)
     wanted = list(dict.fromkeys(wanted))
     graph = stable(wanted)
-    arrays, binding = bind_feeds(graph, feeds)
+    arrays, binding = bind_feeds(graph, feeds, "explain_grad", asked)
     place = {tensor: i for i, tensor in enumerate(wanted)}
     results = run_graph(graph, arrays, binding)
     return lambda tensor: results[place[tensor]], binding

@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, log10, nan
 from typing import Any
 
 import numpy as np
 
-from ..ir.errors import ArgumentError, ShapeError
+from ..ir.errors import ArgumentError, GradloomError, ShapeError
+from ..ir.explain import explain
 from ..ir.graph import Graph, rebuild, topological
+from ..ir.interpret import read_feeds
 from ..ir.loc import current_loc, quote
 from ..ir.op import TABLE
 from ..ir.ops.build import apply
@@ -22,7 +24,7 @@ from ..ir.ops.types import finfo
 from ..ir.parameter import Parameter
 from ..ir.tensor import Tensor
 from .function import function
-from .gradient import grad
+from .gradient import check_tensor, grad
 from .gradient_values import NumpyArray, norm, norms_along
 from .table import aligned
 
@@ -67,7 +69,9 @@ class GradientNorms:
     def verdict(self) -> str:
         """``vanishing``: the ratio is below 1/1000, or every norm is lost in its parameter's
         rounding; ``exploding``: the ratio is above 1000; ``steady``: neither; ``not finite``: there
-        is a nan or infinite norm; ``zero``: all are 0."""
+        is a nan or infinite norm; ``zero``: all are 0; ``empty``: there are none."""
+        if not len(self.values):
+            return "empty"
         if not np.isfinite(self.values).all():
             return "not finite"
         if not np.any(self.values):
@@ -88,7 +92,7 @@ class GradientNorms:
         for label, value in zip(self.labels, self.values, strict=True):
             height = (log10(value) - low) / (high - low) if 0 < value < inf else 0.0
             rows.append([label, f"{value:.3g}", "▇" * max(round(_BAR * height), int(value > 0))])
-        lines = aligned(rows, left=(0, 2)) if rows else ["nothing to show"]
+        lines = aligned(rows, left=(0, 2)) if rows else []
         if len(lines) > _ROWS:
             half = _ROWS // 2
             lines[half:-half] = [f"… {len(lines) - 2 * half} more"]
@@ -96,6 +100,8 @@ class GradientNorms:
 
     def _verdict(self) -> str:
         count = len(self.values)
+        if not count:
+            return f"empty: there are no {'steps' if self.by_step else 'tensors'}"
         text = f"{self.verdict}: the first norm is {self.ratio:.3g} times the last"
         if count > 1 and isfinite(self.ratio) and self.ratio > 0:
             rate = 10 ** (log10(self.ratio) / (count - 1))
@@ -139,39 +145,54 @@ def gradient_norms(
     then there is one norm a step.  If that tensor is what a scan gives out at each step (its
     states, say), the derivative at a step is by the value at that step wherever the loop goes on to
     use it: all of the loss's dependence on it, through later steps too.
-    feeds: arrays by input, tensor or name; parameters have their current values.
+    feeds: arrays by input, tensor or name; parameters have their current values unless fed too.
 
     Compiled and run once with `gradloom.function`; norms are exact where squares would overflow
     or underflow.  Returns GradientNorms: ``.norms``, ``.ratio``, ``.verdict``, ``.plot()``, and
-    text with a bar a layer.  GradientError where the loss does not depend on a tensor.
+    text with a bar a layer.  GradientError where the loss does not depend on a tensor,
+    ArgumentError where an input has no array, or a name in `feeds` is none of theirs.
     """
     here = quote(current_loc())
+    check_tensor("gradient_norms", loss)
     if isinstance(tensors, Tensor):
         if tensors.ndim == 0:
             raise ShapeError(
                 f"gradient_norms: one tensor has its steps along axis 0, got {tensors.type}; for "
                 f"one norm give a list, at {here}"
             )
+        fed = _fed([loss, tensors], feeds)
         asked = _by_step(loss, tensors)
         found = asked if asked is not None else grad(loss, tensors)
-        (array,) = _run([found], feeds or {}, here)
+        (array,) = _run([found], fed, here)
         values = norms_along([array])
         labels = [str(step) for step in range(len(values))]
         return GradientNorms(labels, values, np.zeros(len(values)), by_step=True)
-    if isinstance(tensors, Mapping):
-        labels, chosen = [str(key) for key in tensors], list(tensors.values())
-    else:
-        chosen = list(tensors)
-        labels = _labels(chosen)
-    if len(chosen) > _MANY:
-        found = grad(*_pinned(loss, chosen))
-    else:
-        found = grad(loss, chosen)
-    arrays = _run(found, feeds or {}, here)
+    if not isinstance(tensors, Iterable) or isinstance(tensors, (set, frozenset)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentError(
+            f"gradient_norms: needs a tensor, or a list or dict of them, got {tensors!r}, at {here}"
+        )
+    named = isinstance(tensors, Mapping)
+    chosen = [check_tensor("gradient_norms", t) for t in (tensors.values() if named else tensors)]
+    labels = [str(key) for key in tensors] if named else _labels(chosen)
+    fed = _fed([loss, *chosen], feeds)
+    found = grad(*_pinned(loss, chosen)) if len(chosen) > _MANY else grad(loss, chosen)
+    arrays = _run(found, fed, here)
     floors = [
-        norm([t.value]) * finfo(t.dtype).eps if isinstance(t, Parameter) else 0.0 for t in chosen
+        norm([np.asarray(fed.get(t, t.value))]) * finfo(t.dtype).eps
+        if isinstance(t, Parameter)
+        else 0.0
+        for t in chosen
     ]
     return GradientNorms(labels, np.array([norm([a]) for a in arrays]), np.array(floors))
+
+
+def _fed(tensors: Sequence[Tensor], feeds: Mapping[Any, Any] | None) -> dict[Tensor, Any]:
+    """What is fed, by input or parameter that the tensors depend on."""
+    graph = Graph("gradient_norms", Graph("gradient_norms", (), tensors).free, tensors)
+    try:
+        return read_feeds(graph, {} if feeds is None else feeds)
+    except GradloomError as error:
+        raise explain(error, "gradient_norms", (), current_loc()) from None
 
 
 def _pinned(loss: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -200,18 +221,23 @@ def _labels(tensors: Sequence[Tensor]) -> list[str]:
     return labels
 
 
-def _run(found: Sequence[Tensor], feeds: Mapping[Any, Any], here: str) -> list[NumpyArray]:
-    """The arrays of the gradients, compiled."""
-    inputs = [leaf for leaf in Graph("norms", (), found).free if not isinstance(leaf, Parameter)]
-    by_tensor = {id(key): value for key, value in feeds.items() if isinstance(key, Tensor)}
-    by_name = {key: value for key, value in feeds.items() if isinstance(key, str)}
-    arrays: list[Any] = []
+def _run(found: Sequence[Tensor], fed: Mapping[Tensor, Any], here: str) -> list[NumpyArray]:
+    """The arrays of the gradients, compiled; a parameter that is fed is an input as well."""
+    values = dict(fed)
+    given: dict[Tensor, Tensor] = {}
+    for leaf in fed:
+        if isinstance(leaf, Parameter):
+            given[leaf] = placeholder_like(leaf.type, leaf.name)
+            values[given[leaf]] = fed[leaf]
+    rebuild(topological(found), given)
+    found = [given.get(tensor, tensor) for tensor in found]
+    inputs = list(Graph("norms", (), found).free)
     for leaf in inputs:
-        name = leaf.node.attrs["name"]
-        if id(leaf) not in by_tensor and name not in by_name:
+        if leaf not in values:
+            name = leaf.node.attrs["name"]
             raise ArgumentError(f"gradient_norms: no array for {name}: {leaf.type}, at {here}")
-        arrays.append(by_tensor[id(leaf)] if id(leaf) in by_tensor else by_name[name])
-    return function(inputs, list(found), name="gradient_norms")(*arrays)
+    arrays = [values[leaf] for leaf in inputs]
+    return function(inputs, found, name="gradient_norms")(*arrays)
 
 
 # --- the steps of a loop ----------------------------------------------------------------------

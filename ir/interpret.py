@@ -14,9 +14,10 @@ from .array import Array
 from .dims import Dim, DimLike, solve, symbols
 from .dims import evaluate as evaluate_dim
 from .errors import ArgumentError, DTypeError, GradloomError, ShapeError
-from .graph import Constraint, Graph
+from .explain import explain
+from .graph import LEAVES, Constraint, Graph
 from .half import computes_in_float32, converted, may_become, wide_attributes, widened
-from .loc import quote
+from .loc import current_loc, quote
 from .parameter import Parameter
 from .tensor import Node, Tensor, TensorType
 
@@ -140,21 +141,44 @@ def run_graph(
     return [values[result] for result in graph.results]
 
 
-def bind_feeds(graph: Graph, feeds: Mapping[Any, Any]) -> tuple[list[NumpyArray], dict[str, int]]:
+def read_feeds(graph: Graph, feeds: Mapping[Any, Any]) -> dict[Tensor, Any]:
+    """What is fed, by input or parameter of `graph`; ArgumentError for a name that none has."""
+    if not isinstance(feeds, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        kind = type(feeds).__name__
+        raise ArgumentError(f"feeds are a dict of arrays by tensor or name, got a {kind}")
+    by_name = {graph.names[leaf]: leaf for leaf in (*graph.inputs, *graph.parameters)}
+    found: dict[Tensor, Any] = {}
+    for key, value in feeds.items():
+        leaf = key if isinstance(key, Tensor) else by_name.get(key)
+        if leaf is None or leaf.node.op.name not in LEAVES:
+            known = ", ".join(f"{name}: {tensor.type}" for name, tensor in by_name.items())
+            raise ArgumentError(f"{key!r} is no input or parameter here; known: {known or 'none'}")
+        found[leaf] = value
+    return found
+
+
+def bind_feeds(
+    graph: Graph, feeds: Mapping[Any, Any], what: str, asked: Graph | None = None
+) -> tuple[list[NumpyArray], dict[str, int]]:
     """The arrays of inputs and parameters, given by tensor or by name, and the sizes they bind.
 
-    A Parameter that is not fed has its current value.
+    A Parameter that is not fed has its current value.  what: the user's function, for errors.
+    asked: the graph as the user knows it, where `graph` was made of that; feeds may name what it
+    alone reads.
     """
+    try:
+        return _bind_feeds(graph, read_feeds(asked or graph, feeds))
+    except GradloomError as error:
+        raise explain(error, what, (), current_loc()) from None
+
+
+def _bind_feeds(graph: Graph, fed: Mapping[Tensor, Any]) -> tuple[list[NumpyArray], dict[str, int]]:
     leaves = (*graph.inputs, *graph.parameters)
     names = [graph.names[leaf] for leaf in leaves]
-    by_tensor = {id(key): value for key, value in feeds.items()}
-    by_name = {key: value for key, value in feeds.items() if isinstance(key, str)}
     arrays: list[NumpyArray] = []
     for leaf, name in zip(leaves, names, strict=True):
-        if id(leaf) in by_tensor:
-            value = by_tensor[id(leaf)]
-        elif name in by_name:
-            value = by_name[name]
+        if leaf in fed:
+            value = fed[leaf]
         elif isinstance(leaf, Parameter):
             value = leaf.value
         else:
@@ -168,11 +192,14 @@ def bind_feeds(graph: Graph, feeds: Mapping[Any, Any]) -> tuple[list[NumpyArray]
     return arrays, bind_dims(types, shapes, names, graph.constraints)
 
 
-def evaluate_graph(graph: Graph, feeds: Mapping[Any, Any]) -> dict[str, list[NumpyArray]]:
+def evaluate_graph(
+    graph: Graph, feeds: Mapping[Any, Any], what: str = "evaluate"
+) -> dict[str, list[NumpyArray]]:
     """Outputs and new parameter values; see `bind_feeds`."""
+    asked = graph
     for prepare in before_evaluation:
         graph = prepare(graph)
-    arrays, binding = bind_feeds(graph, feeds)
+    arrays, binding = bind_feeds(graph, feeds, what, asked)
     results = run_graph(graph, arrays, binding)
     count = len(graph.outputs)
     return {"outputs": results[:count], "updates": results[count:]}
@@ -182,13 +209,14 @@ def evaluate_tensor(tensor: Tensor, feeds: Mapping[Any, Any]) -> NumpyArray:
     """One tensor's value."""
     graph = Graph("eval", (), [tensor])
     graph = Graph("eval", graph.free, [tensor])
-    return evaluate_graph(graph, feeds)["outputs"][0]
+    return evaluate_graph(graph, feeds, "eval")["outputs"][0]
 
 
 def evaluate(graph: Graph, feeds: Mapping[Any, Any]) -> Any:
     """The reference interpreter: outputs of `graph` on `feeds`, arrays by name or by tensor.
 
     One output gives one array, several a list; updates are computed but written nowhere.
+    ArgumentError where an input has no array, or a name is none of the graph's.
     """
     outputs = evaluate_graph(graph, feeds)["outputs"]
     return outputs[0] if len(outputs) == 1 else outputs

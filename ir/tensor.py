@@ -207,7 +207,7 @@ class Tensor:
         """The value under `feeds` (name or tensor to array), by the reference interpreter."""
         from .interpret import evaluate_tensor
 
-        return evaluate_tensor(self, feeds or {})
+        return evaluate_tensor(self, {} if feeds is None else feeds)
 
     def __getitem__(self, index: Any) -> Tensor:
         return _ops().getitem(self, index)

@@ -119,7 +119,11 @@ def test_odd_norms():
     assert gl.gradient_norms(gl.sum(gl.log(x) * 0.5), [x], values).verdict == "not finite"
     assert gl.gradient_norms(gl.sum(gl.relu(-x - 1.0)), [x], values).verdict == "zero"
     empty = gl.gradient_norms(gl.sum(x), [], values)
-    assert len(empty.values) == 0 and "nothing to show" in str(empty)
+    assert len(empty.values) == 0 and empty.verdict == "empty"
+    assert str(empty) == "empty: there are no tensors"
+    states = gl.scan(lambda c, v: (c + v, c * v), 0.0, gl.placeholder((0,), name="v"))[1]
+    none = gl.gradient_norms(gl.sum(states), states, {"v": np.zeros(0, "f")})
+    assert str(none) == "empty: there are no steps"
     small = gl.gradient_norms(gl.sum(x * 1e-30), [x], values)
     assert small.values[0] == pytest.approx(np.sqrt(3) * 1e-30), "squares would underflow"
 
@@ -132,6 +136,63 @@ def test_wrong_uses_of_norms_are_told():
         gl.gradient_norms(gl.sum(x), [gl.placeholder((3,), name="y")], {"x": np.ones(3, "f")})
     with pytest.raises(gl.GradloomError, match="one tensor has its steps along axis 0"):
         gl.gradient_norms(gl.sum(x), gl.sum(x), {"x": np.ones(3, "f")})
+
+
+def test_a_parameter_that_is_fed_has_that_value():
+    x = gl.placeholder((3,), name="x")
+    w = gl.parameter(np.ones(3, np.float32), name="w")
+    loss, ones = gl.sum(w * w * x), np.ones(3, np.float32)
+    for feeds in ({"x": ones, "w": 100 * ones}, {x: ones, w: 100 * ones}):
+        found = gl.gradient_norms(loss, [w], feeds)
+        assert found.values[0] == pytest.approx(200 * np.sqrt(3))
+        assert found.floors[0] == pytest.approx(100 * np.sqrt(3) * 2.0**-23)
+        assert np.isclose(gl.explain_grad(loss, w, feeds).gradient.norm, found.values[0])  # pyright: ignore[reportOptionalMemberAccess]
+    assert gl.gradient_norms(loss, [w], {"x": ones}).values[0] == pytest.approx(2 * np.sqrt(3))
+    np.testing.assert_array_equal(w.value, ones)
+
+
+def test_what_is_fed_must_be_known():
+    x = gl.placeholder((3,), name="x")
+    w = gl.parameter(np.ones(3, np.float32), name="w")
+    loss, ones = gl.sum(w * x), np.ones(3, np.float32)
+    graph = gl.function([x], loss).graph
+    asked: dict[str, Callable[[Any], Any]] = {
+        "gradient_norms": lambda feeds: gl.gradient_norms(loss, [w], feeds),
+        "explain_grad": lambda feeds: gl.explain_grad(loss, w, feeds),
+        "eval": loss.eval,
+        "evaluate": lambda feeds: gl.evaluate(graph, feeds),
+    }
+    for name, ask in asked.items():
+        ask({"x": ones, "w": ones})
+        ask({x: ones, w: ones, gl.placeholder((3,), name="other"): ones})
+        wrong = "is no input or parameter here; known: x: f32[3], w: f32[3]"
+        cases: tuple[tuple[Any, str], ...] = (
+            ({"x": ones, "typo": ones}, f"{name}: 'typo' {wrong}"),
+            ({"x": ones, 3: ones}, f"{name}: 3 {wrong}"),
+            ({"x": ones, gl.exp(x): ones}, wrong),
+            (ones, f"{name}: feeds are a dict of arrays by tensor or name, got a ndarray"),
+            ({}, f"{name}: no "),
+        )
+        for feeds, told in cases:
+            with pytest.raises(ArgumentError) as caught:
+                ask(feeds)
+            assert told in str(caught.value)
+            assert "test_gradient_norms.py:" in str(caught.value)
+        with pytest.raises(gl.GradloomError) as caught:
+            ask({"x": np.ones(4, np.float32)})
+        assert name in str(caught.value) and "x has size 4" in str(caught.value)
+    rewritten = gl.sum(gl.stop_gradient(x) * 0.0 + w)  # a rule may drop what the user feeds
+    assert gl.explain_grad(rewritten, w, {"x": ones}).gradient is not None
+
+
+def test_wrong_tensors_are_told():
+    x = gl.placeholder((3,), name="x")
+    loss, ones = gl.sum(x * x), np.ones(3, np.float32)
+    for tensors in ([ones], 3, {x}, [x, "x"], {"a": 3}):
+        with pytest.raises(ArgumentError, match=r"gradient_norms: .* at test_gradient_norms.py:"):
+            gl.gradient_norms(loss, tensors, {"x": ones})  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"gradient_norms: .* got 3.0, at test_"):
+        gl.gradient_norms(3.0, [x], {"x": ones})  # type: ignore[arg-type]
 
 
 def test_plot_draws_or_says_what_is_missing(monkeypatch: pytest.MonkeyPatch):
