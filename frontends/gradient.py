@@ -4,13 +4,15 @@ until a function is compiled, and the derivative is itself a tensor that may be 
 With J = ∂y/∂x: ``vjp`` gives uᵀJ and ``grad`` is that of a scalar, both in reverse mode; ``jvp``
 gives J v in forward mode; ``hvp`` is the one over the other.  Where several tensors are meant they
 may stand in tuples, named tuples, lists and dicts, nested as you like, and what is found comes back
-in the same structure.
+in the same structure.  Directions have the structure of what they belong to, where a list may
+stand for a tuple of the same length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar, overload
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, overload
 
 from ..ir.errors import ArgumentError, GradientError
 from ..ir.loc import current_loc, quote
@@ -22,12 +24,32 @@ from ..ir.tensor import Tensor, TensorLike
 
 Structure = Any  # a tensor, or a tuple, list or dict of structures
 S = TypeVar("S")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def of_tensors(function: Callable[P, R]) -> Callable[P, R]:
+    """A derivative that, asked of a function, says that it is one of tensors."""
+
+    @wraps(function)
+    def call(*args: P.args, **named: P.kwargs) -> R:
+        for value in (*args, *named.values())[:1]:
+            if not isinstance(value, Tensor) and callable(value):
+                name = function.__name__
+                raise ArgumentError(
+                    f"{name}: gradloom differentiates tensors, not functions: say y = f(x), then "
+                    f"gl.{name}(y, x, …); got {value!r}, at {quote(current_loc())}"
+                )
+        return function(*args, **named)
+
+    return call
 
 
 @overload
 def grad(y: Tensor, xs: Tensor, cotangent: TensorLike | None = None) -> Tensor: ...
 @overload
 def grad(y: Tensor, xs: S, cotangent: TensorLike | None = None) -> S: ...
+@of_tensors
 def grad(y: Tensor, xs: Structure, cotangent: TensorLike | None = None) -> Any:
     """∂y/∂x for a scalar `y`; with a `cotangent` u typed like y, Σ u · ∂y/∂x.  Reverse mode.
 
@@ -48,6 +70,7 @@ def grad(y: Tensor, xs: Structure, cotangent: TensorLike | None = None) -> Any:
 def vjp(y: Structure, x: Tensor, u: Structure) -> Tensor: ...
 @overload
 def vjp(y: Structure, x: S, u: Structure) -> S: ...
+@of_tensors
 def vjp(y: Structure, x: Structure, u: Structure) -> Any:
     """uᵀ ∂y/∂x = Σ u · ∂y/∂x: reverse mode, structured and typed like `x`.
 
@@ -64,6 +87,7 @@ def vjp(y: Structure, x: Structure, u: Structure) -> Any:
 def jvp(y: Tensor, x: Structure, v: Structure) -> Tensor: ...
 @overload
 def jvp(y: S, x: Structure, v: Structure) -> S: ...
+@of_tensors
 def jvp(y: Structure, x: Structure, v: Structure) -> Any:
     """∂y/∂x v = Σ ∂y/∂x · v: forward mode, structured and typed like `y`.
 
@@ -81,6 +105,7 @@ def jvp(y: Structure, x: Structure, v: Structure) -> Any:
 def hvp(y: Tensor, x: Tensor, v: Structure) -> Tensor: ...
 @overload
 def hvp(y: Tensor, x: S, v: Structure) -> S: ...
+@of_tensors
 def hvp(y: Tensor, x: Structure, v: Structure) -> Any:
     """The Hessian of a scalar `y` times `v`, structured and typed like `x`.
 
@@ -102,6 +127,11 @@ def hvp(y: Tensor, x: Structure, v: Structure) -> Any:
 
 def tensors_of(what: str, tree: Structure) -> tuple[list[Tensor], Any]:
     """The tensors of a structure, and what builds such a structure again."""
+    if isinstance(tree, (set, frozenset)):
+        raise ArgumentError(
+            f"{what}: a set has no order, so that nobody could tell which derivative is which; "
+            f"use a tuple, list or dict, at {quote(current_loc())}"
+        )
     if isinstance(tree, Iterable) and not isinstance(tree, (tuple, list, dict, str, Tensor)):
         tree = list(tree)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return flatten(tree, lambda leaf: check_tensor(what, leaf))

@@ -15,7 +15,7 @@ from ..ir.ops.custom import modes_of
 from ..ir.ops.request import gradient, pushforward
 from ..ir.shapes import contiguous_strides
 from ..ir.tensor import Tensor, TensorType
-from .gradient import Structure, check_paths, check_tensor, tensors_of
+from .gradient import Structure, check_paths, check_tensor, of_tensors, tensors_of
 
 Mode = Literal["reverse", "forward"]
 
@@ -24,6 +24,7 @@ Mode = Literal["reverse", "forward"]
 def jacobian(y: Tensor, x: Tensor, mode: Mode | None = None) -> Tensor: ...
 @overload
 def jacobian(y: Structure, x: Structure, mode: Mode | None = None) -> Any: ...
+@of_tensors
 def jacobian(y: Structure, x: Structure, mode: Mode | None = None) -> Any:
     """J[i…, j…] = ∂y[i…] / ∂x[j…], of the shape (\\*y.shape, \\*x.shape) and y's dtype.
 
@@ -55,6 +56,7 @@ def jacobian(y: Structure, x: Structure, mode: Mode | None = None) -> Any:
 def hessian(y: Tensor, x: Tensor) -> Tensor: ...
 @overload
 def hessian(y: Tensor, x: Structure) -> Any: ...
+@of_tensors
 def hessian(y: Tensor, x: Structure) -> Any:
     """H[i…, j…] = ∂²y / ∂x[i…] ∂x[j…] of a scalar `y`, of the shape (\\*x.shape, \\*x.shape).
 

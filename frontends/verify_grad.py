@@ -28,6 +28,7 @@ _MODES = ("reverse", "forward")
 # Of five values at distance h, f'(x) = Σ weight · f(x + offset · h) / h up to h⁴ (Abramowitz and
 # Stegun 25.3.6).
 _STENCIL = ((-2, 1 / 12), (-1, -8 / 12), (1, 8 / 12), (2, -1 / 12))
+_ENTRIES = 256  # that are tried one by one where a derivative is wrong
 _ROUNDINGS = 64  # of the function's value, that a difference may be off by
 
 
@@ -76,11 +77,16 @@ def verify_grad(
     than 2h|v| is seen as a wrong derivative: keep inputs away from those.  The values are those
     of compiled code, unless `compiled` is False.
 
-    Raises GradientError with the modes, the order, the input and both numbers where one differs by
-    more than `rtol`, relatively (with room for the rounding of the differences), or is no number;
-    ArgumentError where there is nothing to differentiate.
+    Raises GradientError with the modes, the order, the input, both numbers and the first entry
+    that shows it where one differs by more than `rtol`, relatively (with room for the rounding of
+    the differences), or is no number; ArgumentError where there is nothing to differentiate.
     """
     where = quote(current_loc())
+    if not callable(function) or isinstance(function, Tensor):
+        raise ArgumentError(
+            f"verify_grad: needs a function and its inputs, as in gl.verify_grad(f, (x,)); got "
+            f"{function!r}, at {where}"
+        )
     if order < 1 or directions < 1:
         raise ArgumentError(f"verify_grad: order and directions are at least 1, at {where}")
     several = isinstance(inputs, (tuple, list))
@@ -122,11 +128,16 @@ def verify_grad(
                 found = here[modes]
                 error = abs(found - wanted)
                 if not error <= rtol * max(abs(wanted), abs(found)) + allowed:
+                    finite = math.isfinite(here[()])  # else every entry is off
+                    blamed = at.entry_that_is_off(modes, step, rtol) if finite else None
+                    named = "" if blamed is None else f" at {paths[blamed[0]]}{blamed[1]}"
+                    named = named if finite else ", which the function itself gives"
                     raise GradientError(
                         f"verify_grad: the derivative of order {depth} ({_named(modes)}) by "
                         f"{paths[alone]} along direction {number} is {found!r}, but differences "
                         f"give {wanted!r}: off by {error:.3g}, allowed is {rtol:g} relatively and "
-                        f"{allowed:.1g} for rounding; at {where}"
+                        f"{allowed:.1g} for rounding; is the rule wrong, or is there a kink within "
+                        f"2h = {2 * step:g} |v|, or a nan{named}?  Asked at {where}"
                     )
                 relative = error / max(abs(wanted), allowed / rtol, 1e-300)
                 errors[modes] = max(errors.get(modes, 0.0), relative)
@@ -201,6 +212,28 @@ class _Point:
             for offset, weight in _STENCIL
         ]
         return math.fsum(terms), _ROUNDINGS * 2.0**-52 * max(map(abs, terms))
+
+    def entry_that_is_off(
+        self, modes: tuple[str, ...], step: float, rtol: float
+    ) -> tuple[int, list[int]] | None:
+        """The first entry of an input that is off when the last direction is along it alone.
+
+        Gives the input's position and the index; None where there is none, or too many to try.
+        """
+        last = len(modes) - 1
+        moved = [(i, v) for i, v in zip(self.problem.moved, self.along[last], strict=True)]
+        places = [(i, place) for i, v in moved for place in zip(*np.nonzero(v), strict=True)]
+        for i, place in places if len(places) <= _ENTRIES else ():
+            along = [np.zeros_like(v) for _, v in moved]
+            own = along[self.problem.moved.index(i)]
+            own[place] = float(np.max(np.abs(self.inputs[i]), initial=0.0)) or 1.0
+            directions = [*self.along[:last], along, *self.along[last + 1 :]]
+            point = _Point(self.problem, self.inputs, directions, self.weights)
+            found = point.values(0, 0.0)[modes]
+            wanted, allowed = point.difference(len(modes), step)
+            if not abs(found - wanted) <= rtol * max(abs(wanted), abs(found)) + allowed:
+                return i, [int(index) for index in place]
+        return None
 
 
 def _derivative(mode: str, s: Tensor, xs: Sequence[Tensor], vs: Sequence[Tensor]) -> Tensor:

@@ -29,10 +29,13 @@ def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) ->
     for all entries.
 
     What the function reads besides its arguments is shared by all entries.  Derivatives asked for
-    inside are those of each entry.  Raises ArgumentError where no argument has the axis or axes and
-    arguments are structured differently, AxisError where an argument has no such axis, ShapeError
-    where their sizes differ.
+    inside are those of each entry.  Raises ArgumentError for what is no function, where no argument
+    has the axis, and where axes and arguments are structured differently, AxisError where an
+    argument has no such axis, ShapeError where their sizes differ.
     """
+
+    if not callable(function) or isinstance(function, Tensor):
+        raise _error(f"goes over a function, as in gl.vmap(f)(x); got {function!r}")
 
     @wraps(function)
     def batched(*args: TensorLike) -> Any:

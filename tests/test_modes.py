@@ -519,9 +519,26 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (lambda: gl.vjp((X, X * X), X, X), ValueError, "vjp: u is structured like y"),
     (lambda: gl.vjp({"a": X * X}, X, {"b": X}), ValueError, "vjp: u is structured like y"),
     (lambda: gl.jvp(X, [X], [X, X]), ValueError, "jvp: v is structured like x"),
+    (lambda: gl.grad(LOSS, {X}), ValueError, "grad: a set has no order"),  # type: ignore[arg-type]
+    (lambda: gl.grad(gl.sum, X), ValueError, "gl.grad(y, x, …); got <function sum"),  # type: ignore[arg-type]
+    (lambda: gl.grad(gl.sum), ValueError, "tensors, not functions: say y = f(x), then gl.grad"),  # type: ignore[call-overload]
+    (lambda: gl.vjp(gl.sum, X), ValueError, "vjp: gradloom differentiates tensors"),  # type: ignore[call-overload]
+    (lambda: gl.jvp(y=gl.sum, x=X, v=X), ValueError, "jvp: gradloom differentiates tensors"),
+    (lambda: gl.hvp(gl.sum, X, X), ValueError, "hvp: gradloom differentiates tensors"),  # type: ignore[arg-type]
+    (lambda: gl.jacobian(gl.sum), ValueError, "jacobian: gradloom differentiates"),  # type: ignore[call-overload]
+    (lambda: gl.hessian(gl.sum), ValueError, "hessian: gradloom differentiates"),  # type: ignore[call-overload]
     (lambda: gl.vjp(X * X, X, X.astype("float64")), ValueError, "like its tensor, got f64[3]"),
 ]
 # fmt: on
+
+
+def test_a_list_of_directions_may_stand_for_a_tuple():
+    found = gl.jvp(LOSS, (X,), [X]), gl.vjp([X * X], X, (X,)), gl.hvp(LOSS, [X], (X,))[0]
+    value = np.array([1.0, 2.0, -3.0], np.float32)
+    wanted = gl.jvp(LOSS, X, X), gl.vjp(X * X, X, X), gl.hvp(LOSS, X, X)
+    results = gl.function([X], [*found, *wanted])(value)
+    for got, same in zip(results[:3], results[3:], strict=True):
+        np.testing.assert_array_equal(got, same)
 
 
 @pytest.mark.parametrize("case", WRONG, ids=lambda case: case[2][:40])

@@ -89,15 +89,20 @@ def test_a_wrong_rule_is_named(function: Any, told: str) -> None:
         gl.verify_grad(lambda x: function(x) * 2.0, X)
     assert told in str(caught.value)
     assert "at test_verify_grad.py:" in str(caught.value)
+    assert "or a nan at inputs[0][0]?" in str(caught.value).replace("[0][0, 0]", "[0][0]")
     with pytest.raises(GradientError, match=r"by inputs\[1\]\['w'\]"):
         gl.verify_grad(lambda x, p: x + function(p["w"]), (X, {"w": X}))
 
 
 def test_no_number_is_no_derivative() -> None:
-    with pytest.raises(GradientError, match="nan"):
+    with pytest.raises(GradientError, match="or a nan, which the function itself gives"):
         gl.verify_grad(lambda x: gl.log(x), np.array([1.0, -1.0]))
-    with pytest.raises(GradientError):  # a kink
-        gl.verify_grad(lambda x: gl.abs(x), np.array([1.0, 0.0]))
+    with pytest.raises(GradientError, match=r"or a nan at inputs\[0\]\[1\]\?"):
+        gl.verify_grad(lambda x: gl.sqrt(gl.abs(x)), np.array([1.0, 0.0]))
+    kink = r"a kink within 2h = 0\.0002 \|v\|, or a nan at inputs\[1\]\['w'\]\[1, 0\]\?"
+    points = (np.array([1.0, 2.0]), {"w": np.array([[1.0, 2.0], [0.0, 3.0]])})
+    with pytest.raises(GradientError, match=kink):
+        gl.verify_grad(lambda x, p: gl.abs(x) + gl.abs(p["w"]), points)
 
 
 def test_the_seed_decides() -> None:
@@ -110,5 +115,8 @@ def test_nothing_to_differentiate() -> None:
         gl.verify_grad(lambda i: i + 1, np.arange(3))
     with pytest.raises(ArgumentError, match="no result is a float"):
         gl.verify_grad(lambda x: gl.argmax(x), X)
+    for wrong in (gl.placeholder((3,)), 3, None):
+        with pytest.raises(ArgumentError, match=r"needs a function and .*at test_verify_grad\.py"):
+            gl.verify_grad(wrong, X)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="at least 1"):
         gl.verify_grad(lambda x: x, X, order=0)

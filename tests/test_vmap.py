@@ -432,6 +432,7 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: gl.vmap(lambda a: a, 0, (0, 0))(A), ValueError, "out_axes (0, 0) do not fit results"),
     (lambda: gl.vmap(lambda a: gl.grad(gl.sum(a), B))(A), ValueError, "does not depend on b"),
     (lambda: gl.vmap(lambda a: gl.grad(a, a))(A), ValueError, "the loss must be a scalar"),
+    (lambda: gl.vmap(A), ValueError, "goes over a function, as in gl.vmap(f)(x); got <input"),  # type: ignore[arg-type]
     (lambda: gl.vmap(lambda a: a)("abc"), TypeError, "an argument is no tensor: 'abc'"),
 ]
 # fmt: on
