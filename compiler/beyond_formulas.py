@@ -11,7 +11,7 @@ from ..ir.ops.transcendental import log
 from ..ir.shapes import keep_axes
 from ..ir.tensor import Node, Tensor
 from .pattern import Match, uniform
-from .positive import has_log
+from .positive import NUMBER, has_log, kind
 
 
 def is_number(match: Match) -> bool:
@@ -115,3 +115,24 @@ def total_probability(node: Node) -> Tensor | None:
         if -place > other.ndim or other.shape[place] == 1:
             return other
     return None
+
+
+def is_mixed(tensor: Tensor) -> bool:
+    """Whether the rules about logs would round log(2) + x, in a sum of terms with numbers."""
+    node = tensor.node
+    if node.op.name == "add":
+        terms = [operand for operand in node.operands if uniform(operand) is None]
+    elif node.op.name == "sum":
+        terms = list(node.operands)
+    else:
+        return False
+    return any(
+        term.node.op.name in ("multiply", "divide")
+        and any(kind(operand) == NUMBER for operand in term.node.operands)
+        for term in terms
+    )
+
+
+def is_plain(match: Match) -> bool:
+    """For rules about the logarithm of a sum, where none of its terms has a number for a factor."""
+    return not is_mixed(match.root.node.operands[0])

@@ -15,14 +15,14 @@ from .beyond_formulas import (
     is_fraction,
     is_number,
     is_one_term,
+    is_plain,
     is_positive_number,
     is_tensor,
     log_of_number,
     log_of_selection,
     total_probability,
 )
-from .exponentials import IN_ONE, QUOTIENT
-from .exponentials import LOGARITHM as _LOGARITHM_OF_A_SUM
+from .exponentials import IN_ONE, LOGARITHM, QUOTIENT, SHARE
 from .rewrite import Rule
 from .shares import SHARES
 from .terms import WEIGHTED, product_rule, sum_rule
@@ -66,6 +66,12 @@ _SOFTMAX = (
         roots=("sum",),
         forgets=True,
     ),
+    Rule("1 / sum(exp(x), a) -> exp(-logsumexp(x, a))", "exp overflows; 0 * inf in products"),
+    Rule(
+        "where(c, x - logsumexp(where(c, x, y), a), z) -> "
+        "where(c, log_softmax(where(c, x, y), a), z)",
+        "cancels less: x is centred first",
+    ),
     Rule("softmax(x - max(x, a), a) -> softmax(x, a)", "softmax centres x itself"),
     Rule(
         "softmax(x - stop_gradient(max(x, a)), a) -> softmax(x, a)",
@@ -104,8 +110,12 @@ _INWARDS = (
     Rule("log(exp_difference(x, y)) -> x + log1mexp(y - x)", "exp overflows"),
     Rule("log(sinh(x)) -> x + log1mexp(-2 * x) - 0.6931471805599453", "sinh overflows"),
     Rule("log(tanh(x)) -> log1mexp(-2 * x) - softplus(-2 * x)", "tanh rounds to 1"),
-    _LOGARITHM_OF_A_SUM,
-    Rule("log(x + y) -> logaddexp(log(x), log(y))", "x and y may overflow", logs=("x", "y")),
+    Rule(
+        "log(x + y) -> logaddexp(log(x), log(y))",
+        "x and y may overflow",
+        is_plain,
+        logs=("x", "y"),
+    ),
     Rule(
         "log(x - y) -> log(x) + log1mexp(log(y) - log(x))",
         "inf - inf, where only the quotient of x and y counts",
@@ -128,7 +138,12 @@ _INWARDS = (
     Rule("log(where(c, x, y)) -> where(c, log(x), log(y))", "as chosen", logs=("y",)),
     Rule("log(stop_gradient(x)) -> stop_gradient(log(x))", "log x has a better form", logs=("x",)),
     Rule("log(cast(x, d)) -> cast(log(x), d)", "x overflows in either dtype", logs=("x",)),
-    Rule("log(sum(x, a)) -> logsumexp(log(x), a)", "x overflows or underflows", logs=("x",)),
+    Rule(
+        "log(sum(x, a)) -> logsumexp(log(x), a)",
+        "x overflows or underflows",
+        is_plain,
+        logs=("x",),
+    ),
     Rule("log(prod(x, a)) -> sum(log(x), a)", "products overflow or underflow", logs=("x",)),
     Rule("log(max(x, a)) -> max(log(x), a)", "log is monotonic", logs=("x",)),
     Rule("log(min(x, a)) -> min(log(x), a)", "log is monotonic", logs=("x",)),
@@ -167,10 +182,23 @@ _LOGARITHMS = (
     Rule("log(1 / x) -> -log(x)", "1 / x overflows for x near 0"),
     Rule("log((1 + x) / (1 - x)) -> 2 * atanh(x)", "1 + x and 1 - x lose x near 0"),
     Rule("log((1 - x) / (1 + x)) -> -2 * atanh(x)", "1 + x and 1 - x lose x near 0"),
+    Rule("log(1 / x - 1) -> -logit(x)", "1 / x overflows, and rounds to 1 near 1"),
+    Rule("log(x / (1 - x)) -> logit(x)", "1 - x loses x near 0"),
     Rule(
         "log(x / (1 + x)) -> where(less(abs(x), 1), log(x) - log1p(x), -log1p(1 / x))",
         "x / (1 + x) rounds to 1 for large x",
     ),
+    Rule(
+        "log(quotient_of(x, 1 + x, -1)) -> "
+        "where(less(abs(x), 1), log(x) - log1p(x), -log1p(1 / x))",
+        "x / (1 + x) rounds to 1 for large x",
+    ),
+    Rule(
+        "log((1 - x) * (1 + x)) -> "
+        "where(less(abs(x), 0.5), log1p(-square(x)), log1p(x) + log1p(-x))",
+        "1 + x and 1 - x lose x near 0",
+    ),
+    Rule("log(hypot(1, x)) -> 0.5 * log1p_square(x)", "the length rounds to 1 for small x"),
     Rule("log(abs(1 + x)) -> where(less(-1, x), log1p(x), log(-1 - x))", "1 + x loses x near 0"),
     Rule("log(abs(1 - x)) -> where(less(x, 1), log1p(-x), log(x - 1))", "1 - x loses x near 0"),
     Rule("log(x ** y) -> y * log(abs(x))", "the power overflows or underflows", is_even),
@@ -231,6 +259,7 @@ _DIFFERENCES = (
         "cancels less: x is centred first; the cross-entropy of the label i",
         code=difference_from_total,
         roots=("subtract",),
+        title="log-softmax",
     ),
     Rule("x - softplus(x) -> -softplus(-x)", "x - x for large x, and inf - inf"),
     Rule("softplus(x) - x -> softplus(-x)", "x - x for large x, and inf - inf"),
@@ -322,7 +351,9 @@ LOGARITHMS = (
         *("exp", "centred_exp"),
     ),
     WEIGHTED,
+    SHARE,
     *SHARES,
-    QUOTIENT,
     IN_ONE,
+    QUOTIENT,
+    LOGARITHM,
 )

@@ -55,6 +55,8 @@ class Rule:
     ops `roots` and gives the replacement; the formula then is for the reader.
     forgets: the right side lacks a tensor of the left.  Such a rule waits until no derivative is
     asked for: the derivative by that tensor is zero, but no path would lead to it any more.
+    late: waits until the rules that are not find nothing more: for general rules, which would
+    hide from plain ones what they look for.
     title: what reports call it, where `name` finds no good name in the formula.
     """
 
@@ -65,6 +67,7 @@ class Rule:
     code: Code | None = field(default=None, kw_only=True)
     roots: tuple[str, ...] = field(default=(), kw_only=True)
     forgets: bool = field(default=False, kw_only=True)
+    late: bool = field(default=False, kw_only=True)
     title: str = field(default="", kw_only=True)
 
     @cached_property
@@ -184,15 +187,17 @@ def rewrite(
     earlier: reports of rewriting before, from which is known what an op stood for.
     """
     waiting = has_requests(graph)
-    table = _by_root(tuple(rule for rule in rules if not (waiting and rule.forgets)))
+    fitting = tuple(rule for rule in rules if not (waiting and rule.forgets))
+    plain = tuple(rule for rule in fitting if not rule.late)
     reports: list[Report] = []
     origins = {(report.made, report.loc): report.was for report in earlier}
-    for _ in range(_MOST_WALKS):
-        graph = cse(graph)
-        before = len(reports)
-        graph = _Walk(table, reports, origins).graph(graph)
-        if len(reports) == before:
-            break
+    for stage in (plain, fitting) if len(plain) < len(fitting) else (plain,):
+        for _ in range(_MOST_WALKS):
+            graph = cse(graph)
+            before = len(reports)
+            graph = _Walk(_by_root(stage), reports, origins).graph(graph)
+            if len(reports) == before:
+                break
     return graph, reports
 
 

@@ -22,7 +22,7 @@ _MOST = 10  # terms that are laid out
 Term = tuple[Tensor, bool]  # a term, and whether it is added (a factor: whether it multiplies)
 
 
-def _terms(tensor: Tensor, plus: str, minus: str) -> list[Term]:
+def laid_out(tensor: Tensor, plus: str, minus: str) -> list[Term]:
     """`tensor` as a sum of terms (or product of factors), its first term first."""
     found: list[Term] = []
     pending: list[Term] = [(tensor, True)]
@@ -40,7 +40,7 @@ def _terms(tensor: Tensor, plus: str, minus: str) -> list[Term]:
     return found
 
 
-def _joined(
+def joined(
     terms: Sequence[Term], plus: Callable[..., Tensor], minus: Callable[..., Tensor]
 ) -> Tensor:
     ordered = sorted(terms, key=lambda term: not term[1])  # those that are added first
@@ -76,7 +76,7 @@ def _search(
     """The terms of `node` after one pair of them has become one, or None."""
     if not any(t.node.op.name in (plus, minus, "negative") for t in node.operands):
         return None
-    terms = _terms(node.results[0], plus, minus)
+    terms = laid_out(node.results[0], plus, minus)
     if len(terms) < 3:
         return None
     if not any(t.node.op.name in interesting for t, _ in terms):
@@ -99,9 +99,9 @@ def sum_rule(formula: str, reason: str, rules: Sequence[Rule], *interesting: str
         if not node.results[0].dtype.is_float:
             return None
         terms = _search(node, rules, "add", "subtract", frozenset(interesting))
-        return None if terms is None else _joined(terms, add, subtract)
+        return None if terms is None else joined(terms, add, subtract)
 
-    return Rule(formula, reason, code=code, roots=("add", "subtract"))
+    return Rule(formula, reason, code=code, roots=("add", "subtract"), title="terms that cancel")
 
 
 def product_rule(formula: str, reason: str, rules: Sequence[Rule], *interesting: str) -> Rule:
@@ -111,9 +111,11 @@ def product_rule(formula: str, reason: str, rules: Sequence[Rule], *interesting:
         if not node.results[0].dtype.is_float:
             return None
         factors = _search(node, rules, "multiply", "divide", frozenset(interesting))
-        return None if factors is None else _joined(factors, multiply, divide)
+        return None if factors is None else joined(factors, multiply, divide)
 
-    return Rule(formula, reason, code=code, roots=("multiply", "divide"))
+    return Rule(
+        formula, reason, code=code, roots=("multiply", "divide"), title="factors that cancel"
+    )
 
 
 # --- 0 · log 0 --------------------------------------------------------------------------------
@@ -140,11 +142,11 @@ def _weigh(weight: Tensor, terms: Sequence[Term]) -> Tensor:
         else:
             made = weight * term
         weighted.append((made, positive))
-    return _joined(weighted, add, subtract)
+    return joined(weighted, add, subtract)
 
 
 def _log_times(node: Node) -> Tensor | None:
-    factors = _terms(node.results[0], "multiply", "divide")
+    factors = laid_out(node.results[0], "multiply", "divide")
     for i, (factor, multiplies) in enumerate(factors):
         rest = [*factors[:i], *factors[i + 1 :]]
         if not multiplies or not any(up and uniform(t) is None for t, up in rest):
@@ -153,14 +155,14 @@ def _log_times(node: Node) -> Tensor | None:
             x, y = factor.node.operands[0].node.operands
             if has_log(x) or has_log(y):
                 return None
-            inside = [t for side in (x, y) for t, _ in _terms(side, "multiply", "divide")]
+            inside = [t for side in (x, y) for t, _ in laid_out(side, "multiply", "divide")]
             if any(up and any(t is other for other in inside) for t, up in rest):
-                return weighted_log_ratio(_joined(rest, multiply, divide), x, y)
-        terms = _terms(factor, "add", "subtract")
+                return weighted_log_ratio(joined(rest, multiply, divide), x, y)
+        terms = laid_out(factor, "add", "subtract")
         if any(t.node.op.name in _LOGS and has_log(t.node.operands[0]) for t, _ in terms):
             return None  # it becomes something else first
         if any(t.node.op.name in (*_LOGS, *_WEIGHTED, "log1mexp") for t, _ in terms):
-            return _weigh(_joined(rest, multiply, divide), terms)
+            return _weigh(joined(rest, multiply, divide), terms)
     return None
 
 
@@ -169,4 +171,5 @@ WEIGHTED = Rule(
     "0 * log(0) is nan, its limit is 0: no surprise at what cannot happen",
     code=_log_times,
     roots=("multiply", "divide"),
+    late=True,
 )

@@ -111,6 +111,9 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     "partial_min": _pieces(_extreme(largest=False)),
     "matmul": lambda x, y: np.einsum("...ik,...kj->...ij", x, y),
     "softmax": _wide(_softmax),
+    "weighted_softmax": _wide(
+        lambda x, w, axes: w * np.exp(x) / np.sum(w * np.exp(x), axes, keepdims=True)
+    ),
     "log_softmax": _wide(lambda x, axis: np.log(_softmax(x, axis))),
     "logsumexp": _wide(lambda x, axes: np.log(np.sum(np.exp(x), axes, keepdims=True))),
     "embed": _embed,

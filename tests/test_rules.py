@@ -99,7 +99,14 @@ def spell(
                 (attrs["axis"],) = attrs["axis"]
             if op.kind == "elementwise":
                 return call_elementwise(op, operands, **attrs)
-            return Node(op, operands, attrs).results[0]
+            like = next(operand for operand in operands if isinstance(operand, Tensor))
+            tensors = [
+                operand
+                if isinstance(operand, Tensor)
+                else gl.broadcast_to(gl.constant(operand, like.dtype), like.shape)
+                for operand in operands
+            ]
+            return Node(op, tensors, attrs).results[0]
 
 
 def _conditions(pattern: Pattern) -> set[str]:
@@ -461,6 +468,30 @@ EXAMPLES: dict[str, list[str]] = {
           %2 = sum %0 {axes=(1,)} : f32[B,1]
           %3 = divide %1, %2 : f32[B,3]
           return %3 }""",
+    ],
+    "w * exp(x) / Σ w * exp(x) -> weighted_softmax(x, w)": [
+        """graph @g(%x: f32[B,4], %w: f32[B,4]) {
+          %0 = exp %x : f32[B,4]
+          %1 = abs %w : f32[B,4]
+          %2 = multiply %1, %0 : f32[B,4]
+          %3 = sum %2 {axes=(1,)} : f32[B,1]
+          %4 = multiply %0, %x : f32[B,4]
+          %5 = divide %1, %3 : f32[B,4]
+          %6 = multiply %4, %5 : f32[B,4]
+          return %6 }""",
+        """graph @g(%x: f32[B,4], %y: f32[4,3]) {
+          %0 = exp %x : f32[B,4]
+          %1 = sum %0 {axes=(1,)} : f32[B,1]
+          %2 = matmul %0, %y : f32[B,3]
+          %3 = divide %2, %1 : f32[B,3]
+          return %3 }""",
+        """graph @g(%x: f32[B,4]) {
+          %0 = exp %x : f32[B,4]
+          %1 = sum %0 {axes=(1,)} : f32[B,1]
+          %2 = slice %x {starts=(0, 2), sizes=(B, 1), steps=(1, 1)} : f32[B,1]
+          %3 = exp %2 : f32[B,1]
+          %4 = divide %3, %1 : f32[B,1]
+          return %4 }""",
     ],
     "w * exp(x) / Σ v * exp(y) -> w * exp(x - k) / Σ v * exp(y - k)": [
         """graph @g(%x: f32[B,4], %w: f32[B,4], %y: f32[4,3]) {

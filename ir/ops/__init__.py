@@ -38,6 +38,7 @@ from . import transcendental as _transcendental
 from . import trigonometry as _trigonometry
 from . import types as _types
 from . import updating as _updating
+from . import weighted as _weighted
 from .activation import *  # noqa: F403
 from .arithmetic import *  # noqa: F403
 from .assertion import *  # noqa: F403
@@ -104,6 +105,7 @@ __all__ += _transcendental.__all__
 __all__ += _trigonometry.__all__
 __all__ += _types.__all__
 __all__ += _updating.__all__
+__all__ += _weighted.__all__
 
 # An error names the function that the user called, and where.
 for _name in __all__:
