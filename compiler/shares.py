@@ -6,7 +6,7 @@ equal, and their difference, which is all of its derivative, is rounding.  The o
 
 from __future__ import annotations
 
-from math import log
+from math import inf, log
 from typing import NamedTuple
 
 from ..ir.ops.build import constant
@@ -62,7 +62,8 @@ def _terms(total: Tensor) -> list[_Term] | None:
         if node.op.name == "add" and len(pending) + len(found) < _MOST_TERMS:
             pending += node.operands[::-1]
         elif number is not None:
-            found.append(_Term(constant(log(number), tensor.dtype)) if number > 0 else None)
+            is_positive = 0 < number < inf
+            found.append(_Term(constant(log(number), tensor.dtype)) if is_positive else None)
         elif node.op.name == "sum":
             term = _exponential(node.operands[0])
             found.append(term and term._replace(axes=node.attrs["axes"]))
@@ -80,9 +81,9 @@ def _softmax(own: _Term, others: list[_Term]) -> Tensor | None:
     summed = [term for term in (own, *others) if term.axes]
     axes = summed[0].axes if summed else (0,)
     kept = keep_axes(summed[0].exponent.shape, axes) if summed else (1, *x.shape)
-    if len(axes) > 1:
+    if len(axes) != 1:
         return None
-    (axis,) = axes
+    axis = axes[0]
     parts: list[Tensor] = []
     for term in (own, *others):
         y = term.exponent
