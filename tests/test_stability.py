@@ -19,19 +19,13 @@ mp: Any = pytest.importorskip("mpmath")
 # Not yet met: texts of rows.
 MISSED = {
     "(e := where(m > 0, exp(x), 0.0)) / sum(e, 1, keepdims=True)",
-    "-log(1 / p - 1)",
-    "exp(-x) / (exp(-x) + 1) ** 2",
     "exp(x) * w / sum(w * exp(x), 1, keepdims=True)",
-    "exp(x) / (1 + exp(x)) ** 2",
     "log(sum(exp(x), 1)) - log(sum(t * exp(x), 1))",
     "m * exp(x) / sum(m * exp(x), 1, keepdims=True)",
-    "sqrt(1 + sum(x * x, 1)) - 1",
     "sum(t * log(t / q), 1)",
     "sum(x / sqrt(sum(x**2, 1, keepdims=True)) * y / sqrt(sum(y**2, 1, keepdims=True)), 1)",
     "where(m > 0, x - log(sum(where(m > 0, exp(x), 0.0), 1, keepdims=True)), 0.0)",
     "where(x > 0, x**0.5, -((-x) ** 0.5))",
-    "x / sqrt(mean(x * x, 1, keepdims=True) + 0.0001)",
-    "x / sqrt(sum(x**2, 1, keepdims=True) + 0.0001)",
 }
 ROWS = [row for row in TABLE if row.text not in MISSED]
 NAMES = [f"{row.family}: {row.text}" for row in ROWS]
