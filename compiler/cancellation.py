@@ -39,7 +39,7 @@ def _difference(node: Node) -> Tensor | None:
     terms = [(monomial[0], value) for monomial, value in form.items() if monomial]
     for i, (x, a) in enumerate(terms):
         for y, b in terms[:i]:
-            if abs(a) != abs(b):
+            if abs(a) != abs(b) or not _may_meet(x, y):
                 continue
             made = _of_two(y, x, b == a)
             if made is not None:
@@ -190,6 +190,19 @@ def _of_two(x: Tensor, y: Tensor, sum_: bool) -> Tensor | None:
     if names == {"exp"}:
         return exp_difference(x.node.operands[0], y.node.operands[0])
     return None
+
+
+# What `_of_two` asks for; squares are products too.
+_CANCELLING = ("cosh", "sinh", "sqrt", "hypot", "divide", "exp", "multiply", "square")
+
+
+def _may_meet(x: Tensor, y: Tensor) -> bool:
+    """Whether `_of_two` need be asked: of most of the many pairs it knows nothing."""
+    name, other = x.node.op.name, y.node.op.name
+    if "hypot" in (name, other):
+        return True
+    known = name in _CANCELLING or name in _BY_DIFFERENCE
+    return known and (other in _CANCELLING or other in _BY_DIFFERENCE)
 
 
 def _radicand(term: Tensor, reader: Reader) -> Polynomial:

@@ -75,6 +75,18 @@ def _read(tensor: Tensor, depth: int = _DEEPEST) -> Scaled:
     return Scaled(1.0, 1, 1, (tensor,))
 
 
+def _has_sum(tensor: Tensor) -> bool:
+    """Whether the first factor of `tensor` is a sum: seldom, and what else is read is for sums."""
+    for _ in range(_DEEPEST):
+        node = tensor.node
+        if node.op.name not in ("negative", "square", "multiply", "divide", "reshape"):
+            break
+        tensor = node.operands[0]
+        if number(tensor) is not None or tensor.node.op.name == "dimension":
+            tensor = node.operands[-1]
+    return tensor.node.op.name == "sum"
+
+
 def _pair(summed: Tensor) -> tuple[float, Tensor, Tensor]:
     """c, x and y of c · x · y."""
     found = _read(summed)
@@ -87,7 +99,7 @@ def _pair(summed: Tensor) -> tuple[float, Tensor, Tensor]:
 
 def _covariance(node: Node) -> Tensor | None:
     root = node.results[0]
-    if not root.dtype.is_float:
+    if not root.dtype.is_float or not all(map(_has_sum, node.operands)):
         return None
     first, second = (_read(operand) for operand in node.operands)
     sign = -1.0 if node.op.name == "subtract" else 1.0

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -108,6 +109,25 @@ def orders(pattern: Pattern) -> Iterator[Pattern]:
                     yield Apply(op, chosen[::-1], attributes)
         case _:
             yield pattern
+
+
+def candidates(pattern: Pattern) -> frozenset[str] | None:
+    """The ops of which `pattern` can find a result, by name; None where of any."""
+    match pattern:
+        case Variable():
+            return None
+        case Number():
+            return frozenset({"constant", *_selecting_ops()})
+        case Selection(inner=inner):
+            names = candidates(inner)
+            return None if names is None else names.union(_selecting_ops())
+        case Apply(op=op):
+            return frozenset({op.name})
+
+
+@cache
+def _selecting_ops() -> tuple[str, ...]:
+    return tuple(op.name for op in TABLE.values() if op.kind in SELECTING)
 
 
 def ops_of(pattern: Pattern) -> Iterator[str]:

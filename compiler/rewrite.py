@@ -19,7 +19,18 @@ from ..ir.ops.build import constant
 from ..ir.ops.shape import broadcast_to
 from ..ir.tensor import Node, Tensor
 from .cse import cse
-from .pattern import SELECTING, Apply, Match, Pattern, build, find, ops_of, orders, parse_pattern
+from .pattern import (
+    SELECTING,
+    Apply,
+    Match,
+    Pattern,
+    build,
+    candidates,
+    find,
+    ops_of,
+    orders,
+    parse_pattern,
+)
 from .positive import has_log, is_positive
 from .report import Report
 from .requests import asked_about, has_requests
@@ -38,6 +49,7 @@ _ARITHMETIC = {  # in an inner place, as reports call it
 }
 
 Code = Callable[[Node], Tensor | None]
+Candidates = tuple[frozenset[str] | None, ...]
 Origins = dict[tuple[str, Loc], Sequence[str]]
 
 
@@ -53,6 +65,7 @@ class Rule:
     logs: variables of which each must be positive, and one have a logarithm of its own.
     code, roots: where a formula cannot say it at all, a function that tries a node of one of the
     ops `roots` and gives the replacement; the formula then is for the reader.
+    beside: ops of which one makes an operand, or `code` has nothing to do.
     forgets: the right side lacks a tensor of the left.  Such a rule waits until no derivative is
     asked for: the derivative by that tensor is zero, but no path would lead to it any more.
     late: waits until the rules that are not find nothing more: for general rules, which would
@@ -66,6 +79,7 @@ class Rule:
     logs: tuple[str, ...] = field(default=(), kw_only=True)
     code: Code | None = field(default=None, kw_only=True)
     roots: tuple[str, ...] = field(default=(), kw_only=True)
+    beside: tuple[str, ...] = field(default=(), kw_only=True)
     forgets: bool = field(default=False, kw_only=True)
     late: bool = field(default=False, kw_only=True)
     title: str = field(default="", kw_only=True)
@@ -79,9 +93,15 @@ class Rule:
         return parse_pattern(self.formula.split("->")[1])
 
     @cached_property
-    def orders(self) -> tuple[Pattern, ...]:
-        """The left side with the operands of commutative ops in every order."""
-        return tuple(orders(self.left))
+    def orders(self) -> tuple[tuple[Pattern, Candidates], ...]:
+        """The left side with the operands of commutative ops in every order, and for each the ops
+        that its operands can be results of: most patterns are out of the question at a glance."""
+        assert isinstance(self.left, Apply)
+        return tuple(
+            (order, tuple(map(candidates, order.operands)))
+            for order in orders(self.left)
+            if isinstance(order, Apply)
+        )
 
     @cached_property
     def root_ops(self) -> tuple[str, ...]:
@@ -127,14 +147,16 @@ class Rule:
         """What to put in place of the node's result, and the nodes that this was read from."""
         root = node.results[0]
         if self.code is not None:
+            if self.beside and not any(x.node.op.name in self.beside for x in node.operands):
+                return None
             if any(operand in opaque and _has_inside(operand) for operand in node.operands):
                 return None
             with located(node.loc):
                 made = self.code(node)
                 fitted = None if made is None else _fit(made, root)
             return None if fitted is None else (fitted, [node])
-        for order in self.orders:
-            match = find(order, root, opaque)
+        for order, inner in self.orders:
+            match = find(order, root, opaque) if _may_stand(inner, node) else None
             if match is None or not self._holds(match):
                 continue
             with located(merge(n.loc for n in match.nodes)):
@@ -147,6 +169,14 @@ class Rule:
             if fitted is not None:
                 return fitted, match.nodes
         return None
+
+
+def _may_stand(inner: Candidates, node: Node) -> bool:
+    """Whether each operand of `node` is a result of one of the ops that it can be one of."""
+    for names, operand in zip(inner, node.operands, strict=True):
+        if names is not None and operand.node.op.name not in names:
+            return False
+    return True
 
 
 def _has_inside(tensor: Tensor) -> bool:

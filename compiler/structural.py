@@ -21,6 +21,7 @@ from ..ir.tensor import Node, Tensor
 from .pattern import uniform
 from .rewrite import Rule
 
+_DEEPEST = 8  # ops behind which a number is looked for
 # Every element-wise op but those that rules must not look through.
 _ELEMENTWISE = tuple(
     name
@@ -214,30 +215,31 @@ def _where(node: Node) -> Tensor | None:
     return None if value is None else x if value else y
 
 
-def _is_no_zero(tensor: Tensor) -> bool:
-    """Whether `tensor` is filled with a number other than 0, or one over a size.
+def _is_no_zero(tensor: Tensor, depth: int = _DEEPEST) -> bool:
+    """Whether `tensor` is filled with a finite number other than 0, or one over a size.
 
     (A size of 0 leaves nothing to be scaled.)
     """
     value, node = uniform(tensor), tensor.node
     if value is not None:
-        return value != 0
-    if node.op.kind == "view" or node.op.name in ("negative", "cast", "multiply", "divide"):
-        return all(_is_no_zero(operand) for operand in node.operands)
+        return value != 0 and isfinite(value)
+    scales = node.op.kind == "view" or node.op.name in ("negative", "cast", "multiply", "divide")
+    if scales and depth:
+        return all(_is_no_zero(operand, depth - 1) for operand in node.operands)
     return node.op.name == "dimension"
 
 
 def _open_gate(node: Node) -> Tensor | None:
     x, y = node.operands
-    if node.op.name == "gated_multiply":
-        return multiply(x, y) if _is_no_zero(x) or _is_no_zero(y) else None
-    return divide(x, y) if _is_no_zero(x) else None
+    if not (_is_no_zero(x) or _is_no_zero(y)):
+        return None
+    return multiply(x, y) if node.op.name == "gated_multiply" else divide(x, y)
 
 
 STRUCTURAL = (
     Rule(
         "gated_multiply(x, y) -> x * y",
-        "exact where x is a number other than 0, by which a quotient is scaled alike",
+        "exact where x or y is a number other than 0; a quotient is scaled alike",
         code=_open_gate,
         roots=("gated_multiply", "gated_divide"),
     ),
@@ -245,24 +247,28 @@ STRUCTURAL = (
         "f(broadcast_to(x), y) -> f(x, y)",
         "element-wise ops broadcast by themselves; what all operands repeat is computed once",
         code=_drop_broadcasts,
+        beside=("broadcast_to", "reshape"),
         roots=_ELEMENTWISE,
     ),
     Rule(
         "matmul(broadcast_to(x), y) -> matmul(x, y)",
         "products of matrices broadcast by themselves",
         code=_drop_repeated_matrices,
+        beside=("broadcast_to",),
         roots=("matmul",),
     ),
     Rule(
         "f(reshape(x), reshape(y)) -> reshape(f(x, y))",
         "axes of size 1 come and go; behind the op they hide nothing from it",
         code=_pull_reshape,
+        beside=("reshape",),
         roots=_ELEMENTWISE,
     ),
     Rule(
         "f(permute(x), permute(y)) -> permute(f(x, y))",
         "behind the op two permutations meet, and often undo each other",
         code=_pull_permute,
+        beside=("permute",),
         roots=_ELEMENTWISE,
     ),
     Rule(

@@ -126,6 +126,7 @@ _WEIGHTED: dict[str, Callable[..., Tensor]] = {
     "weighted_log1p": weighted_log1p,
     "weighted_log_ratio": weighted_log_ratio,
 }
+_MAY_HOLD_LOGS = frozenset({*_LOGS, *_WEIGHTED, "log1mexp", "add", "subtract", "negative"})
 
 
 def _weigh(weight: Tensor, terms: Sequence[Term]) -> Tensor:
@@ -149,7 +150,9 @@ def _log_times(node: Node) -> Tensor | None:
     factors = laid_out(node.results[0], "multiply", "divide")
     for i, (factor, multiplies) in enumerate(factors):
         rest = [*factors[:i], *factors[i + 1 :]]
-        if not multiplies or not any(up and uniform(t) is None for t, up in rest):
+        if not multiplies or factor.node.op.name not in _MAY_HOLD_LOGS:
+            continue
+        if not any(up and uniform(t) is None for t, up in rest):
             continue
         if factor.node.op.name == "log" and factor.node.operands[0].node.op.name == "divide":
             x, y = factor.node.operands[0].node.operands

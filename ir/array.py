@@ -40,6 +40,10 @@ class Array:
 
     def uniform(self) -> float | int | bool | None:
         """The one number that fills the array, or None; 0.0 and -0.0 are two."""
+        return self._filled_with
+
+    @cached_property
+    def _filled_with(self) -> float | int | bool | None:
         if self.values.size == 0:
             return None
         bits = self.values.view(f"u{self.values.itemsize}")

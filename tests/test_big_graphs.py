@@ -90,6 +90,18 @@ def test_a_big_graph_compiles_and_runs(shape: Any) -> None:
     assert gl.parse_program(str(f.program)) == f.program
 
 
+def test_a_gate_behind_many_numbers():
+    """Whether a scale may be 0 is not asked of thousands of ops one within the other."""
+    x = gl.placeholder((3,), name="x")
+    y = gl.sqrt(x)
+    for _ in range(2000):
+        y = y / 1.0001
+    graph = gl.Graph("f", [x], [gl.grad(gl.sum(y), x)])
+    for name in ("differentiate", "stabilise"):
+        graph = gl.run_pass(graph, name)
+    assert len(graph.nodes) < 5000
+
+
 def test_deeply_nested_outputs_and_scans() -> None:
     x = gl.placeholder((3,), name="x")
     nested: Any = x * 2

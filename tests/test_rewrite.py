@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from gradloom.compiler.pattern import find, orders, parse_pattern
+from gradloom.compiler.pattern import Apply, candidates, find, orders, parse_pattern
 from gradloom.compiler.report import Report
 from gradloom.compiler.rewrite import Rule, rewrite
 from gradloom.ir import ops as gl
@@ -24,7 +24,15 @@ Y = placeholder("y", (3, 4))
 
 
 def matches(formula: str, tensor: Tensor) -> bool:
-    return any(find(order, tensor) is not None for order in orders(parse_pattern(formula)))
+    """Also, what is found is not out of the question by the ops of root and operands."""
+    found = [p for p in orders(parse_pattern(formula)) if find(p, tensor) is not None]
+    for pattern in found:
+        assert isinstance(pattern, Apply)
+        pairs = zip(pattern.operands, tensor.node.operands, strict=True)
+        for inner, operand in [(pattern, tensor), *pairs]:
+            names = candidates(inner)
+            assert names is None or operand.node.op.name in names
+    return bool(found)
 
 
 def ops_of(graph: Graph) -> list[str]:

@@ -275,6 +275,10 @@ EXAMPLES: dict[str, list[str]] = {
           %3 = negative %2 : f32[]
           %4 = gated_divide %3, %x : f32[B]
           return %4 }""",
+        """graph @g(%x: f32[3]) {
+          %0 = constant {value=-3.0} : f32[]
+          %1 = gated_divide %x, %0 : f32[3]
+          return %1 }""",
     ],
     "f(broadcast_to(x), y) -> f(x, y)": [
         """graph @g(%x: f32[B,1], %y: f32[B,4]) {
