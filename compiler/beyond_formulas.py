@@ -53,6 +53,11 @@ def log_of_number(node: Node) -> Tensor | None:
     return constant(math.log(value), node.results[0].dtype)
 
 
+def is_beside(match: Match) -> bool:
+    """For rules by which y goes into a sum: it must not vary along what is summed."""
+    return match.tensors["y"].shape == match.root.shape
+
+
 def selected_from(x: Tensor, selected: Tensor, axes: tuple[int, ...]) -> Node | None:
     """The node that selects one entry of `x` along the one of `axes`; a squeeze may follow."""
     node = selected.node

@@ -13,8 +13,10 @@ from ..ir.ops.conversion import stop_gradient
 from ..ir.ops.join import concat, stack
 from ..ir.ops.reduction import max_, sum_
 from ..ir.ops.shape import broadcast_to, reshape
+from ..ir.ops.slicing import slice_axis
 from ..ir.ops.transcendental import log
 from ..ir.ops.weighted import weighted_softmax
+from ..ir.shapes import keep_axes
 from ..ir.tensor import Node, Tensor
 from .beyond_formulas import is_mixed, selected_from
 from .pattern import uniform
@@ -47,18 +49,34 @@ def _share(node: Node) -> Tensor | None:
 
 
 def _shares(y: Tensor, above: Sequence[Term]) -> Tensor | None:
-    """The product of `above` over the sum `y`."""
+    """The product of `above` over the sum `y`, to which a number may be added."""
+    number = None
+    if y.node.op.name == "add":
+        for total, other in (y.node.operands, y.node.operands[::-1]):
+            value = uniform(other)
+            if value is not None and value > 0:
+                y, number = total, constant(value, other.dtype)
     if y.node.op.name != "sum":
         return None
-    (terms,), axes = y.node.operands, y.node.attrs["axes"]
+    (terms,) = y.node.operands
+    axes: tuple[int, ...] = y.node.attrs["axes"]
     inner = read(terms, bounded=False)
-    if inner is None or inner.sums:
+    if inner is None or inner.sums or (number is not None and len(axes) != 1):
         return None
     exponent = _whole(inner.exponent, terms)
     if inner.weight is None:
+        if number is not None:
+            return None  # shares.py
         shares = _softmax(terms, exponent, axes)
     else:
-        shares = weighted_softmax(exponent, _whole(inner.weight, terms), axes=axes)
+        weight = _whole(inner.weight, terms)
+        if number is not None:  # one term more
+            beside = keep_axes(terms.shape, axes)
+            exponent = concat([exponent, broadcast_to(log(number), beside)], axes[0])
+            weight = concat([weight, broadcast_to(constant(1, number.dtype), beside)], axes[0])
+        shares = weighted_softmax(exponent, weight, axes=axes)
+        if number is not None:
+            shares = slice_axis(shares, axes[0], 0, terms.shape[axes[0]])
     return _share_of(above, terms, inner.exponent, shares, axes)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from .beyond_formulas import (
     difference_from_total,
+    is_beside,
     is_even,
     is_fraction,
     is_number,
@@ -99,6 +100,10 @@ _INWARDS = (
     Rule("log(view(sum(exp(x), a))) -> view(logsumexp(x, a))", "exp overflows"),
     Rule("log(view(exp(x) / y)) -> view(x - log(y))", "exp overflows; log y exists, being y > 0"),
     Rule("log(view(exp(x)) / y) -> view(x) - log(y)", "as above, selected before dividing"),
+    Rule(
+        "log(0.5 * erfc(x)) -> log_normal_cdf(-1.4142135623730951 * x)",
+        "0.5 * erfc rounds to 1 for negative x",
+    ),
     Rule("log(exp(x) * y) -> x + log(y)", "exp overflows; log y exists, being y > 0"),
     Rule("log(exp2(x)) -> 0.6931471805599453 * x", "exp2 overflows or underflows, x does neither"),
     Rule("log(cosh(x)) -> log_cosh(x)", "cosh overflows, and is 1 near 0"),
@@ -166,10 +171,6 @@ _INWARDS = (
         roots=("log",),
     ),
     Rule("log(normal_cdf(x)) -> log_normal_cdf(x)", "underflows to 0 below, rounds to 1 above"),
-    Rule(
-        "log(0.5 * erfc(x)) -> log_normal_cdf(-1.4142135623730951 * x)",
-        "0.5 * erfc rounds to 1 for negative x",
-    ),
     Rule("log(y * sinh(x)) -> log(y) + log(sinh(x))", "sinh overflows", is_positive_number),
     Rule("log(erfc(x)) -> log_erfc(x)", "underflows to 0 for large x"),
     Rule("log2(x) -> 1.4426950408889634 * log(x)", "log x has a better form", logs=("x",)),
@@ -195,6 +196,11 @@ _LOGARITHMS = (
     ),
     Rule(
         "log((1 - x) * (1 + x)) -> "
+        "where(less(abs(x), 0.5), log1p(-square(x)), log1p(x) + log1p(-x))",
+        "1 + x and 1 - x lose x near 0",
+    ),
+    Rule(
+        "log(-difference_of_squares(x, 1)) -> "
         "where(less(abs(x), 0.5), log1p(-square(x)), log1p(x) + log1p(-x))",
         "1 + x and 1 - x lose x near 0",
     ),
@@ -248,6 +254,11 @@ _LOGARITHMS = (
         "xlog1py(1, -exp(-exp(x))))",
         "exp underflows where the result is x",
     ),
+    Rule(
+        "log(exprel(x)) -> "
+        "where(less(x, 1), xlogy(1, exprel(minimum(x, 1))), x + log1mexp(-x) - log(x))",
+        "exp overflows for large x",
+    ),
     Rule("log1p(-sigmoid(x)) -> -softplus(x)", "log(1 - sigmoid(x)) is log(sigmoid(-x))"),
     Rule("logaddexp(0, x) -> softplus(x)", "one op for what is one thing"),
 )
@@ -273,6 +284,15 @@ _DIFFERENCES = (
         "where(less(0, x), (1 - y) * x, -(x * y))",
         "x - x for large x, where y is 1",
         is_tensor,
+    ),
+    Rule(
+        "logsumexp(x, a) - sum(y * x, a) -> logsumexp(x - sum(y * x, a), a)",
+        "cancels: the cross-entropy of labels y, which mostly choose one x",
+    ),
+    Rule(
+        "logsumexp(x, a) - stop_gradient(y) -> logsumexp(x - stop_gradient(y), a)",
+        "cancels, where y is the centre of another sum of exponentials",
+        is_beside,
     ),
     Rule("x - logaddexp(x, y) -> -softplus(y - x)", "x - x, where x is the larger"),
     Rule("logaddexp(x, y) - x -> softplus(y - x)", "x - x, where x is the larger"),

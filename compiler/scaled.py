@@ -18,17 +18,16 @@ from ..ir.ops.build import constant
 from ..ir.ops.contraction import matmul_
 from ..ir.ops.conversion import cast, stop_gradient
 from ..ir.ops.logarithms import centred_exp
-from ..ir.ops.logic import equal, isfinite, where
+from ..ir.ops.logic import equal, isfinite, less, where
 from ..ir.ops.reduction import max_, sum_
 from ..ir.ops.shape import broadcast_to
-from ..ir.ops.transcendental import log
+from ..ir.ops.transcendental import expm1, log
 from ..ir.ops.types import finfo
 from ..ir.tensor import Node, Tensor
 from .pattern import uniform
 
 _DEEPEST = 24
 # Exponentials in disguise: bounded, but below they vanish.
-_HYPERBOLIC = {"sinh": "subtract", "cosh": "add"}
 _BOUNDED = ("sigmoid", "softmax", "normal_cdf", "erfc")
 
 
@@ -57,11 +56,11 @@ def read(tensor: Tensor, bounded: bool, depth: int = 0) -> Scaled | None:
     if name == "exp2":
         return Scaled(operands[0] * log_of(2))
     if name == "exp_difference":
-        return _total(Scaled(operands[0]), Scaled(operands[1]), "subtract")
-    if name in ("sinh", "cosh"):
-        found = _total(Scaled(operands[0]), Scaled(-operands[0]), _HYPERBOLIC[name])
-        assert found.weight is not None
-        return found._replace(weight=0.5 * found.weight)
+        return _difference(*operands)
+    if name == "sinh":
+        return _halved(_difference(operands[0], -operands[0]))
+    if name == "cosh":
+        return _halved(_total(Scaled(operands[0]), Scaled(-operands[0]), "add"))
     if name == "pow":
         return _read_power(node, bounded, depth)
     if bounded and name in _BOUNDED:
@@ -110,6 +109,16 @@ def read(tensor: Tensor, bounded: bool, depth: int = 0) -> Scaled | None:
             parts = (exponent, weight)
             x, w = (None if t is None else _selected(node, operands[0], t) for t in parts)
             return None if x is None else Scaled(x, w, sums)
+
+
+def _difference(x: Tensor, y: Tensor) -> Scaled:
+    """exp(x) − exp(y) to its last digits, without a centre: both parts have their derivatives."""
+    weight = where(less(y, x), -expm1(y - x), expm1(x - y))
+    return Scaled(maximum(x, y), weight, 1)
+
+
+def _halved(x: Scaled) -> Scaled:
+    return x._replace(weight=None if x.weight is None else 0.5 * x.weight)
 
 
 def plain(tensor: Tensor) -> Scaled:

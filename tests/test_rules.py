@@ -138,7 +138,8 @@ def left_of(rule: Rule, dtype: dt.DType, view: Any = _identity) -> Graph:
     leaves: dict[str, Tensor] = {}
     given = NUMBERS.get(rule.formula, {})
     for name in sorted(_variables(rule.left) - given.keys()):
-        shape = (SHAPE[0], 1) if name == "y" and "/ y" in rule.formula else SHAPE
+        beside = "/ y" in rule.formula or "stop_gradient(y), a" in rule.formula
+        shape = (SHAPE[0], 1) if name == "y" and beside else SHAPE
         leaves[name] = placeholder(name, shape, dt.bool_ if name in conditions else dtype)
     attributes = {**ATTRIBUTES, "d": dtype, "e": dtype, **OWN_ATTRIBUTES.get(rule.formula, {})}
     logs = {name: gl.exp(leaf) for name, leaf in leaves.items() if name in rule.logs}
