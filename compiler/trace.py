@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..ir.graph import Graph, topological
+from ..ir.graph import LEAVES, Graph, topological
 from ..ir.half import computes_in_float32
 from ..ir.op import MaybeTensors
 from ..ir.ops.create import ones
@@ -38,10 +38,12 @@ class Passage:
     ways: the number of ways on which the derivative arrives.
     cut: why it passes none on, where it does not.
     was: the user's ops that it stands for.
+    varying: all tensors of the graph that depend on inputs or parameters.
     """
 
     node: Node
     reads: Sequence[Tensor]
+    varying: set[Tensor]
     arriving: MaybeTensors = ()
     passed: MaybeTensors = ()
     dropped: Sequence[int] = ()
@@ -59,6 +61,20 @@ class Passage:
             return []
         found: Sequence[Any] = node.op.partials(*node.operands, *node.results)
         return [partial if isinstance(partial, Tensor) else None for partial in found]
+
+    @property
+    def only_scales(self) -> bool:
+        """Whether the derivative is multiplied by numbers alone, whatever values there are."""
+        if self.node.op.partials is None:
+            return self.node.op.kind == "view" or self.node.op.name == "sum"
+        reads, pairs = {*self.reads}, zip(self.node.operands, self.partials, strict=True)
+        stack = [t for operand, t in pairs if operand in reads and t is not None]
+        while stack:
+            tensor = stack.pop()
+            if tensor in self.varying:
+                return False
+            stack += tensor.node.operands
+        return True
 
     def state_cotangents(self) -> list[Tensor]:
         """Of a loop, the cotangents of its float carries as they leave each step, along axis 0.
@@ -98,12 +114,17 @@ def trace(loss: Tensor, wrt: Tensor) -> Trace:
     depends = {wrt}
     passages: dict[Node, Passage] = {}
     uses: dict[Tensor, int] = {}
+    varying = {wrt}
     for node in order:
+        if node.op.name in LEAVES or not varying.isdisjoint(node.operands):
+            varying.update(node.results)
         for operand in node.operands:
             uses[operand] = uses.get(operand, 0) + 1
         if node is not wrt.node and any(operand in depends for operand in node.operands):
             reads = [operand for operand in node.operands if operand in depends]
-            passages[node] = Passage(node, reads, was=was.get((node.op.name, node.loc), ()))
+            passages[node] = Passage(
+                node, reads, varying, was=was.get((node.op.name, node.loc), ())
+            )
             depends.update(node.results)
     for passage in passages.values():
         passage.uses = sum(uses.get(result, 0) for result in passage.node.results)

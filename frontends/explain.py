@@ -40,6 +40,7 @@ class Row:
     uses: how often nodes read its value.  ways: on how many ways a derivative arrives.
     flops, bytes: of its derivative, with nothing fused; formulas where sizes are symbolic.
     cut: why the way ends here.  steps: of a loop.  notes: what else there is to know.
+    scale: whether it multiplies the derivative by numbers alone, whatever the values are.
 
     With feeds: value and cotangent (of what arrives) in figures; factor: the norm of what it passes
     on over the norm of what arrives; marks: saturation, overflow and the like;
@@ -57,6 +58,7 @@ class Row:
     cut: str = ""
     steps: DimLike | None = None
     notes: Sequence[str] = ()
+    scale: bool = False
     value: Numbers | None = None
     cotangent: Numbers | None = None
     factor: float | None = None
@@ -128,15 +130,26 @@ class GradientExplanation:
             f"value: {self.value}",
             f"gradient: {self.gradient}, norm {self.gradient.norm:.3g}",
         ]
-        known = [(row.factor, i) for i, row in enumerate(self.rows) if row.factor is not None]
-        known = [(factor, i) for factor, i in known if not isnan(factor)]
-        shrinking = sorted((f, i) for f, i in known if f < 0.5)[:_EXTREMES]
-        growing = sorted(((f, i) for f, i in known if f > 2), reverse=True)[:_EXTREMES]
-        for what, extremes in (("shrinks", shrinking), ("grows", growing)):
-            if extremes:
-                named = [f"{self.rows[i].op} (row {i + 1}, ×{f:.3g})" for f, i in extremes]
-                lines.append(f"its norm {what} most at {', '.join(named)}")
+        changing = [i for i, row in enumerate(self.rows) if not row.scale]
+        scaling = [i for i, row in enumerate(self.rows) if row.scale]
+        for what, chosen in (
+            ("its norm shrinks most at", self._extremes(changing, shrinking=True)),
+            ("its norm grows most at", self._extremes(changing, shrinking=False)),
+            (
+                "by constants alone, whatever the values are, at",
+                self._extremes(scaling, shrinking=True) + self._extremes(scaling, shrinking=False),
+            ),
+        ):
+            if chosen:
+                named = [f"{self.rows[i].op} (row {i + 1}, ×{f:.3g})" for f, i in chosen]
+                lines.append(f"{what} {', '.join(named)}")
         return lines
+
+    def _extremes(self, places: Sequence[int], shrinking: bool) -> list[tuple[float, int]]:
+        """Factor and place of the rows that shrink (grow) the norm most, if any does much."""
+        known = [(factor, i) for i in places if (factor := self.rows[i].factor) is not None]
+        chosen = [(f, i) for f, i in known if (f < 0.5 if shrinking else f > 2)]  # no nan
+        return sorted(chosen, reverse=not shrinking)[:_EXTREMES]
 
 
 def _chosen(rows: Sequence[Row], most: int) -> list[int]:
@@ -265,6 +278,7 @@ def _row(passage: Passage, **more: Any) -> Row:
         "cut": passage.cut,
         "steps": node.attrs["length"] if node.op.name == "scan" else None,
         "notes": notes,
+        "scale": passage.only_scales,
     }
     return Row(**{**fields, **more})
 

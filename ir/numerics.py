@@ -296,10 +296,12 @@ def _told(trace: _Trace, result: Tensor, bad: NumpyArray, start: str) -> str:
     """The message: what and where, and what each operand was."""
     node, values = result.node, widened(trace.values[result])
     place = tuple(int(i) for i in np.argwhere(bad)[0])
-    count = f"{bad.sum()} of {bad.size} numbers" if bad.ndim else "its one number"
     first = f", first at {list(place)}" if bad.ndim else ""
     type_ = _type(result, values)
-    lines = [f"{start} {values[place]!s} in {count}{first}: {type_}, at {quote(node.loc)}"]
+    count = f"{values[place]!s} in its one number"
+    if bad.ndim:
+        count = f"{_counted(values[bad], values[place], bad.size)} numbers"
+    lines = [f"{start} {count}{first}: {type_}, at {quote(node.loc)}"]
     for operand in node.operands:
         value = widened(trace.values[operand])
         made = operand.node
@@ -311,6 +313,13 @@ def _told(trace: _Trace, result: Tensor, bad: NumpyArray, start: str) -> str:
             text += f", there {np.broadcast_to(value, bad.shape)[place]!s}"
         lines.append(text + (f", from {quote(made.loc)}" if made.loc else ""))
     return "\n".join(lines)
+
+
+def _counted(bad: NumpyArray, first: Any, size: int) -> str:
+    """How many there are of each kind, `first` in front: ``-inf in 1 and nan in 2 of 3``."""
+    counts = {"nan": np.isnan(bad).sum(), "inf": (bad > 0).sum(), "-inf": (bad < 0).sum()}
+    kinds = sorted((kind for kind in counts if counts[kind]), key=lambda kind: kind != str(first))
+    return " and ".join(f"{kind} in {counts[kind]}" for kind in kinds) + f" of {size}"
 
 
 def _type(tensor: Tensor, value: NumpyArray) -> TensorType:

@@ -371,5 +371,5 @@ def test_text_that_is_no_graph_names_the_line(text: str) -> None:
 
 
 def test_unknown_pass() -> None:
-    with pytest.raises(ValueError, match="no pass 'tidy'; have cse, "):
+    with pytest.raises(ValueError, match=r"no pass 'tidy'; have .*cse, "):
         gl.run_pass(GRAPH, "tidy")

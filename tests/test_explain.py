@@ -44,9 +44,9 @@ def test_nodes_in_order_with_lines_uses_and_cost():
     z = x @ w
     first = line() - 1
     h = gl.tanh(z)
-    loss = gl.sum(h * h)
+    loss = gl.sum(h * gl.exp(h))
     told = gl.explain_grad(loss, w)
-    assert told.exists and names(told)[-4:] == ["sum", "multiply", "tanh", "matmul"]
+    assert told.exists and names(told)[-5:] == ["sum", "multiply", "exp", "tanh", "matmul"]
     assert [str(found) for found in row(told, "matmul").loc] == [f"{HERE}:{first}"]
     assert [str(found) for found in row(told, "tanh").loc] == [f"{HERE}:{first + 2}"]
     assert row(told, "tanh").uses == 2 and row(told, "matmul").uses == 1
@@ -123,7 +123,7 @@ def test_cut_ways_say_why_and_where(build: Callable[[Tensor], Tensor], op: str, 
     here = f"{HERE}:{build.__code__.co_firstlineno + 1}"
     assert all(str(found.loc[0]) == here for found in cuts)
     assert f"cut: {cuts[0].cut}" in str(told) and here in str(told)
-    beside = gl.explain_grad(gl.sum(other) + gl.sum(x * x), x)
+    beside = gl.explain_grad(gl.sum(other) + gl.sum(x * gl.exp(x)), x)
     assert beside.exists and beside.ways == 2
     assert any(found.cut for found in beside.rows)
 
@@ -341,3 +341,17 @@ def test_gradients_of_gradients_are_explained():
     assert told.gradient is not None
     expected = np.linalg.norm(-2 * np.cos(values) * np.sin(values))
     assert told.gradient.norm == pytest.approx(expected, rel=1e-5)
+
+
+def test_constant_factors_are_told_apart():
+    """A mean divides by its count; what shrinks the gradient is the saturated op."""
+    x, w = gl.placeholder(("B", 4), name="x"), gl.placeholder((4, 3), name="w")
+    loss = gl.mean(3.0 * gl.tanh(5.0 * (x @ w)))
+    feeds = {"x": np.ones((50, 4), np.float32), "w": np.full((4, 3), 0.1, np.float32)}
+    told = gl.explain_grad(loss, w, feeds)
+    scaling = {found.op for found in told.rows if found.scale}
+    assert scaling >= {"divide", "sum", "multiply"} and not scaling & {"tanh", "matmul"}
+    *_, shrinks, grows, scales = str(told).splitlines()
+    assert shrinks.startswith("its norm shrinks most at tanh (row ") and "divide" not in shrinks
+    assert grows.startswith("its norm grows most at matmul (row ")
+    assert scales.startswith("by constants alone, whatever the values are, at divide (row ")

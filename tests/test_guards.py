@@ -81,6 +81,11 @@ def of_one(make: Callable[[gl.Tensor], gl.Tensor]) -> gl.Function:
     ("make", "values", "told"),
     [
         (lambda x: x / x, [1, 0, 2], "divide made nan in 1 of 3 numbers, first at [1]"),
+        (
+            lambda x: gl.log(x),
+            [0, -1, -2],
+            "log made -inf in 1 and nan in 2 of 3 numbers, first at",
+        ),
         (lambda x: gl.exp(x) * 0.0 + 1.0, [1, 200], "exp made inf in 1 of 2"),
         (lambda x: gl.exp(x) - gl.exp(x * 1.5), [1, 200], "exp made inf"),
         (lambda x: x - gl.flip(x), [np.inf, np.inf], "subtract made nan in 2 of 2"),

@@ -269,6 +269,7 @@ def test_integers():
     [
         (L.cholesky, -np.eye(2), "cholesky: Matrix is not positive definite"),
         (L.inv, np.ones((2, 2)), "solve: Singular matrix"),
+        (L.inv, np.eye(2) * np.array([1, 0])[:, None, None], r"solve: .* at \[1\] of the batch"),
         (lambda x: L.solve(x, x), np.zeros((2, 2)), "solve: Singular matrix"),
         (lambda x: L.triangular_solve(x, x), np.zeros((2, 2)), "triangular_solve: Singular matrix"),
         (L.svdvals, np.full((2, 2), np.nan), "svd: SVD did not converge .*holds nan or infinity"),
@@ -285,7 +286,8 @@ def test_the_call_fails(function: Function, array: NumpyArray, reason: str):
         with pytest.raises(ValueError, match=reason) as caught:
             attempt()
         assert "test_linalg.py" in str(caught.value)
-    assert np.isfinite(call(np.eye(len(array)))).all()
+    good = np.broadcast_to(np.eye(array.shape[-1]), array.shape)
+    assert np.isfinite(call(good)).all()
 
 
 def test_nan_that_lapack_lets_through_comes_out():

@@ -31,8 +31,17 @@ def on_host(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         except np.linalg.LinAlgError as error:
             finite = all(np.isfinite(array).all() for array in arrays)
             why = "" if finite else " (an operand holds nan or infinity)"
-            raise ArgumentError(f"{name}: {error}{why}") from None
+            raise ArgumentError(f"{name}: {error}{entry(arrays, attrs)}{why}") from None
         return tuple(found) if isinstance(found, tuple) else found
+
+    def entry(arrays: Sequence[Any], attrs: dict[str, Any]) -> str:
+        """Which of several matrices it is that fails."""
+        for index in np.ndindex(arrays[0].shape[:-2]):
+            try:
+                function(*[array[index] for array in arrays], **attrs)
+            except np.linalg.LinAlgError:
+                return f" at {list(index)} of the batch" if index else ""
+        return ""
 
     return reference
 
