@@ -72,11 +72,6 @@ def test_a_logarithm_of_zero_deep_in_a_network() -> None:
         assert not np.array_equal(w.value, before)
 
 
-def of_one(make: Callable[[gl.Tensor], gl.Tensor]) -> gl.Function:
-    x = gl.placeholder(("N",), name="x")
-    return checked([x], make(x))
-
-
 @pytest.mark.parametrize(
     ("make", "values", "told"),
     [
@@ -89,7 +84,7 @@ def of_one(make: Callable[[gl.Tensor], gl.Tensor]) -> gl.Function:
         (lambda x: gl.exp(x) * 0.0 + 1.0, [1, 200], "exp made inf in 1 of 2"),
         (lambda x: gl.exp(x) - gl.exp(x * 1.5), [1, 200], "exp made inf"),
         (lambda x: x - gl.flip(x), [np.inf, np.inf], "subtract made nan in 2 of 2"),
-        (lambda x: 1 / (1 / x), [4, 0], "divide made inf in 1 of 2"),
+        (lambda x: gl.tanh(1 / x), [4, 0], "divide made inf in 1 of 2"),
         (lambda x: gl.maximum(gl.log(x), -9.0), [4, 0], "log made -inf"),
         (lambda x: gl.astype(gl.sqrt(x), "int64"), [4, -1], "sqrt made nan"),
         (lambda x: gl.sum(x) * 0.5, [3e38, 3e38], "sum made inf in its one number"),
@@ -115,11 +110,11 @@ def of_one(make: Callable[[gl.Tensor], gl.Tensor]) -> gl.Function:
 def test_what_is_found(make: Callable[[gl.Tensor], gl.Tensor], values: Any, told: str) -> None:
     x = gl.placeholder(("N",), name="x")
     given = np.array(values, F)
-    for fusion in (True, False):
-        assert told in raised(checked([x], make(x), fusion=fusion), given)[0]
-    device = simulated(of_one(make))
-    with pytest.raises(NumericsError):
-        device([given], [])
+    step = checked([x], make(x))
+    assert told in raised(step, given)[0]
+    for made in (step, checked([x], make(x), fusion=False)):
+        with pytest.raises(NumericsError):
+            simulated(made)([given], [])
 
 
 def test_the_operands_are_described() -> None:
@@ -241,17 +236,23 @@ QUIET: dict[str, tuple[Callable[[gl.Tensor], gl.Tensor], Any]] = {
 }  # fmt: skip
 
 
+# Of these what is masked is stored where nothing is fused, and the interpreter decides.
+STORED = ("masked root", "two masks", "nan replaced", "attention")
+
+
 @pytest.mark.parametrize("name", QUIET)
 def test_no_alarm(name: str) -> None:
     make, values = QUIET[name]
     x = gl.placeholder(("N",), name="x")
     given = np.array(values, F)
     step = never_walks(checked([x], make(x)))
-    np.testing.assert_array_equal(step(given), gl.function([x], make(x))(given))
-    alone = checked([x], make(x), fusion=False)  # where all is stored, the interpreter decides
-    np.testing.assert_array_equal(alone(given), step(given))
-    (found,) = simulated(step)([given], [])
-    np.testing.assert_allclose(found, step(given), 1e-5, 1e-6)
+    found = step(given)
+    np.testing.assert_allclose(found, make(x).eval({"x": given}), 1e-5, 1e-6)
+    if name in STORED:
+        alone = checked([x], make(x), fusion=False)
+        np.testing.assert_array_equal(alone(given), found)
+    (simulation,) = simulated(step)([given], [])
+    np.testing.assert_allclose(simulation, found, 1e-5, 1e-6)
 
 
 def test_an_alarm_that_was_none_gives_the_plain_result() -> None:
@@ -317,14 +318,14 @@ def check_random(seed: int) -> bool:
 
 
 def test_random_graphs() -> None:
-    alarms = [check_random(seed) for seed in range(40)]
-    assert 0 < sum(alarms) < 30
+    alarms = [check_random(seed) for seed in range(12)]
+    assert 0 < sum(alarms) < 10
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(8))
 def test_many_random_graphs(part: int) -> None:
-    for seed in range(100 + 250 * part, 350 + 250 * part):
+    for seed in range(12 + 250 * part, 262 + 250 * part):
         check_random(seed)
 
 
