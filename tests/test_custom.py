@@ -257,9 +257,8 @@ def test_in_the_body_of_a_scan(rules: Any, length: int):
         if end is last:
             results.append(run([xs, start, w], outputs, *arrays))
         else:
-            unrolled = Graph("unrolled", [xs, start, w], outputs)
-            feeds = dict(zip(unrolled.inputs, arrays, strict=True))
-            results.append(evaluate_graph(unrolled, feeds)["outputs"])
+            feeds = dict(zip((xs, start, w), arrays, strict=True))
+            results.append(gl.evaluate(Graph("unrolled", list(feeds), outputs), feeds))
     for got, wanted in zip(*results, strict=True):
         close(got, wanted, 1e-10)
 

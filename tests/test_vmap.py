@@ -158,7 +158,8 @@ def stability_rows() -> list[Any]:
 
 
 def test_naive_formulas_are_stable_under_vmap():
-    for row in stability_rows()[::40]:
+    rows = stability_rows()
+    for row in rows[:: len(rows) // 5]:
         judged_under_vmap(row)
 
 
