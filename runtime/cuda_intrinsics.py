@@ -187,6 +187,11 @@ def philox_word(b: Any, counter: Any, key0: Any, key1: Any, stream: Any, word: A
     return chosen
 
 
+def _gated(b: Any, t: Scalar, x: Any, shut: Any, value: Any) -> Any:
+    """`value`, and 0 where x is 0 or `shut` holds."""
+    return b.select(b.or_(b.fcmp_ordered("==", x, t(0)), shut), t(0), value)
+
+
 def _named(symbol: str) -> Callable[..., Any]:
     return lambda b, t, x: libdevice(b, symbol, t, x)
 
@@ -206,6 +211,10 @@ SAME: dict[str, Callable[..., Any]] = {  # operands and result of one type
     "hypot": lambda b, t, x, y: libdevice(b, "hypot", t, x, y),
     "atan2": lambda b, t, x, y: libdevice(b, "atan2", t, x, y),
     "fma": lambda b, t, x, y, z: libdevice(b, "fma", t, x, y, z),
+    "gated_multiply": lambda b, t, x, y: _gated(
+        b, t, x, b.fcmp_ordered("==", y, t(0)), b.fmul(x, y)
+    ),
+    "gated_divide": lambda b, t, x, y: _gated(b, t, x, _is_infinite(b, t, y), b.fdiv(x, y)),
     "quotient": lambda b, t, x, y: b.udiv(x, y),
     "modulus": lambda b, t, x, y: b.urem(x, y),
     "invert": lambda b, t, x: b.not_(x),

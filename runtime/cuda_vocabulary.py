@@ -15,6 +15,8 @@ a few lines what every name means.  ``runtime/cuda_intrinsics.py`` says the same
  - ``left_shift``, ``right_shift``: of integers; by a count outside of [0, bits) all bits go, and
    the sign fills up.  ``power`` of integers wraps; a negative exponent gives 1 / x, towards zero.
  - ``where(condition, x, y)``, ``fma(x, y, z)`` (rounded once), and functions by NumPy's names.
+ - ``gated_multiply``, ``gated_divide``: as the ops of that name, which derivatives are full of, so
+   that one name compiles faster than their formula does.
  - ``word(x)``: what a status word tells of a number: an int64, or the bits of a float64.
  - ``philox(counter, key0, key1, stream, word)``: that word of Philox4x32-10, uint32.
 """
@@ -204,5 +206,7 @@ def python_vocabulary() -> Vocabulary:
         "rsqrt": lambda x: x.dtype.type(1) / np.sqrt(x),
         "sigmoid": _sigmoid,
         "normal_quantile": lambda x: x.dtype.type(TABLE["normal_quantile"].reference(x)),
+        "gated_multiply": lambda x, y: TABLE["gated_multiply"].reference(x, y)[()],
+        "gated_divide": lambda x, y: TABLE["gated_divide"].reference(x, y)[()],
         "philox": _philox,
     }

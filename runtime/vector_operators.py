@@ -124,6 +124,14 @@ def _sign(dtype: str, a: Lanes) -> Lanes:
     return select(a < 0, a.constant(-1), positive) if is_signed(dtype) else positive
 
 
+def _gated_multiply(dtype: str, a: Lanes, b: Lanes) -> Lanes:
+    return select((a == 0.0) | (b == 0.0), a.constant(0.0), a * b)
+
+
+def _gated_divide(dtype: str, a: Lanes, b: Lanes) -> Lanes:
+    return select((a == 0.0) | (absolute(b) == maths.INF), a.constant(0.0), a / b)
+
+
 def _power(dtype: str, a: Lanes, b: Lanes) -> Lanes:
     return power.power(a, b) if dtype in FLOATS else integer.power(a, b, is_signed(dtype))
 
@@ -187,6 +195,8 @@ FUNCTIONS: dict[str, Row] = {
     "rsqrt": (FLOATS, None, _plain(maths.rsqrt)),
     "sin": (FLOATS, None, _plain(trigonometry.sin)),
     "cos": (FLOATS, None, _plain(trigonometry.cos)),
+    "gated_multiply": (FLOATS, None, _gated_multiply),
+    "gated_divide": (FLOATS, None, _gated_divide),
     "power": (NUMBERS, None, _power),
     "log10": (FLOATS, None, _plain(power.log10)),
     "tan": (FLOATS, None, _plain(trigonometry.tan)),

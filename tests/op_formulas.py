@@ -91,6 +91,12 @@ def _iota(shape: Any, axis: int) -> Any:
     return by_entry(shape, lambda place: place[axis], np.zeros(0, np.int64))
 
 
+def _gated(value: NumpyArray, opened: NumpyArray) -> Any:
+    result = np.zeros_like(value)
+    result[opened] = value[opened]
+    return result
+
+
 # Formulas of their own for entries whose reference is more than one function of NumPy.
 INDEPENDENT: dict[str, Callable[..., Any]] = {
     "wrap_index": lambda index, size: (np.mod(index, size)).astype(index.dtype),
@@ -109,6 +115,8 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     "partial_sum": _pieces(lambda piece: np.sum(piece, dtype=piece.dtype)),
     "partial_max": _pieces(_extreme(largest=True)),
     "partial_min": _pieces(_extreme(largest=False)),
+    "gated_multiply": lambda x, y: _gated(x * y, (x != 0) & (y != 0)),
+    "gated_divide": lambda x, y: _gated(x / y, (x != 0) & (abs(y) != np.inf)),
     "matmul": lambda x, y: np.einsum("...ik,...kj->...ij", x, y),
     "softmax": _wide(_softmax),
     "weighted_softmax": _wide(

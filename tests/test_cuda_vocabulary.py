@@ -131,6 +131,13 @@ def test_functions_of_two_numbers(name: str, dtype: DType) -> None:
     check(name, [dtype, dtype], dtype, intrinsics.SAME[name], rows)
 
 
+@pytest.mark.parametrize("dtype", [d for d in NUMBERS if d.is_float], ids=str)
+@pytest.mark.parametrize("name", ["gated_multiply", "gated_divide"])
+def test_gates(name: str, dtype: DType) -> None:
+    rows = itertools.product(edges(dtype), repeat=2)
+    check(name, [dtype, dtype], dtype, intrinsics.SAME[name], rows)
+
+
 @pytest.mark.parametrize("dtype", [d for d in NUMBERS if d.is_integer], ids=str)
 @pytest.mark.parametrize("name", ["power", "left_shift", "right_shift"])
 def test_functions_of_two_integers(name: str, dtype: DType) -> None:

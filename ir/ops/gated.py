@@ -31,7 +31,7 @@ def _quotient(x: Any, y: Any) -> Any:
 
 
 @elementwise(
-    "where((x == 0) | (y == 0), 0, x * y)",
+    "gated_multiply(x, y)",
     _product,
     lambda x, y, z: [y, x],
     singular=True,
@@ -45,7 +45,7 @@ def gated_multiply(x: TensorLike, y: TensorLike) -> Tensor:
 
 
 @elementwise(
-    "where((x == 0) | isinf(y), 0, x / y)",
+    "gated_divide(x, y)",
     _quotient,
     lambda x, y, z: [1 / y, -gated_divide(z, y)],  # pyright: ignore[reportGeneralTypeIssues]
     singular=True,
