@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+from ..ir.ops.arithmetic import add, multiply, subtract
 from ..ir.ops.build import constant
 from ..ir.ops.composite import log_softmax
 from ..ir.ops.shape import only_ones_differ, reshape
-from ..ir.ops.transcendental import log
+from ..ir.ops.transcendental import exp, log
 from ..ir.shapes import keep_axes
 from ..ir.tensor import Node, Tensor
 from .pattern import Match, uniform
@@ -94,6 +95,30 @@ def difference_from_total(node: Node) -> Tensor | None:
             shares = log_softmax(x, axis=axes[0])
             picked = found.remake([shares, *found.operands[1:]]).results[0]
             return reshape(picked if i else -picked, total.shape)
+    return None
+
+
+def signed_number(node: Node) -> Tensor | None:
+    """A negative number added is a positive one subtracted, and the other way round."""
+    x, y = node.operands
+    if node.op.name == "add" and uniform(y) is None:
+        x, y = y, x
+    value = uniform(y)
+    if value is None or not x.dtype.is_float or not value < 0:
+        return None
+    number = constant(-value, x.dtype)
+    return subtract(x, number) if node.op.name == "add" else add(x, number)
+
+
+def signed_exponent(node: Node) -> Tensor | None:
+    inner = node.operands[0].node
+    if inner.op.name != "negative" or inner.operands[0].node.op.name != "multiply":
+        return None
+    product = inner.operands[0].node
+    for number, x in (product.operands, product.operands[::-1]):
+        value = uniform(number)
+        if value is not None:
+            return exp(multiply(constant(-value, number.dtype), x))
     return None
 
 

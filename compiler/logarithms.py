@@ -14,77 +14,19 @@ from .beyond_formulas import (
     is_beside,
     is_even,
     is_fraction,
-    is_number,
-    is_one_term,
     is_plain,
     is_positive_number,
     is_tensor,
     log_of_number,
     log_of_selection,
-    total_probability,
+    signed_exponent,
+    signed_number,
 )
 from .exponentials import IN_ONE, LOGARITHM, QUOTIENT, SHARE
 from .rewrite import Rule
 from .shares import SHARES
+from .sigmoids import SIGMOID, SOFTMAX
 from .terms import WEIGHTED, product_rule, sum_rule
-
-_SIGMOID = (
-    Rule("1 / (1 + exp(-x)) -> sigmoid(x)", "exp overflows for x below -88 in float32"),
-    Rule("1 / (1 + exp(x)) -> sigmoid(-x)", "exp overflows for large x"),
-    Rule("exp(x) / (1 + exp(x)) -> sigmoid(x)", "inf / inf for large x"),
-    Rule(
-        "x / (x + y) -> sigmoid(log(x) - log(y))",
-        "inf / inf, or 0 / 0: only the quotient of x and y counts",
-        is_one_term,
-        logs=("x", "y"),
-    ),
-    Rule(
-        "x / (y + z) -> x / y * sigmoid(log(y) - log(z))",
-        "z overflows; the derivative is inf / inf",
-        is_number,
-        logs=("y", "z"),
-    ),
-    Rule("0.5 * (1 + tanh(x)) -> sigmoid(2 * x)", "1 + tanh cancels for negative x"),
-    Rule("0.5 + 0.5 * tanh(x) -> sigmoid(2 * x)", "0.5 - 0.5 for negative x"),
-    Rule("0.5 * (1 - tanh(x)) -> sigmoid(-2 * x)", "1 - tanh cancels for positive x"),
-    Rule("0.5 - 0.5 * tanh(x) -> sigmoid(-2 * x)", "0.5 - 0.5 for positive x"),
-    Rule("1 - sigmoid(x) -> sigmoid(-x)", "1 - 1 for large x; the sum is 1 exactly"),
-    Rule("2 * sigmoid(x) - 1 -> tanh(0.5 * x)", "1 - 1 near 0"),
-    Rule("1 - 2 * sigmoid(x) -> tanh(-0.5 * x)", "1 - 1 near 0"),
-    Rule("sigmoid(x) - 1 -> -sigmoid(-x)", "1 - 1 for large x"),
-    Rule("exp(-softplus(x)) -> sigmoid(-x)", "one op for what is one thing"),
-    Rule("exp(x - softplus(x)) -> sigmoid(x)", "one op for what is one thing"),
-)
-
-_SOFTMAX = (
-    Rule("exp(x) * (1 / sum(exp(x), a)) -> softmax(x, a)", "as a quotient"),
-    Rule("exp(x - logsumexp(x, a)) -> softmax(x, a)", "one op for what is one thing"),
-    Rule("exp(log_softmax(x, a)) -> softmax(x, a)", "one op for what is one thing"),
-    Rule(
-        "sum(y * softmax(x, a), a) -> y",
-        "probabilities add up to 1 exactly, where y is the same for all of them",
-        code=total_probability,
-        roots=("sum",),
-        forgets=True,
-    ),
-    Rule("1 / sum(exp(x), a) -> exp(-logsumexp(x, a))", "exp overflows; 0 * inf in products"),
-    Rule(
-        "where(c, x - logsumexp(where(c, x, y), a), z) -> "
-        "where(c, log_softmax(where(c, x, y), a), z)",
-        "cancels less: x is centred first",
-    ),
-    Rule("softmax(x - max(x, a), a) -> softmax(x, a)", "softmax centres x itself"),
-    Rule(
-        "softmax(x - stop_gradient(max(x, a)), a) -> softmax(x, a)",
-        "a shift changes neither softmax nor its derivative",
-    ),
-    Rule("log_softmax(x - max(x, a), a) -> log_softmax(x, a)", "log_softmax centres x itself"),
-    Rule(
-        "log_softmax(x - stop_gradient(max(x, a)), a) -> log_softmax(x, a)",
-        "a shift changes neither log_softmax nor its derivative",
-    ),
-    Rule("1 - view(softmax(x, a)) -> -view(expm1(log_softmax(x, a)))", "1 - 1 for the largest x"),
-)
 
 # What a logarithm is of, from the outside inwards.
 _INWARDS = (
@@ -208,6 +150,8 @@ _LOGARITHMS = (
     Rule("log(abs(1 + x)) -> where(less(-1, x), log1p(x), log(-1 - x))", "1 + x loses x near 0"),
     Rule("log(abs(1 - x)) -> where(less(x, 1), log1p(-x), log(x - 1))", "1 - x loses x near 0"),
     Rule("log(x ** y) -> y * log(abs(x))", "the power overflows or underflows", is_even),
+    Rule("log((y + x) / (y - x)) -> 2 * atanh(x / y)", "y + x loses x near 0", is_positive_number),
+    Rule("log((y - x) / (y + x)) -> -2 * atanh(x / y)", "y + x loses x near 0", is_positive_number),
     Rule("log(1 + x) - log(1 - x) -> 2 * atanh(x)", "1 + x and 1 - x lose x near 0"),
     Rule("log1p(x) - log1p(-x) -> 2 * atanh(x)", "one function for the difference of two"),
     Rule("log(1 + x) -> log1p(x)", "1 + x loses x near 0"),
@@ -294,6 +238,7 @@ _DIFFERENCES = (
         "cancels, where y is the centre of another sum of exponentials",
         is_beside,
     ),
+    Rule("logsumexp(-x, a) + x -> -log_softmax(-x, a)", "cancels less: x is centred first"),
     Rule("x - logaddexp(x, y) -> -softplus(y - x)", "x - x, where x is the larger"),
     Rule("logaddexp(x, y) - x -> softplus(y - x)", "x - x, where x is the larger"),
     Rule("x - logsumexp(x, a) -> log_softmax(x, a)", "cancels less: x is centred first"),
@@ -316,6 +261,9 @@ _FACTORS = (
     Rule("exp(x) * sigmoid(-x) -> sigmoid(x)", "inf * 0 for large x; the derivative of softplus"),
     Rule("exp(-x) * sigmoid(x) -> sigmoid(-x)", "inf * 0 for large -x"),
     Rule("exp(x) / expm1(x) -> -1 / expm1(-x)", "inf / inf for large x"),
+    Rule("sinh(x) * sech(x) -> tanh(x)", "inf * 0 for large x"),
+    Rule("expm1(x) * sigmoid(-x) -> tanh(0.5 * x)", "inf * 0 for large x"),
+    Rule("expm1(-x) * sigmoid(x) -> -tanh(0.5 * x)", "inf * 0 for large -x"),
     Rule("expm1(x) * exp(-x) -> -expm1(-x)", "inf * 0 for large x"),
     Rule("exp(x) / square(expm1(x)) -> 0.25 / square(sinh(0.5 * x))", "inf / inf for large x"),
     Rule("exp(x) * sigmoid(y) -> exp(x - softplus(-y))", "inf * 0 where the product is neither"),
@@ -336,7 +284,6 @@ _EXPONENTIALS = (
     Rule("rsqrt(x) -> exp(-0.5 * log(x))", "x overflows, or underflows to 0", logs=("x",)),
     Rule("x ** y -> exp(y * log(x))", "x overflows, or underflows to 0", is_fraction, logs=("x",)),
     Rule("exp(x) - 1 -> expm1(x)", "cancels near 0"),
-    Rule("exp(x) + -1 -> expm1(x)", "cancels near 0"),
     Rule("1 - exp(x) -> -expm1(x)", "cancels near 0"),
     Rule("y * exp(x) - y -> y * expm1(x)", "cancels near 0"),
     Rule("y - y * exp(x) -> -(y * expm1(x))", "cancels near 0"),
@@ -350,9 +297,27 @@ _EXPONENTIALS = (
     Rule("log(centred_exp(x, y)) -> x - y", "exp underflows"),
 )
 
+_NUMBERS = (
+    Rule(
+        "x - -c -> x + c",
+        "one form of adding a number c, for rules to look for",
+        code=signed_number,
+        roots=("add", "subtract"),
+        title="sign of a number",
+    ),
+    Rule(
+        "exp(-(c * x)) -> exp(-c * x)",
+        "one form of the exponent, for rules to look for",
+        code=signed_exponent,
+        roots=("exp",),
+        title="sign of a number",
+    ),
+)
+
 LOGARITHMS = (
-    *_SIGMOID,
-    *_SOFTMAX,
+    *_NUMBERS,
+    *SIGMOID,
+    *SOFTMAX,
     *_INWARDS,
     *_LOGARITHMS,
     *_DIFFERENCES,
@@ -368,7 +333,7 @@ LOGARITHMS = (
         "x * y * z -> (x * z) * y",
         "exponentials of which one overflows and one underflows meet wherever they stand",
         _FACTORS,
-        *("exp", "centred_exp"),
+        *("exp", "centred_exp", "expm1", "sinh"),
     ),
     WEIGHTED,
     SHARE,

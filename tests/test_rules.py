@@ -65,6 +65,8 @@ NUMBERS = {
     "y ** x - 1 -> expm1(x * log(y))": {"y": 2.0},
     "1 - y ** x -> -expm1(x * log(y))": {"y": 2.0},
     "log(y ** x) -> x * log(y)": {"y": 2.0},
+    "log((y + x) / (y - x)) -> 2 * atanh(x / y)": {"y": 2.0},
+    "log((y - x) / (y + x)) -> -2 * atanh(x / y)": {"y": 2.0},
     "log1p(y * square(x)) -> log1p_square(sqrt(y) * x)": {"y": 0.5},
     "log1p(y * (x * x)) -> log1p_square(sqrt(y) * x)": {"y": 0.5},
 }
@@ -415,6 +417,24 @@ EXAMPLES: dict[str, list[str]] = {
           %1 = slice %x {starts=(0, 2), sizes=(B, 1), steps=(1, 1)} : f32[B,1]
           %2 = subtract %1, %0 : f32[B,1]
           return %2 }""",
+    ],
+    "x - -c -> x + c": [
+        """graph @g(%x: f32[3]) {
+          %0 = constant {value=-1.5} : f32[]
+          %1 = subtract %x, %0 : f32[3]
+          return %1 }""",
+        """graph @g(%x: f32[3]) {
+          %0 = constant {value=-1.5} : f32[]
+          %1 = add %0, %x : f32[3]
+          return %1 }""",
+    ],
+    "exp(-(c * x)) -> exp(-c * x)": [
+        """graph @g(%x: f32[3]) {
+          %0 = constant {value=0.5} : f32[]
+          %1 = multiply %x, %0 : f32[3]
+          %2 = negative %1 : f32[3]
+          %3 = exp %2 : f32[3]
+          return %3 }""",
     ],
     "log(view(x)) -> view(log(x))": [
         """graph @g(%x: f32[B,4], %y: f32[B,4]) {
