@@ -88,7 +88,7 @@ def test_the_standards_functions_are_numpys(dtype: dt.DType):
         expected = wanted(name, *arrays)
         if name == "round" and dtype.kind != "f":
             expected = arrays[0]
-        for got in (output.eval(dict(x=arrays[0], y=arrays[1])), found):
+        for got in (output.eval({x: arrays[0], y: arrays[1]}), found):
             allowed = 4 * spacing(expected) if dtype.is_float and name not in BOOLS else 0.0
             if name == "logaddexp":
                 allowed = 4 * np.maximum(spacing(arrays[0]), spacing(arrays[1]))

@@ -256,7 +256,7 @@ def test_integers():
         (L.matrix_power(matrix, 3), np.linalg.matrix_power(y, 3)),
         (L.trace(leaf, dtype="float32"), np.trace(x, dtype="float32")),
     ]:
-        found = got.eval({"x0": x, "x1": y})
+        found = got.eval({leaf: x, matrix: y})
         assert found.dtype == wanted.dtype
         np.testing.assert_array_equal(found, wanted)
 

@@ -111,9 +111,10 @@ def test_as_numpy():
     given = tensors()
     outputs = [call(gl, *given.values()) for call in CALLS]
     compiled = gl.function(list(given.values()), outputs)(*NAMED.values())
+    feeds = {given[name]: array for name, array in NAMED.items()}
     for number, (call, output, got) in enumerate(zip(CALLS, outputs, compiled, strict=True)):
         wanted = call(np, *NAMED.values())
-        for found in (output.eval(NAMED), got):
+        for found in (output.eval(feeds), got):
             assert found.dtype == wanted.dtype, number
             np.testing.assert_array_equal(found, wanted, err_msg=str(number))
         assert output.shape == wanted.shape, number
