@@ -147,7 +147,7 @@ def test_strings(subscripts: str, arrays: list[NumpyArray]):
 
 def test_lists_instead_of_strings():
     x, y = placeholders([A, B])
-    feeds = {"x0": A, "x1": B}
+    feeds = {x: A, y: B}
     close(gl.einsum(x, [0, 1], y, [1, 2]).eval(feeds), A @ B)
     close(gl.einsum(x, [7, 1], y, [1, 2], [2, 7]).eval(feeds), (A @ B).T)
     close(gl.einsum(x, [..., 1], y, [1, 2], [..., 2]).eval(feeds), A @ B)
