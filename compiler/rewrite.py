@@ -143,20 +143,25 @@ class Rule:
                 return False
         return self.condition is None or self.condition(match)
 
+    def may_fit(self, operands: Sequence[str]) -> bool:
+        """Whether the rule can hold at a node of its root op whose operands' ops are these."""
+        if self.code is not None:
+            return not self.beside or any(name in self.beside for name in operands)
+        return any(_may_stand(inner, operands) for _, inner in self.orders)
+
     def apply(self, node: Node, opaque: Iterable[Tensor] = ()) -> tuple[Tensor, list[Node]] | None:
         """What to put in place of the node's result, and the nodes that this was read from."""
         root = node.results[0]
         if self.code is not None:
-            if self.beside and not any(x.node.op.name in self.beside for x in node.operands):
-                return None
             if any(operand in opaque and _has_inside(operand) for operand in node.operands):
                 return None
             with located(node.loc):
                 made = self.code(node)
                 fitted = None if made is None else _fit(made, root)
             return None if fitted is None else (fitted, [node])
+        operands = [operand.node.op.name for operand in node.operands]
         for order, inner in self.orders:
-            match = find(order, root, opaque) if _may_stand(inner, node) else None
+            match = find(order, root, opaque) if _may_stand(inner, operands) else None
             if match is None or not self._holds(match):
                 continue
             with located(merge(n.loc for n in match.nodes)):
@@ -171,12 +176,11 @@ class Rule:
         return None
 
 
-def _may_stand(inner: Candidates, node: Node) -> bool:
-    """Whether each operand of `node` is a result of one of the ops that it can be one of."""
-    for names, operand in zip(inner, node.operands, strict=True):
-        if names is not None and operand.node.op.name not in names:
-            return False
-    return True
+def _may_stand(inner: Candidates, operands: Sequence[str]) -> bool:
+    """Whether each operand is a result of one of the ops that it can be one of."""
+    return all(
+        names is None or operand in names for names, operand in zip(inner, operands, strict=True)
+    )
 
 
 def _has_inside(tensor: Tensor) -> bool:
@@ -240,6 +244,7 @@ class _Walk:
         self.table = table
         self.reports = reports
         self.origins = origins
+        self.fitting: dict[tuple[str, ...], tuple[Rule, ...]] = {}  # by the ops that meet
 
     def graph(self, graph: Graph) -> Graph:
         mapping: dict[Tensor, Tensor] = {}
@@ -270,7 +275,12 @@ class _Walk:
 
     def step(self, tensor: Tensor, opaque: set[Tensor]) -> Tensor | None:
         node = tensor.node
-        for rule in self.table.get(node.op.name, ()):
+        kinds = (node.op.name, *(operand.node.op.name for operand in node.operands))
+        rules = self.fitting.get(kinds)
+        if rules is None:
+            table = self.table.get(node.op.name, ())
+            rules = self.fitting[kinds] = tuple(rule for rule in table if rule.may_fit(kinds[1:]))
+        for rule in rules:
             found = rule.apply(node, opaque)
             if found is not None:
                 made, nodes = found
