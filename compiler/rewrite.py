@@ -38,6 +38,7 @@ from .walk import remake
 
 _MOST_WALKS = 32
 _MOST_AT_A_NODE = 16
+_MOST_OPERANDS = 3  # of nodes for which it is kept what rules come into question
 _ARITHMETIC = {  # in an inner place, as reports call it
     "add": "sum",
     "subtract": "difference",
@@ -143,11 +144,11 @@ class Rule:
                 return False
         return self.condition is None or self.condition(match)
 
-    def may_fit(self, operands: Sequence[str]) -> bool:
-        """Whether the rule can hold at a node of its root op whose operands' ops are these."""
+    def may_apply(self, ops: Sequence[str]) -> bool:
+        """Whether it could hold at a node whose operands are results of `ops`."""
         if self.code is not None:
-            return not self.beside or any(name in self.beside for name in operands)
-        return any(_may_stand(inner, operands) for _, inner in self.orders)
+            return not self.beside or any(name in self.beside for name in ops)
+        return any(_may_stand(inner, ops) for _, inner in self.orders)
 
     def apply(self, node: Node, opaque: Iterable[Tensor] = ()) -> tuple[Tensor, list[Node]] | None:
         """What to put in place of the node's result, and the nodes that this was read from."""
@@ -159,9 +160,9 @@ class Rule:
                 made = self.code(node)
                 fitted = None if made is None else _fit(made, root)
             return None if fitted is None else (fitted, [node])
-        operands = [operand.node.op.name for operand in node.operands]
+        ops = [operand.node.op.name for operand in node.operands]
         for order, inner in self.orders:
-            match = find(order, root, opaque) if _may_stand(inner, operands) else None
+            match = find(order, root, opaque) if _may_stand(inner, ops) else None
             if match is None or not self._holds(match):
                 continue
             with located(merge(n.loc for n in match.nodes)):
@@ -176,10 +177,10 @@ class Rule:
         return None
 
 
-def _may_stand(inner: Candidates, operands: Sequence[str]) -> bool:
-    """Whether each operand is a result of one of the ops that it can be one of."""
-    return all(
-        names is None or operand in names for names, operand in zip(inner, operands, strict=True)
+def _may_stand(inner: Candidates, ops: Sequence[str]) -> bool:
+    """Whether operands that are results of `ops` could be what a pattern has in their places."""
+    return len(inner) == len(ops) and all(
+        names is None or name in names for names, name in zip(inner, ops, strict=True)
     )
 
 
@@ -208,9 +209,26 @@ def _core(made: Tensor, nodes: Sequence[Node]) -> str:
     return "" if made in known else made.node.op.name
 
 
-@lru_cache(maxsize=16)
-def _by_root(rules: tuple[Rule, ...]) -> dict[str, tuple[Rule, ...]]:
-    return {name: tuple(rule for rule in rules if name in rule.root_ops) for name in TABLE}
+class _Table:
+    """Rules by the op of a node and those of its operands: few of hundreds come into question."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.by_root = {name: [r for r in rules if name in r.root_ops] for name in TABLE}
+        self.by_ops: dict[tuple[str, ...], list[Rule]] = {}
+
+    def at(self, node: Node) -> Sequence[Rule]:
+        """The rules that may hold at `node`, in their order."""
+        ops = tuple(operand.node.op.name for operand in node.operands)
+        key = (node.op.name, *ops)
+        found = self.by_ops.get(key)
+        if found is None:
+            found = [rule for rule in self.by_root[node.op.name] if rule.may_apply(ops)]
+            if len(ops) <= _MOST_OPERANDS:
+                self.by_ops[key] = found
+        return found
+
+
+_table = lru_cache(maxsize=16)(_Table)
 
 
 def rewrite(
@@ -225,26 +243,32 @@ def rewrite(
     plain = tuple(rule for rule in fitting if not rule.late)
     reports: list[Report] = []
     origins = {(report.made, report.loc): report.was for report in earlier}
+    settled: set[Node] = set()
     for stage in (plain, fitting) if len(plain) < len(fitting) else (plain,):
         for _ in range(_MOST_WALKS):
             graph = cse(graph)
             before = len(reports)
-            graph = _Walk(_by_root(stage), reports, origins).graph(graph)
+            graph = _Walk(_table(stage), reports, origins, settled).graph(graph)
             if len(reports) == before:
                 break
     return graph, reports
 
 
 class _Walk:
-    """One walk.  `origins` remembers what an op that a rule made, at its lines, stood for."""
+    """One walk.
+
+    origins: remembers what an op that a rule made, at its lines, stood for.
+    settled: nodes at which no rule holds, but for late ones perhaps.  What a rule reads stands
+    above the node and never changes, so later walks need not try again.
+    """
 
     def __init__(
-        self, table: dict[str, tuple[Rule, ...]], reports: list[Report], origins: Origins
+        self, table: _Table, reports: list[Report], origins: Origins, settled: set[Node]
     ) -> None:
         self.table = table
         self.reports = reports
         self.origins = origins
-        self.fitting: dict[tuple[str, ...], tuple[Rule, ...]] = {}  # by the ops that meet
+        self.settled = settled
 
     def graph(self, graph: Graph) -> Graph:
         mapping: dict[Tensor, Tensor] = {}
@@ -267,6 +291,7 @@ class _Walk:
         for _ in range(_MOST_AT_A_NODE):
             replacement = self.step(result, opaque)
             if replacement is None:
+                self.settled.add(result.node)
                 break
             result = replacement
             if result in opaque or len(result.node.results) != 1:
@@ -275,13 +300,9 @@ class _Walk:
 
     def step(self, tensor: Tensor, opaque: set[Tensor]) -> Tensor | None:
         node = tensor.node
-        kinds = (node.op.name, *(operand.node.op.name for operand in node.operands))
-        rules = self.fitting.get(kinds)
-        if rules is None:
-            table = self.table.get(node.op.name, ())
-            rules = self.fitting[kinds] = tuple(rule for rule in table if rule.may_fit(kinds[1:]))
-        for rule in rules:
-            found = rule.apply(node, opaque)
+        settled = node in self.settled
+        for rule in self.table.at(node):
+            found = None if settled and not rule.late else rule.apply(node, opaque)
             if found is not None:
                 made, nodes = found
                 was = [w for n in nodes for w in self.origins.get((n.op.name, n.loc), (n.op.name,))]
