@@ -9,7 +9,7 @@ from ..ir.ops.arithmetic import divide, multiply
 from ..ir.ops.build import constant
 from ..ir.ops.composite import logsumexp, softmax
 from ..ir.ops.contraction import matmul_
-from ..ir.ops.conversion import stop_gradient
+from ..ir.ops.conversion import astype, stop_gradient
 from ..ir.ops.join import concat, stack
 from ..ir.ops.reduction import max_, sum_
 from ..ir.ops.shape import broadcast_to, reshape
@@ -22,7 +22,7 @@ from .beyond_formulas import is_mixed, selected_from
 from .pattern import uniform
 from .positive import has_log
 from .rewrite import Rule
-from .scaled import centred, plain, read
+from .scaled import Scaled, centred, plain, read
 from .terms import Term, joined, laid_out
 
 _MOST = 24  # terms of a sum
@@ -34,7 +34,7 @@ def _quotient(node: Node) -> Tensor | None:
     if below is None or below.sums == 0 or below.weight is None:
         return None
     above = read(x, bounded=False) or plain(x)
-    return centred(above, below.exponent) / below.weight
+    return astype(centred(above, below.exponent) / below.weight, y.dtype)
 
 
 def _share(node: Node) -> Tensor | None:
@@ -60,7 +60,12 @@ def _shares(y: Tensor, above: Sequence[Term]) -> Tensor | None:
         return None
     (terms,) = y.node.operands
     axes: tuple[int, ...] = y.node.attrs["axes"]
-    inner = read(terms, bounded=False)
+    if not terms.dtype.is_half:
+        inner = read(terms, bounded=False)
+    elif terms.node.op.name == "exp":  # its exponent is as it is; of others it would be rounded
+        inner = Scaled(terms.node.operands[0])
+    else:
+        return None
     if inner is None or inner.sums or (number is not None and len(axes) != 1):
         return None
     exponent = _whole(inner.exponent, terms)
@@ -138,7 +143,7 @@ def _logarithm(node: Node) -> Tensor | None:
     found = read(x, bounded=True)
     if found is None or found.weight is None:
         return None
-    return found.exponent + log(found.weight)
+    return astype(found.exponent + log(found.weight), x.dtype)
 
 
 def _parts(tensor: Tensor) -> list[Tensor]:

@@ -8,7 +8,7 @@ products, quotients, powers, sums, maxima and selections make of them and of pos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -44,21 +44,34 @@ def is_positive(tensor: Tensor) -> bool:
 
 
 def kind(tensor: Tensor) -> int:
-    """UNKNOWN, NUMBER or EXPONENTIAL.  Remembered, and found without recursion."""
-    pending = [tensor.node]
+    """UNKNOWN, NUMBER or EXPONENTIAL."""
+    return settled(tensor.node, _known, _asked, _kind)
+
+
+def settled(
+    node: Node,
+    known: MutableMapping[Node, int],
+    asked: Callable[[Node], Sequence[Tensor]],
+    decide: Callable[[Node, Sequence[int]], int],
+) -> int:
+    """What `decide` makes of a node and of what it made of the operands that it has `asked` for.
+
+    Remembered in `known`, and found without recursion.
+    """
+    pending = [node]
     while pending:
-        node = pending[-1]
-        if node in _known:
+        last = pending[-1]
+        if last in known:
             pending.pop()
             continue
-        wanted = _asked(node)
-        missing = [t.node for t in wanted if t.node not in _known]
+        wanted = asked(last)
+        missing = [t.node for t in wanted if t.node not in known]
         if missing:
             pending.extend(missing)
             continue
-        _known[node] = _kind(node, [_known[t.node] for t in wanted])
+        known[last] = decide(last, [known[t.node] for t in wanted])
         pending.pop()
-    return _known[tensor.node]
+    return known[node]
 
 
 def _asked(node: Node) -> Sequence[Tensor]:

@@ -22,14 +22,14 @@ _MOST = 10  # terms that are laid out
 Term = tuple[Tensor, bool]  # a term, and whether it is added (a factor: whether it multiplies)
 
 
-def laid_out(tensor: Tensor, plus: str, minus: str) -> list[Term]:
-    """`tensor` as a sum of terms (or product of factors), its first term first."""
+def laid_out(tensor: Tensor, plus: str, minus: str, most: int = _MOST) -> list[Term]:
+    """`tensor` as a sum of at most so many terms (or product of factors), its first term first."""
     found: list[Term] = []
     pending: list[Term] = [(tensor, True)]
     while pending:
         term, positive = pending.pop()
         node = term.node
-        if len(found) + len(pending) < _MOST and node.op.name in (plus, minus):
+        if len(found) + len(pending) < most and node.op.name in (plus, minus):
             first, second = node.operands
             pending.append((second, positive == (node.op.name == plus)))
             pending.append((first, positive))

@@ -1,0 +1,133 @@
+# pyright: standard
+"""Rules about exponentials and logarithms at ordinary operands: no digit is lost, no value made
+infinite, in float32 and in halves; and what they cost in nodes stays in proportion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradloom as gl
+from gradloom.compiler.stabilise import stabilise
+from gradloom.ir.graph import Graph
+
+Formula = Callable[..., Any]
+NEAR = [1e-9, -1e-7, 1e-5, 1e-3, 0.5, -3.0, 60.0]
+
+
+def values(
+    formula: Formula, feeds: Sequence[Sequence[float]], dtype: str, gradients: bool = False
+) -> list[tuple[Any, Any]]:
+    """What the interpreter and compiled code make of a formula (and of its gradients)."""
+    inputs = [gl.placeholder((len(feed),), dtype, name=f"x{i}") for i, feed in enumerate(feeds)]
+    made = formula(*inputs)
+    outputs = [made, *(gl.grad(gl.sum(made), inputs) if gradients else ())]
+    arrays = [np.asarray(feed, dtype) for feed in feeds]
+    with np.errstate(all="ignore"):
+        plain = [t.eval(dict(zip(inputs, arrays, strict=True))) for t in outputs]
+    return list(zip(plain, gl.function(inputs, outputs)(*arrays), strict=True))
+
+
+def exactly(formula: Formula, feeds: Sequence[Sequence[float]], dtype: str) -> Any:
+    """With the digits of float64, as the interpreter computes it."""
+    kept = [[float(value) for value in np.asarray(feed, dtype)] for feed in feeds]
+    return values(formula, kept, "float64")[0][0]
+
+
+QUOTIENTS: dict[str, Formula] = {
+    "x / sinh x": lambda x: x / gl.sinh(x),
+    "1 / sinh x": lambda x: 1 / gl.sinh(x),
+    "tanh x / sinh x": lambda x: gl.tanh(x) / gl.sinh(x),
+    "exp x / sinh x": lambda x: gl.exp(x) / gl.sinh(x),
+    "sinh 0.3x / sinh x": lambda x: gl.sinh(0.3 * x) / gl.sinh(x),
+    "cosh x / sinh x": lambda x: gl.cosh(x) / gl.sinh(x),
+    "log(|x| + sinh |x|)": lambda x: gl.log(gl.abs(x) + gl.sinh(gl.abs(x))),
+    "1 / (exp x - exp 2x)": lambda x: 1 / (gl.exp(x) - gl.exp(2 * x)),
+}
+
+
+@pytest.mark.parametrize("name", QUOTIENTS)
+def test_sinh_keeps_its_digits(name: str) -> None:
+    """A difference of two exponentials that is a divisor or has a logarithm."""
+    ((_, found),) = values(QUOTIENTS[name], [NEAR], "float32")
+    np.testing.assert_allclose(found, exactly(QUOTIENTS[name], [NEAR], "float32"), 3e-6, 1e-38)
+
+
+def test_slope_of_x_over_sinh() -> None:
+    x = np.asarray([1e-9, 1e-5, 1e-3, 0.5, 3.0, -60.0], "float32")
+    found = values(lambda x: x / gl.sinh(x), [x.tolist()], "float32", gradients=True)[1][1]
+    exact = x.astype("float64")
+    series = -exact / 3 + 7 * exact**3 / 90
+    slope = (1 - exact / np.tanh(exact)) / np.sinh(exact)
+    np.testing.assert_allclose(found, np.where(abs(exact) < 0.01, series, slope), rtol=1e-5)
+
+
+def test_exponents_are_not_read_through_a_cast_that_rounds() -> None:
+    x = gl.placeholder((4,), "float32", name="x")
+    rounded = gl.astype(gl.exp(x), "float16")
+    feed = np.asarray([5.1, 5.3, 4.9, 3.0], "float32")
+    e = np.exp(feed).astype("float16")
+    found = gl.function([x], rounded / gl.sum(rounded))(feed)
+    np.testing.assert_array_equal(found, e / np.sum(e.astype("float32")).astype("float16"))
+
+
+def test_halves_are_centred_in_float32() -> None:
+    """Exponents of 10 and more would be rounded by 1 % in float16."""
+    feeds = [[9.3, 20.1, 300.0], [1.7, 2.3, 0.1], [9.1, 19.7, 299.5]]
+
+    def formula(x: Any, y: Any, z: Any) -> Any:
+        return y * gl.exp(x) / (gl.exp(x) * y + gl.exp(z) * 3)
+
+    ((_, found),) = values(formula, feeds, "float16")
+    x, y, z = (np.asarray(feed, "float16").astype("float64") for feed in feeds)
+    np.testing.assert_allclose(found.astype("float64"), 1 / (1 + np.exp(z - x) * 3 / y), rtol=2e-3)
+
+
+# --- what it costs ------------------------------------------------------------------------------
+
+
+def _sums_and_differences(x: Any, rounds: int) -> Any:
+    a, b = gl.exp(x), gl.exp(gl.sin(x))
+    for _ in range(rounds):
+        a, b = a + b, a - b
+    return 1 / a + gl.log(b)
+
+
+def _without_exponentials(x: Any, rounds: int) -> Any:
+    a, b = x, gl.sin(x)
+    for _ in range(rounds):
+        a, b = a + b, a - b
+    return 1 / a + gl.log(b)
+
+
+def _logistic_map(x: Any, rounds: int) -> Any:
+    a = gl.sigmoid(x)
+    for _ in range(rounds):
+        a = 3.7 * a * (1 - a)
+    return gl.log(a)
+
+
+def _mixture(x: Any, rounds: int) -> Any:
+    total = gl.sigmoid(x) * 0.1
+    for i in range(rounds):
+        total = total + 0.1 * gl.exp(x * float(i))
+    return gl.log(total)
+
+
+@pytest.mark.parametrize(
+    ("formula", "rounds", "most"),
+    [
+        (_sums_and_differences, 40, 600),
+        (_without_exponentials, 60, 300),
+        (_logistic_map, 14, 400),
+        (_mixture, 20, 300),
+    ],
+)
+def test_shared_operands_are_read_once(formula: Formula, rounds: int, most: int) -> None:
+    """Of tensors that are used twice, round after round, there are 2 ** rounds paths."""
+    x = gl.placeholder((4,), name="x")
+    graph = stabilise(Graph("shared", [x], [formula(x, rounds)]))
+    assert len(graph.nodes) < most, len(graph.nodes)
