@@ -13,18 +13,38 @@ from math import sqrt as root_of
 
 from numpy import float32
 
-from ..ir.ops.arithmetic import absolute, add, divide, multiply, negative, square
+from ..ir.ops.arithmetic import (
+    add,
+    divide,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    square,
+    subtract,
+)
 from ..ir.ops.build import constant
 from ..ir.ops.differences import difference_of_squares, quotient_of
-from ..ir.ops.gated import gated_divide
 from ..ir.ops.logarithms import exp_difference
 from ..ir.ops.shape import broadcast_to
 from ..ir.ops.special import erf, erfc, normal_cdf
 from ..ir.ops.transcendental import exp, expm1, sigmoid, sqrt
 from ..ir.ops.trigonometry import asinh, cos, cosh, sin, sinh, tanh, tanh_slope
+from ..ir.ops.types import finfo
 from ..ir.tensor import Node, Tensor
-from .lengths import share_of_squares, squared
-from .polynomial import Polynomial, Reader, build, cancels, number, plus, scaled, times
+from .lengths import share_of_squares
+from .polynomial import (
+    Polynomial,
+    Reader,
+    build,
+    cancels,
+    fits,
+    number,
+    plus,
+    scaled,
+    squared,
+    times,
+)
 from .rewrite import Rule
 
 Term = Callable[[Tensor], Tensor]
@@ -98,10 +118,9 @@ def _with_number(term: Tensor, k: float) -> Tensor | None:
     known = _WITH_NUMBERS.get((name, k))
     if known is not None:
         return known(node.operands[0])
-    if name in ("sqrt", "hypot") and k < 0:
-        reader = Reader()
-        clear = cancels(_radicand(term, reader), {(): k * k}) or float(float32(k * k)) == k * k
-        return _over_the_sum(term, constant(-k, term.dtype)) if clear else None
+    if name in ("sqrt", "hypot") and k < 0 and fits(k * k, term.dtype):
+        is_rounded = float(float32(k * k)) != k * k
+        return _over_the_sum(term, constant(-k, term.dtype), is_rounded)
     if name in ("divide", "quotient_of"):
         return _quotient_and_number(node, k)
     if k == -1.0:
@@ -179,7 +198,7 @@ def _of_two(x: Tensor, y: Tensor, sum_: bool) -> Tensor | None:
         return None
     names = {x.node.op.name, y.node.op.name}
     if names <= {"sqrt", "hypot"}:
-        return _over_the_sum(x, y)
+        return _over_the_sum(x, y, is_rounded=False)
     bases = squared(x), squared(y)
     if bases[0] is not None and bases[1] is not None:
         return _between_squares(bases[0], bases[1])
@@ -216,17 +235,50 @@ def _radicand(term: Tensor, reader: Reader) -> Polynomial:
     return {(): (number(term) or 0.0) ** 2}
 
 
-def _over_the_sum(x: Tensor, y: Tensor) -> Tensor:
-    """√a − √b as (a − b) / (√a + √b), and 0 where both are 0."""
+def _over_the_sum(x: Tensor, y: Tensor, is_rounded: bool) -> Tensor | None:
+    """√a − √b as (a − b) / (√a + √b), and 0 where both are 0.
+
+    Radicands as they stand are within the range of the dtype, but those of hypot are not: there
+    something of a − b must go, and what is left be no sum of squares.  Where nothing goes, a − b
+    still loses less than the roots do, unless b is rounded.
+    """
     reader = Reader()
-    difference = plus(_radicand(x, reader), _radicand(y, reader), -1.0)
-    total = add(x, y)
-    if len(difference) == 1:
-        ((monomial, value),) = difference.items()
-        if len(monomial) == 2:  # x² may overflow where x · (x / …) does not
-            first, second = monomial
-            return multiply(scaled(first, value), gated_divide(second, total))
-    return gated_divide(build(difference, x), total)
+    a, b = _radicand(x, reader), _radicand(y, reader)
+    has_hypot = "hypot" in (x.node.op.name, y.node.op.name)
+    if not cancels(a, b):
+        if has_hypot or is_rounded:
+            return None
+        return divide(subtract(*(_under_root(root) for root in (x, y))), _total(x, y))
+    difference = plus(a, b, -1.0)
+    if all(len(monomial) < 2 for monomial in difference):
+        return divide(build(difference, x), _total(x, y))
+    if any(len(monomial) != 2 for monomial in difference):
+        return None
+    # x² may overflow where x · (x / …) does not
+    ((first, second), value), *others = difference.items()
+    if not others:
+        return multiply(scaled(first, value), divide(second, _total(x, y)))
+    ((third, fourth), other), *more = others
+    if more or first is not second or third is not fourth or value != -other:
+        return None
+    made = multiply(subtract(first, third), divide(add(first, third), _total(x, y)))
+    return scaled(made, value)
+
+
+def _under_root(term: Tensor) -> Tensor:
+    value = number(term)
+    return term.node.operands[0] if value is None else constant(value * value, term.dtype)
+
+
+def _total(x: Tensor, y: Tensor) -> Tensor:
+    """x + y ≥ 0 as a divisor: the least number for 0, and the largest for ∞, as 0 / 0 then is 0,
+    and the root of ∞ remains ∞."""
+    limits = finfo(x.dtype)
+    total = minimum(add(x, y), limits.max)
+    return total if number(y) is not None else maximum(total, limits.smallest_normal)
+
+
+_LEAST = 2.0**-10  # c by which no y is divided that is of any use
 
 
 def _hypotenuse(x: Tensor, y: Tensor, sign: float) -> Tensor | None:
@@ -236,11 +288,10 @@ def _hypotenuse(x: Tensor, y: Tensor, sign: float) -> Tensor | None:
         return None
     for side, other in (node.operands, node.operands[::-1]):
         c = number(other)
-        if c and side is y:
+        if not c or abs(c) < _LEAST:
+            continue
+        if side is y or (y.node.op.name == "abs" and side is y.node.operands[0]):
             made = exp(scaled(asinh(scaled(y, 1 / abs(c))), sign))
-            return scaled(made, abs(c))
-        if c and y.node.op.name == "abs" and side is y.node.operands[0]:
-            made = exp(scaled(asinh(scaled(absolute(side), 1 / abs(c))), sign))
             return scaled(made, abs(c))
     return None
 
@@ -261,7 +312,10 @@ def _two_quotients(x: Node, y: Node) -> Tensor | None:
     one, other = reader.read(multiply(p, s)), reader.read(multiply(r, q))
     if q is s or not cancels(one, other):
         return None
-    return divide(divide(build(plus(one, other, -1.0), p), q), s)
+    left = plus(one, other, -1.0)
+    if any(len(monomial) > 1 for monomial in left):
+        return None  # a product may overflow
+    return divide(divide(build(left, p), q), s)
 
 
 # f(x) − f(y) by x − y, where something of that goes.
@@ -271,7 +325,7 @@ _BY_DIFFERENCE: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "cosh": lambda x, y, d: 2.0 * (sinh(0.5 * add(x, y)) * sinh(scaled(d, 0.5))),
     "sinh": lambda x, y, d: 2.0 * (cosh(0.5 * add(x, y)) * sinh(scaled(d, 0.5))),
     "tan": lambda x, y, d: sin(d) / (cos(x) * cos(y)),
-    "rsqrt": lambda x, y, d: negative(d) / (sqrt(x) * sqrt(y) * add(sqrt(x), sqrt(y))),
+    "rsqrt": lambda x, y, d: negative(d) / add(sqrt(x), sqrt(y)) / sqrt(x) / sqrt(y),
 }
 
 
@@ -299,12 +353,14 @@ DIFFERENCES = (
         "exp_difference(y + c, y) -> exp(y) * expm1(c)",
         "y + c is rounded",
         code=_near_exponentials,
+        whole=True,
         roots=("exp_difference",),
     ),
     Rule(
         "f(x) - f(y) -> g(x, y)",
         "what x and y share cancels: 1 - cos(x) is 2 * square(sin(x / 2))",
         code=_difference,
+        whole=True,
         roots=("add", "subtract"),
     ),
 )

@@ -12,8 +12,7 @@ from ..ir.ops.arithmetic import divide, multiply
 from ..ir.ops.special import erfcx, normal_cdf
 from ..ir.ops.types import finfo
 from ..ir.tensor import Node, Tensor
-from .polynomial import Reader, scaled
-from .quotients import factor_of
+from .polynomial import Reader, factor_of, scaled
 from .rewrite import Rule
 
 

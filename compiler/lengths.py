@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from math import isfinite, sqrt
 
+from ..ir.dtypes import float32
 from ..ir.op import TABLE
 from ..ir.ops.arithmetic import absolute, cosine, divide, hypot, multiply, square
 from ..ir.ops.build import apply, constant
@@ -15,20 +16,10 @@ from ..ir.ops.shape import only_ones_differ
 from ..ir.ops.transcendental import sqrt as root
 from ..ir.tensor import Node, Tensor
 from .pattern import Match
-from .polynomial import Polynomial, Reader, number, scaled
+from .polynomial import Polynomial, Reader, number, scaled, squared
 from .rewrite import Rule
 
 _MOST = 8  # squares in one root that are taken apart
-
-
-def squared(tensor: Tensor) -> Tensor | None:
-    """x where `tensor` is x²."""
-    node = tensor.node
-    if node.op.name == "square":
-        return node.operands[0]
-    if node.op.name == "multiply" and node.operands[0] is node.operands[1]:
-        return node.operands[0]
-    return None
 
 
 def _sides(tensor: Tensor) -> list[Tensor] | None:
@@ -212,13 +203,32 @@ def _is_length(length: Tensor, x: Tensor, total: Node) -> bool:
     )
 
 
-def _floats(match: Match) -> bool:
+def floats(match: Match) -> bool:
     """For rules that hold for floats alone: the square of an integer may wrap."""
     return match.root.dtype.is_float
 
 
+def _from_half(match: Match) -> bool:
+    return match.tensors["x"].dtype.is_half and match.root.dtype == float32
+
+
+def _both_to_half(match: Match) -> bool:
+    return _to_half(match) and match.tensors["y"].dtype == float32
+
+
+def _to_half(match: Match) -> bool:
+    """For what is rounded to a half only to go on with it; a mean, say, is computed in float32."""
+    return match.root.dtype.is_half and match.tensors["x"].dtype == float32
+
+
 LENGTHS = (
     Rule("x * x -> square(x)", "one name for a square"),
+    Rule("cast(square(x), d) -> square(cast(x, d))", "a half overflows at 256²", _from_half),
+    Rule("square(cast(x, d)) -> cast(square(x), d)", "rounded once", _to_half),
+    Rule("sqrt(cast(x, d)) -> cast(sqrt(x), d)", "the square would not fit a half", _to_half),
+    Rule(
+        "cast(x, d) - cast(y, d) -> cast(x - y, d)", "rounded once, after it cancels", _both_to_half
+    ),
     Rule(
         "sqrt(view(sum(square(x), a))) -> view(length(x, a))",
         "the squares overflow or underflow; at 0 the derivative is 0, not nan",
@@ -233,18 +243,21 @@ LENGTHS = (
         "sqrt(c * sum(square(x), a)) -> sqrt(c) * length(x, a)",
         "the squares overflow or underflow: a root mean square",
         code=_root_of_scaled,
+        whole=True,
         roots=("sqrt",),
     ),
     Rule(
         "sqrt(square(x) + square(y)) -> hypot(x, y)",
         "the squares overflow or underflow; at 0 the derivative is 0, not nan",
         code=_hypotenuse,
+        whole=True,
         roots=("sqrt", "rsqrt"),
     ),
     Rule(
         "square(x) / (square(x) + square(y)) -> square(cosine(x, y))",
         "inf / inf; and the derivative cancels",
         code=_share_of_squares,
+        whole=True,
         roots=("divide",),
     ),
     Rule("x / hypot(x, y) -> cosine(x, y)", "the derivative cancels where x is large"),
@@ -263,7 +276,8 @@ LENGTHS = (
         "sum(x * y, a) / (length(x, a) * length(y, a)) -> sum(x / length * y / length, a)",
         "the products overflow or underflow where their directions do not",
         code=_cosine,
+        whole=True,
         roots=("divide",),
     ),
-    Rule("square(x) ** y -> abs(x) ** (2 * y)", "the square overflows or underflows", _floats),
+    Rule("square(x) ** y -> abs(x) ** (2 * y)", "the square overflows or underflows", floats),
 )

@@ -202,6 +202,7 @@ MOMENTS = (
         "sum(x * y, a) / n - sum(x, a) / n * sum(y, a) / n -> sum((x - mean) * (y - mean), a) / n",
         "both are near the square of the mean, and their difference keeps no digit",
         code=_covariance,
+        whole=True,
         roots=("add", "subtract"),
     ),
 )

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from math import isfinite
 
+from ..ir.dtypes import DType
 from ..ir.ops.arithmetic import add, multiply, negative, square, subtract
 from ..ir.ops.build import constant
+from ..ir.ops.types import finfo
 from ..ir.tensor import Tensor
 from .pattern import uniform
 
@@ -97,8 +99,44 @@ def cancels(left: Polynomial, right: Polynomial) -> bool:
     return len(plus(left, right, -1.0)) <= len(left) + len(right) - 2
 
 
+def squared(tensor: Tensor) -> Tensor | None:
+    """x where `tensor` is x²."""
+    node = tensor.node
+    if node.op.name == "square":
+        return node.operands[0]
+    if node.op.name == "multiply" and node.operands[0] is node.operands[1]:
+        return node.operands[0]
+    return None
+
+
+def fits(value: float, dtype: DType) -> bool:
+    """Whether `value` is a normal number of a float dtype: two numbers may only become one that is,
+    as 1e30 · (1e20 · x) has a value where 1e50 · x has none."""
+    limits = finfo(dtype)
+    return limits.smallest_normal <= abs(value) <= limits.max
+
+
+def factor_of(tensor: Tensor) -> tuple[float, Tensor]:
+    """c and x of c · x, where c is a number."""
+    factor = 1.0
+    for _ in range(8):
+        node = tensor.node
+        values = [number(operand) for operand in node.operands]
+        if node.op.name == "negative":
+            factor, tensor = -factor, node.operands[0]
+        elif node.op.name == "multiply" and (values[0] or values[1]):
+            first = values[0] is not None
+            factor *= values[0 if first else 1] or 1.0
+            tensor = node.operands[1 if first else 0]
+        elif node.op.name == "divide" and values[1]:
+            factor, tensor = factor / values[1], node.operands[0]
+        else:
+            break
+    return factor, tensor
+
+
 def scaled(tensor: Tensor, factor: float) -> Tensor:
-    """factor · tensor; a factor in it already is taken along."""
+    """factor · tensor; a factor in it already is taken along, where the dtype has the product."""
     if factor == 1.0:
         return tensor
     if factor == -1.0:
@@ -107,7 +145,7 @@ def scaled(tensor: Tensor, factor: float) -> Tensor:
     if node.op.name == "multiply":
         for one, other in (node.operands, node.operands[::-1]):
             value = number(one)
-            if value is not None:
+            if value is not None and fits(value * factor, tensor.dtype):
                 return scaled(other, value * factor)
     if node.op.name == "negative":
         return scaled(node.operands[0], -factor)

@@ -16,29 +16,19 @@ from ..ir.ops.shape import broadcast_to
 from ..ir.ops.transcendental import sigmoid
 from ..ir.ops.trigonometry import sech, tanh, tanh_slope
 from ..ir.tensor import Node, Tensor
-from .lengths import squared
-from .polynomial import Polynomial, Reader, build, number, plus, scaled, times
+from .polynomial import (
+    Polynomial,
+    Reader,
+    build,
+    factor_of,
+    fits,
+    number,
+    plus,
+    scaled,
+    squared,
+    times,
+)
 from .rewrite import Rule
-
-
-def factor_of(tensor: Tensor) -> tuple[float, Tensor]:
-    """c and x of c · x, where c is a number."""
-    factor = 1.0
-    for _ in range(8):
-        node = tensor.node
-        values = [number(operand) for operand in node.operands]
-        if node.op.name == "negative":
-            factor, tensor = -factor, node.operands[0]
-        elif node.op.name == "multiply" and (values[0] or values[1]):
-            first = values[0] is not None
-            factor *= values[0 if first else 1] or 1.0
-            tensor = node.operands[1 if first else 0]
-        elif node.op.name == "divide" and values[1]:
-            factor, tensor = factor / values[1], node.operands[0]
-        else:
-            break
-    return factor, tensor
-
 
 # --- f(x) / x -----------------------------------------------------------------------------------
 
@@ -123,8 +113,8 @@ def _vanishing(node: Node) -> Tensor | None:
 
 def _numbers_out(node: Node) -> Tensor | None:
     (c, x), (d, y) = (factor_of(operand) for operand in node.operands)
-    if 1.0 in (abs(c), abs(d)) or not node.results[0].dtype.is_float:
-        return None
+    if abs(c) == 1.0 or abs(c) != abs(d) or not node.results[0].dtype.is_float:
+        return None  # x / y may overflow or underflow where another multiple of it does not
     if x.shape != node.operands[0].shape or y.shape != node.operands[1].shape:
         return None
     return scaled(divide(x, y), c / d)
@@ -256,12 +246,15 @@ def _opposite_or_same(x: Tensor, y: Tensor) -> bool:
 
 
 def _constants_meet(node: Node) -> Tensor | None:
-    """c · (d · x) as (c · d) · x, where c or d is a power of two, so that this is exact."""
+    """c · (d · x) as (c · d) · x, where c or d is a power of two and the dtype has their product.
+
+    That is exact, but that no d · x overflows or underflows any more.
+    """
     c, inner = _split(node)
     if inner is None:
         return None
     d, x = _split(inner.node)
-    if x is None or not (_is_power_of_two(c) or _is_power_of_two(d)):
+    if x is None or not (_is_power_of_two(c) or _is_power_of_two(d)) or not fits(c * d, x.dtype):
         return None
     return scaled(x, c * d)
 
@@ -285,6 +278,7 @@ FIRST_QUOTIENTS = (
         "sinh(x) / cosh(x) -> tanh(x)",
         "inf / inf for large x; and so is the derivative of 1 / cosh(x)",
         code=_over_cosh,
+        whole=True,
         roots=("divide",),
     ),
     Rule("expm1(x) / (1 + exp(x)) -> tanh(0.5 * x)", "inf / inf for large x"),
@@ -294,6 +288,7 @@ FIRST_QUOTIENTS = (
         "exp((x + y) / 2) / (exp(x) + exp(y)) -> 0.5 * sech((x - y) / 2)",
         "inf / inf for large x",
         code=_between_exponents,
+        whole=True,
         roots=("divide",),
     ),
     Rule("log(0.5 * (exp(x) + exp(-x))) -> log_cosh(x)", "exp overflows, and near 0 it is log 1"),
@@ -301,7 +296,7 @@ FIRST_QUOTIENTS = (
 
 QUOTIENTS = (
     Rule(
-        "c * x / (d * y) -> (c / d) * (x / y)",
+        "c * x / (c * y) -> x / y",
         "without the numbers other rules see what x / y is",
         code=_numbers_out,
         roots=("divide",),
@@ -313,6 +308,7 @@ QUOTIENTS = (
         "f(x) / x -> series(x)",
         "near 0 the derivative cancels; squares of both may underflow",
         code=_vanishing,
+        whole=True,
         roots=("divide",),
     ),
     Rule(

@@ -35,6 +35,7 @@ from .positive import has_log, is_positive
 from .report import Report
 from .requests import asked_about, has_requests
 from .walk import remake
+from .widen import rounded_once
 
 _MOST_WALKS = 32
 _MOST_AT_A_NODE = 16
@@ -71,6 +72,8 @@ class Rule:
     asked for: the derivative by that tensor is zero, but no path would lead to it any more.
     late: waits until the rules that are not find nothing more: for general rules, which would
     hide from plain ones what they look for.
+    whole: of halves, what `code` makes is computed in float32 and rounded once.  For what no other
+    rule looks into: terms that are far larger than their sum, and numbers a half cannot be.
     title: what reports call it, where `name` finds no good name in the formula.
     """
 
@@ -83,6 +86,7 @@ class Rule:
     beside: tuple[str, ...] = field(default=(), kw_only=True)
     forgets: bool = field(default=False, kw_only=True)
     late: bool = field(default=False, kw_only=True)
+    whole: bool = field(default=False, kw_only=True)
     title: str = field(default="", kw_only=True)
 
     @cached_property
@@ -158,6 +162,8 @@ class Rule:
                 return None
             with located(node.loc):
                 made = self.code(node)
+                if made is not None and self.whole and root.dtype.is_half:
+                    made = rounded_once(made, node.operands)
                 fitted = None if made is None else _fit(made, root)
             return None if fitted is None else (fitted, [node])
         ops = [operand.node.op.name for operand in node.operands]

@@ -11,7 +11,7 @@ from ..ir.dtypes import holds
 from .cancellation import DIFFERENCES
 from .error_functions import ERROR_FUNCTIONS
 from .indexing import INDEXING
-from .lengths import LENGTHS
+from .lengths import LENGTHS, floats
 from .logarithms import LOGARITHMS
 from .moments import MOMENTS
 from .pattern import Match
@@ -34,11 +34,6 @@ def _comes_back(match: Match) -> bool:
     """For a cast there and back: nothing may be lost on the way, not even by a rounding."""
     source = match.tensors["x"].dtype
     return match.root.dtype == source and holds(match.attributes["d"], source)
-
-
-def _floats(match: Match) -> bool:
-    """For rules that hold for floats alone: the square of an integer may wrap."""
-    return match.root.dtype.is_float
 
 
 def _signed(match: Match) -> bool:
@@ -107,7 +102,7 @@ _SIGNS = (
     Rule(
         "abs(square(x)) -> square(x)",
         "exact for floats: a square is not negative",
-        _floats,
+        floats,
     ),
 )
 

@@ -43,8 +43,8 @@ def laid_out(tensor: Tensor, plus: str, minus: str, most: int = _MOST) -> list[T
 def joined(
     terms: Sequence[Term], plus: Callable[..., Tensor], minus: Callable[..., Tensor]
 ) -> Tensor:
-    ordered = sorted(terms, key=lambda term: not term[1])  # those that are added first
-    (total, positive), *rest = ordered
+    """The sum in the order of `terms`: in another, x / y · (z / y), say, may overflow."""
+    (total, positive), *rest = terms
     if not positive:
         total = negative(total) if plus is add else divide(1.0, total)
     for term, positive in rest:

@@ -49,6 +49,30 @@ def in_float32(node: Node) -> Node:
     return Node(node.op, operands, attrs, node.groups, node.regions, node.loc)
 
 
+def rounded_once(made: Tensor, known: Sequence[Tensor]) -> Tensor:
+    """`made`, of halves, computed in float32 from what there is: what `known` are made of."""
+    there, pending = set(known), list(known)
+    while pending:
+        new = [operand for operand in pending.pop().node.operands if operand not in there]
+        there.update(new)
+        pending += new
+    mapping: dict[Tensor, Tensor] = {}
+
+    def widened(tensor: Tensor) -> Tensor:
+        node = tensor.node
+        if tensor not in mapping:
+            if tensor in there or not node.operands:
+                mapping[tensor] = wide(tensor)
+            else:
+                operands = [widened(operand) for operand in node.operands]
+                attrs = wide_attributes(node.attrs)
+                remade = Node(node.op, operands, attrs, node.groups, node.regions, node.loc)
+                mapping.update(zip(node.results, remade.results, strict=True))
+        return mapping[tensor]
+
+    return astype(widened(made), made.dtype)
+
+
 def as_before(values: MaybeTensors, before: Sequence[Tensor]) -> list[Any]:
     """The values that are of other dtypes than `before` rounded to those."""
     return [

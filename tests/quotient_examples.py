@@ -163,11 +163,11 @@ QUOTIENTS: dict[str, list[str]] = {
           return %3
         }""",
     ],
-    "c * x / (d * y) -> (c / d) * (x / y)": [
+    "c * x / (c * y) -> x / y": [
         """graph @g(%x: f32[B,4], %y: f32[B,4]) {
           %0 = constant {value=3.0} : f32[]
           %1 = multiply %x, %0 : f32[B,4]
-          %2 = constant {value=-2.0} : f32[]
+          %2 = constant {value=-3.0} : f32[]
           %3 = multiply %2, %y : f32[B,4]
           %4 = divide %1, %3 : f32[B,4]
           return %4
