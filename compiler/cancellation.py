@@ -248,20 +248,20 @@ def _over_the_sum(x: Tensor, y: Tensor, is_rounded: bool) -> Tensor | None:
     if not cancels(a, b):
         if has_hypot or is_rounded:
             return None
-        return divide(subtract(*(_under_root(root) for root in (x, y))), _total(x, y))
+        return _over_total(subtract(_under_root(x), _under_root(y)), x, y)
     difference = plus(a, b, -1.0)
     if all(len(monomial) < 2 for monomial in difference):
-        return divide(build(difference, x), _total(x, y))
+        return _over_total(build(difference, x), x, y)
     if any(len(monomial) != 2 for monomial in difference):
         return None
     # x² may overflow where x · (x / …) does not
     ((first, second), value), *others = difference.items()
     if not others:
-        return multiply(scaled(first, value), divide(second, _total(x, y)))
+        return multiply(scaled(first, value), _over_total(second, x, y))
     ((third, fourth), other), *more = others
     if more or first is not second or third is not fourth or value != -other:
         return None
-    made = multiply(subtract(first, third), divide(add(first, third), _total(x, y)))
+    made = multiply(subtract(first, third), _over_total(add(first, third), x, y))
     return scaled(made, value)
 
 
@@ -270,12 +270,14 @@ def _under_root(term: Tensor) -> Tensor:
     return term.node.operands[0] if value is None else constant(value * value, term.dtype)
 
 
-def _total(x: Tensor, y: Tensor) -> Tensor:
-    """x + y ≥ 0 as a divisor: the least number for 0, and the largest for ∞, as 0 / 0 then is 0,
-    and the root of ∞ remains ∞."""
+def _over_total(above: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """above / (x + y) for x, y ≥ 0, with the least number in place of 0, and the largest of ∞: then
+    0 / 0 is 0, and the root of ∞ remains ∞."""
     limits = finfo(x.dtype)
-    total = minimum(add(x, y), limits.max)
-    return total if number(y) is not None else maximum(total, limits.smallest_normal)
+    if number(y) is not None:
+        return divide(above, minimum(add(x, y), limits.max))
+    half = add(0.5 * x, 0.5 * y)
+    return divide(0.5 * above, maximum(minimum(half, limits.max), limits.smallest_normal))
 
 
 _LEAST = 2.0**-10  # c by which no y is divided that is of any use

@@ -38,6 +38,36 @@ EXTREME = [
     *(-40.0, 87.0, -87.0, 88.9, -104.0, 300.0, -300.0, 1e4, -1e4, 1e19, -1e19, 1e30, -1e38),
     *(np.inf, -np.inf, np.nan),
 ]
+MODERATE = [
+    0.0,
+    1e-5,
+    -1e-3,
+    0.1,
+    1.0,
+    -1.0,
+    3.0,
+    10.0,
+    -10.0,
+    30.0,
+    100.0,
+    -300.0,
+    300.0,
+    1e3,
+    6e4,
+]
+SMALL = [value for value in MODERATE if abs(value) <= 10]
+LARGE = [*MODERATE, 1e-30, -1e-12, 1e10, -1e19, 1e19, 1e30]
+LEAVES_HALVES = (
+    "x * log(y) -> weighted_log(x, y)",
+    "w * exp(x) / Σ v * exp(y) -> w * exp(x - k) / Σ v * exp(y - k)",
+)
+# Where a large term swallows the others, in `evaluate_precisely` too.
+OF_SUMS = (
+    "logsumexp(x, a) - x[i] -> -log_softmax(x, a)[i]",
+    "x + y + z -> (x + z) + y",
+    "exp_difference(y + c, y) -> exp(y) * expm1(c)",
+    "f(x) - f(y) -> g(x, y)",
+)
 
 SHAPE = (ROWS, 4)
 ATTRIBUTES: dict[str, Any] = {"a": (1,), "s": (4, ROWS), "t": (2, 2, ROWS)}
@@ -57,6 +87,13 @@ BUT_NOT_AT = {
 }
 INTEGER = ("x * 0 -> 0", "x - x -> 0")
 # Variables that a rule's condition wants to be a number.
+# Rules about casts to halves and from them: of what, and to what.
+HALVES = {
+    "cast(square(x), d) -> square(cast(x, d))": (dt.float16, dt.float32),
+    "square(cast(x, d)) -> cast(square(x), d)": (dt.float32, dt.float16),
+    "sqrt(cast(x, d)) -> cast(sqrt(x), d)": (dt.float32, dt.float16),
+    "cast(x, d) - cast(y, d) -> cast(x - y, d)": (dt.float32, dt.float16),
+}
 NUMBERS = {
     "x / (y + z) -> x / y * sigmoid(log(y) - log(z))": {"y": 2.0},
     "x ** y -> exp(y * log(x))": {"y": 0.3},
@@ -137,13 +174,14 @@ def _variables(pattern: Pattern) -> set[str]:
 def left_of(rule: Rule, dtype: dt.DType, view: Any = _identity) -> Graph:
     """A graph with the rule's left side as its output."""
     conditions = _conditions(rule.left)
+    dtype, target = HALVES.get(rule.formula, (dtype, dtype))
     leaves: dict[str, Tensor] = {}
     given = NUMBERS.get(rule.formula, {})
     for name in sorted(_variables(rule.left) - given.keys()):
         beside = "/ y" in rule.formula or "stop_gradient(y), a" in rule.formula
         shape = (SHAPE[0], 1) if name == "y" and beside else SHAPE
         leaves[name] = placeholder(name, shape, dt.bool_ if name in conditions else dtype)
-    attributes = {**ATTRIBUTES, "d": dtype, "e": dtype, **OWN_ATTRIBUTES.get(rule.formula, {})}
+    attributes = {**ATTRIBUTES, "d": target, "e": dtype, **OWN_ATTRIBUTES.get(rule.formula, {})}
     logs = {name: gl.exp(leaf) for name, leaf in leaves.items() if name in rule.logs}
     numbers = {name: gl.constant(value, dtype) for name, value in given.items()}
     spelled = spell(rule.left, {**leaves, **logs, **numbers}, attributes, view)
@@ -168,15 +206,19 @@ def feeds_for(graph: Graph, rule: Rule, seed: int, kind: str) -> dict[str, Any]:
                 values = values % 1
         elif kind == "extreme":
             values = rng.choice(IN_A_ROW if _loses_digits(rule) else EXTREME, shape)
-            values[values == BUT_NOT_AT.get(rule.formula)] = 1.0
         if not leaf.dtype.is_float:
             values = rng.integers(0, 2 if leaf.dtype.kind == "b" else 100, shape)
         with np.errstate(over="ignore"):
-            feeds[graph.names[leaf]] = np.asarray(values).astype(leaf.dtype.numpy)
+            values = np.asarray(values).astype(leaf.dtype.numpy)
+        if kind == "extreme":
+            values[values == BUT_NOT_AT.get(rule.formula)] = 1
+        feeds[graph.names[leaf]] = values
     return feeds
 
 
 def assert_as_exact(before: Graph, after: Graph, feeds: dict[str, Any]) -> None:
+    """`after` is exact up to rounding, or at most about as far off as `before` is, or as inputs are
+    that are rounded; and no infinite value becomes finite."""
     (left,), (right,) = (evaluate_graph(graph, feeds)["outputs"] for graph in (before, after))
     assert left.shape == right.shape
     assert left.dtype == right.dtype
@@ -184,24 +226,72 @@ def assert_as_exact(before: Graph, after: Graph, feeds: dict[str, Any]) -> None:
         assert np.array_equal(left, right)
         return
     (exact,) = evaluate_precisely(before, feeds)
-    judged = np.isfinite(left) & np.isfinite(exact)
-    size = [np.abs(v[np.isfinite(v)]) for v in feeds.values() if v.dtype.kind == "f" and v.size]
-    largest = max([1.0, *(float(v.max()) for v in size if v.size)])
-    rounding = float(np.finfo(left.dtype).eps)
+    finfo = np.finfo(left.dtype)
     with np.errstate(invalid="ignore", over="ignore"):
         wide = right.astype(np.longdouble)
         own = np.abs(left.astype(np.longdouble) - exact)
-        reach = min(largest, 1000.0)  # exp makes of a rounding error in x one of x times as much
-        allowed = rounding * (64 * reach + (64 + reach) * np.abs(exact)) + 4 * own
-        bad = judged & ~(np.abs(wide - exact) <= allowed)
+        allowed = 64 * finfo.eps * np.abs(exact) + 4 * own + finfo.smallest_normal
+        bad = np.isfinite(left) & np.isfinite(exact) & ~(np.abs(wide - exact) <= allowed)
+        if bad.any():
+            allowed += 16 * _moved(before, feeds, exact) + 4 * _error_near(before, feeds)
+            bad &= ~(np.abs(wide - exact) <= allowed)
+        bad |= (
+            np.isinf(left) & np.isinf(exact) & np.isfinite(wide) & _are_moderate(feeds, left.shape)
+        )
     assert not bad.any(), (
         f"{bad.sum()} values: left {left[bad][:4]} right {right[bad][:4]} exact {exact[bad][:4]}"
     )
 
 
+def _are_moderate(feeds: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    """Where an exact value is infinite because an input is, and not for want of range."""
+    found: Any = np.ones(shape, bool)
+    for values in feeds.values():
+        if values.dtype.kind == "f":
+            is_fine = (np.abs(values) <= 20) | np.isinf(values)
+            is_fine &= (np.abs(values) >= 1e-4) | (values == 0)
+            try:
+                found = found & np.broadcast_to(is_fine, shape)
+            except ValueError:  # not element by element
+                found = found & is_fine.all()
+    return found
+
+
+def _error_near(graph: Graph, feeds: dict[str, Any]) -> Any:
+    """How far off `graph` is at inputs near by: its own rounding may be small by luck."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(6):
+        near = {
+            name: (v * rng.uniform(0.99, 1.01, v.shape)).astype(v.dtype)
+            if v.dtype.kind == "f"
+            else v
+            for name, v in feeds.items()
+        }
+        (exact,) = evaluate_precisely(graph, near)
+        error = np.abs(evaluate_graph(graph, near)["outputs"][0].astype(np.longdouble) - exact)
+        found.append(np.where(np.isfinite(error), error, 0))
+    return np.max(found, axis=0)
+
+
+def _moved(graph: Graph, feeds: dict[str, Any], exact: Any) -> Any:
+    """How far one step of each input, to the next number of its dtype, moves the exact value; at
+    least by what `evaluate_precisely` is unsure of."""
+    moved = 16 * float(np.finfo(np.float64).eps) * np.ones_like(exact)
+    for name, values in feeds.items():
+        if values.dtype.kind == "f":
+            for towards in (np.inf, -np.inf):
+                step = np.nextafter(values, values.dtype.type(towards))
+                step = np.where(np.isfinite(values) & np.isfinite(step), step, values)
+                (other,) = evaluate_precisely(graph, {**feeds, name: step})
+                moved = np.fmax(moved, np.abs(other - exact))
+    return np.where(np.isfinite(moved), moved, 0)
+
+
 @pytest.mark.parametrize("rule", FORMULAS, ids=lambda rule: rule.formula)
-@pytest.mark.parametrize("dtype", [dt.float32, dt.float64], ids=str)
+@pytest.mark.parametrize("dtype", [dt.float16, dt.float32, dt.float64], ids=str)
 def test_formula(rule: Rule, dtype: dt.DType):
+    if dtype is dt.float16 and rule.formula in (*INTEGER, "cast(cast(x, d), e) -> x"):
+        pytest.skip("float64 does not go into a half, nor are halves integers")
     if rule.formula in INTEGER:
         dtype = dt.int32 if dtype is dt.float32 else dt.int64
     views = [_identity, _selected] if "view" in rule.formula else [_identity]
@@ -218,8 +308,8 @@ def test_formula(rule: Rule, dtype: dt.DType):
 
 @pytest.mark.parametrize("rule", FORMULAS, ids=lambda rule: rule.formula)
 def test_formula_keeps_derivatives(rule: Rule):
-    if rule.forgets or rule.formula in INTEGER:
-        pytest.skip("waits until derivatives are taken")
+    if rule.forgets or rule.formula in (*INTEGER, *HALVES):
+        pytest.skip("waits until derivatives are taken, or is about halves")
     before = left_of(rule, dt.float64)
     after, _ = rewrite(before, [rule])
     feeds = feeds_for(before, rule, 7, "positive")
@@ -242,6 +332,8 @@ def test_formulas_hold_for_integers_that_wrap(dtype: dt.DType):
     limits = np.iinfo(dtype.numpy)
     fired: set[str] = set()
     for rule in FORMULAS:
+        if rule.formula in HALVES:
+            continue
         try:
             before = left_of(rule, dtype)
         except GradloomError:  # a formula of floats alone
@@ -616,11 +708,27 @@ def test_every_coded_rule_has_an_example():
     assert {rule.formula for rule in CODED} == EXAMPLES.keys()
 
 
+def _feeds_of_size(graph: Graph, size: int, among: list[float] | None) -> dict[str, Any]:
+    rng: Any = np.random.default_rng(size)
+    feeds: dict[str, Any] = {}
+    for leaf in graph.inputs:
+        shape = [n if isinstance(n, int) else size for n in leaf.shape]
+        values: Any = rng.normal(size=shape)
+        if not leaf.dtype.is_float:
+            values = rng.integers(0, 4, shape)
+        elif among is not None:
+            values = np.where(rng.random(shape) < 0.7, rng.choice(among, shape), values)
+        feeds[graph.names[leaf]] = np.asarray(values).astype(leaf.dtype.numpy)
+    return feeds
+
+
 @pytest.mark.parametrize("rule", CODED, ids=lambda rule: rule.formula)
-@pytest.mark.parametrize("wide", [False, True], ids=["f32", "f64"])
-def test_coded(rule: Rule, wide: bool):
+@pytest.mark.parametrize("dtype", ["f16", "f32", "f64"])
+def test_coded(rule: Rule, dtype: str):
+    if dtype == "f16" and rule.formula in LEAVES_HALVES:
+        pytest.xfail("weights and exponents leave the range of halves")
     for text in EXAMPLES[rule.formula]:
-        before = parse(text.replace("f32", "f64") if wide else text)
+        before = parse(text.replace("f32", dtype))
         after, reports = rewrite(before, [rule])
         assert reports, f"{rule} does not fire on\n{before}"
         verify(after)
@@ -628,17 +736,13 @@ def test_coded(rule: Rule, wide: bool):
         for size in (0, 1, 7):
             if size == 0 and "arange" in rule.formula:
                 continue
-            feeds: dict[str, Any] = {}
-            rng = np.random.default_rng(size)
-            for leaf in before.inputs:
-                shape = [n if isinstance(n, int) else size for n in leaf.shape]
-                values = (
-                    rng.normal(size=shape) if leaf.dtype.is_float else rng.integers(0, 4, shape)
-                )
-                feeds[before.names[leaf]] = np.asarray(values).astype(leaf.dtype.numpy)
             if before.inputs[0].shape in ((), (4,)):  # B stands in no input
                 continue
-            assert_as_exact(before, after, feeds)
+            assert_as_exact(before, after, _feeds_of_size(before, size, None))
+            if size == 7:
+                among = MODERATE if dtype == "f16" else SMALL if rule.formula in OF_SUMS else LARGE
+                for seed in range(20):
+                    assert_as_exact(before, after, _feeds_of_size(before, 8 + seed, among))
 
 
 @pytest.mark.parametrize("rule", (*STABILISE, *SIMPLIFY), ids=lambda rule: rule.formula)

@@ -99,12 +99,12 @@ def log1p_square(x: TensorLike) -> Tensor:
 
 def _exp_difference(x: Any, y: Any) -> Any:
     low, high = np.minimum(x, y), np.maximum(x, y)
-    size = np.where(low == high, 0 * x, -np.exp(high) * np.expm1(low - high))
+    size = np.where(low == high, x.dtype.type(0), -np.exp(high) * np.expm1(low - high))
     return np.where((x != x) | (y != y), x + y, np.where(x < y, -size, size)).astype(x.dtype)
 
 
 @elementwise(
-    "where(x == y, x * 0, where(x < y, exp(y) * expm1(x - y), -exp(x) * expm1(y - x)))",
+    "where(x == y, 0, where(x < y, exp(y) * expm1(x - y), -exp(x) * expm1(y - x)))",
     _exp_difference,
     lambda x, y, z: [exp(x), -exp(y)],
     singular=True,
@@ -112,7 +112,7 @@ def _exp_difference(x: Any, y: Any) -> Any:
     flops=45,
 )
 def exp_difference(x: TensorLike, y: TensorLike) -> Tensor:
-    """eˣ − eʸ, to its last digits also where x and y are near each other."""
+    """eˣ − eʸ, to its last digits also where x and y are near each other, and 0 where equal."""
     ...
 
 
