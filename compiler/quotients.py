@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from math import factorial, pi, sqrt
 
+from ..ir.dtypes import DType, float32
 from ..ir.ops.arithmetic import absolute, divide, multiply, square
 from ..ir.ops.differences import quotient_of
 from ..ir.ops.logic import less, where
 from ..ir.ops.shape import broadcast_to
 from ..ir.ops.transcendental import sigmoid
 from ..ir.ops.trigonometry import sech, tanh, tanh_slope
+from ..ir.ops.types import finfo
 from ..ir.tensor import Node, Tensor
 from .polynomial import (
     Polynomial,
@@ -66,10 +68,17 @@ _OTHERS: dict[str, tuple[float, list[float]]] = {
 }
 
 
+def _that_count(coefficients: list[float], largest: float, dtype: DType) -> list[float]:
+    """The first coefficients: those of terms that count in `dtype`, in derivatives too."""
+    least = finfo(float32 if dtype.is_half else dtype).eps / 256 * coefficients[0]
+    return [c for k, c in enumerate(coefficients) if abs(c) * largest**k > least]
+
+
 def _per_argument(function: Node) -> Tensor:
     """f(u) / u, by its series where u is small."""
     (u,), name = function.operands, function.op.name
     bound, coefficients = _ODD[name] if name in _ODD else _OTHERS[name]
+    coefficients = _that_count(coefficients, bound**2 if name in _ODD else bound, u.dtype)
     is_small = less(absolute(u), bound)
     small = where(is_small, u, 0.0)
     z = square(small) if name in _ODD else small

@@ -1,7 +1,9 @@
 """The rules: formulas, each with the reason why its right side is as true and better.
 
-A rule keeps the value, up to rounding, wherever the left side is finite; where the left side
-overflows or is nan the right side is free, and that is the point of the first table.  Rules keep
+A rule keeps the value, up to rounding, wherever all that is computed on the left is in the range of
+the dtype, and the sum or product that it looks into is so in any order; numbers become one only
+where the dtype has it.  Where the left side overflows or is nan the right side is free, and that is
+the point of the first table, but infinity by an infinite input never becomes a number.  Rules keep
 derivatives too, since they are applied before differentiation.  Tests are generated from here.
 """
 
