@@ -363,6 +363,7 @@ DIFFERENCES = (
         "what x and y share cancels: 1 - cos(x) is 2 * square(sin(x / 2))",
         code=_difference,
         whole=True,
+        title="difference without cancelling",
         roots=("add", "subtract"),
     ),
 )

