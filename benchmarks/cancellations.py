@@ -251,4 +251,25 @@ CANCELLATIONS = [
         truth="log(erfc(-x / root2) / 2)",
     ),
     *family("error function", [{"x": WIDE}, {"x": NONZERO}], "erf(x) * 2", alone=True),
+    *family(
+        "differences",
+        [{"x": [3.0, 9.0, 20.0, 100.0, 1e4, 0.5, -1.5, 1e-8]}],
+        "1 - x / sqrt(1 + x * x)",
+        alone=True,
+    ),
+    *family("differences", [{"x": [3.0, 20.0, 100.0, 1e4]}], "(sqrt(x * x - 4) - x) / 2"),
+    *family(
+        "differences",
+        [{"x": [1e-30, -1e-8, 1e-4, 1e-3, 0.5, -1.5]}],
+        "(1 - cos(x)) / sin(x)",
+        alone=True,
+    ),
+    *family(
+        "variance",
+        _THREE[:1],
+        "x - mean(x, 1, keepdims=True)",
+        "(x - (m := mean(x, 1, keepdims=True)))"
+        " / sqrt(mean(x**2, 1, keepdims=True) - m**2 + 0.0625)",
+    ),
+    *family("norm", [{"x": [[1e25, 2e25, 0.0], [1e-25, -3e-25, 1e-25]]}], "log(sum(x * x, 1))"),
 ]

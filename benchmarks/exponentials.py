@@ -326,4 +326,27 @@ EXPONENTIALS = [
         alone=True,
         truth="log1p(exp(-x)) / (1 + exp(-x)) + log1p(exp(x)) / (1 + exp(x))",
     ),
+    *family(
+        "logarithms",
+        [{"x": [value for value in WIDE if 1e-3 < abs(value) <= 100]}],
+        "log(1 - tanh(x) ** 2)",
+        "log((p := 1 / (1 + exp(-x))) * (1 - p))",
+        "sqrt((p := 1 / (1 + exp(-x))) * (1 - p))",
+        "-log(1 / (1 + exp(-x - 1)) - 1 / (1 + exp(1 - x)))",
+        "log(exp(log(1 + exp(x))) - 1)",
+        "log(abs(exp(x) - 1))",
+        alone=True,
+    ),
+    *family(
+        "logarithms",
+        [{"x": logits} for logits in (LARGE, PLAIN, SURE)],
+        "log(sum(concat([exp(x), exp(2 * x)], 1), 1))",
+        f"-log(1 - {_SOFTMAX}[:, 0])",
+        f"log({_SOFTMAX} / (1 - p))",
+    ),
+    *family(
+        "logarithms",
+        [{"x": [[1e-20, 1e-25, 0.5], [1e20, 1e25, 3.0]]}],
+        "log(prod(x, 1))",
+    ),
 ]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 
-from ..ir.ops.arithmetic import add, multiply, subtract
+from ..ir.ops.arithmetic import absolute, add, multiply, sign, subtract
 from ..ir.ops.build import constant
-from ..ir.ops.composite import log_softmax
+from ..ir.ops.composite import log_softmax, logsumexp
+from ..ir.ops.create import arange
+from ..ir.ops.logarithms import log1mexp
+from ..ir.ops.logic import equal, less, where
+from ..ir.ops.reduction import argmax, max_, sum_
 from ..ir.ops.shape import only_ones_differ, reshape
-from ..ir.ops.transcendental import exp, log
+from ..ir.ops.transcendental import exp, log, softplus
 from ..ir.shapes import keep_axes
 from ..ir.tensor import Node, Tensor
 from .pattern import Match, uniform
@@ -127,6 +131,49 @@ def log_of_selection(node: Node) -> Tensor | None:
     if selection.op.kind not in ("view", "gather") or not has_log(node.operands[0]):
         return None
     return selection.remake([log(selection.operands[0]), *selection.operands[1:]]).results[0]
+
+
+def log_of_parts(node: Node) -> Tensor | None:
+    joined = node.operands[0].node
+    if joined.op.name != "concat" or not has_log(node.operands[0]):
+        return None
+    return joined.remake([log(part) for part in joined.operands]).results[0]
+
+
+def log_of_product(node: Node) -> Tensor | None:
+    product = node.operands[0].node
+    if product.op.name != "prod":
+        return None
+    (x,), axes = product.operands, product.attrs["axes"]
+    is_negative = less(product.remake([sign(x)]).results[0], 0.0)
+    return where(is_negative, float("nan"), sum_(log(absolute(x)), axes=axes))
+
+
+def log_of_the_others(node: Node) -> Tensor | None:
+    """log(1 − p) for the p of a softmax: of the largest, by what the others add up to.
+
+    The logarithm of the others' share of the largest is −softplus(x − log Σ exp(others)); all other
+    probabilities are at most a half, and log(1 − p) is as good as p.
+    """
+    views: list[Node] = []
+    tensor = node.operands[0]
+    while tensor.node.op.kind in ("view", "gather"):
+        views.append(tensor.node)
+        tensor = tensor.node.operands[0]
+    if tensor.node.op.name != "log_softmax":
+        return None
+    x = tensor.node.operands[0]
+    axis: int = tensor.node.attrs["axis"]
+    size = x.shape[axis]
+    place = reshape(arange(size), tuple(size if i == axis else 1 for i in range(x.ndim)))
+    is_largest = equal(place, argmax(x, axis=axis, keepdims=True))
+    others = logsumexp(where(is_largest, float("-inf"), x), axis, keepdims=True)
+    largest = max_(x, axes=(axis,))
+    small = where(is_largest, -1.0, tensor)
+    result = where(is_largest, -softplus(largest - others), log1mexp(small))
+    for view in reversed(views):
+        result = view.remake([result, *view.operands[1:]]).results[0]
+    return result
 
 
 def total_probability(node: Node) -> Tensor | None:

@@ -26,6 +26,7 @@ from ..ir.ops.arithmetic import (
 from ..ir.ops.build import constant
 from ..ir.ops.differences import difference_of_squares, quotient_of
 from ..ir.ops.logarithms import exp_difference
+from ..ir.ops.logic import less, where
 from ..ir.ops.shape import broadcast_to
 from ..ir.ops.special import erf, erfc, normal_cdf
 from ..ir.ops.transcendental import exp, expm1, sigmoid, sqrt
@@ -33,6 +34,7 @@ from ..ir.ops.trigonometry import asinh, cos, cosh, sin, sinh, tanh, tanh_slope
 from ..ir.ops.types import finfo
 from ..ir.tensor import Node, Tensor
 from .lengths import share_of_squares
+from .pattern import Match
 from .polynomial import (
     Polynomial,
     Reader,
@@ -199,6 +201,10 @@ def _of_two(x: Tensor, y: Tensor, sum_: bool) -> Tensor | None:
     names = {x.node.op.name, y.node.op.name}
     if names <= {"sqrt", "hypot"}:
         return _over_the_sum(x, y, is_rounded=False)
+    for root, other in ((x, y), (y, x)):
+        made = _root_less(root, other)
+        if made is not None:
+            return made if root is x else negative(made)
     bases = squared(x), squared(y)
     if bases[0] is not None and bases[1] is not None:
         return _between_squares(bases[0], bases[1])
@@ -218,7 +224,7 @@ _CANCELLING = ("cosh", "sinh", "sqrt", "hypot", "divide", "exp", "multiply", "sq
 def _may_meet(x: Tensor, y: Tensor) -> bool:
     """Whether `_of_two` need be asked: of most of the many pairs it knows nothing."""
     name, other = x.node.op.name, y.node.op.name
-    if "hypot" in (name, other):
+    if "hypot" in (name, other) or "sqrt" in (name, other):
         return True
     known = name in _CANCELLING or name in _BY_DIFFERENCE
     return known and (other in _CANCELLING or other in _BY_DIFFERENCE)
@@ -228,7 +234,11 @@ def _radicand(term: Tensor, reader: Reader) -> Polynomial:
     """What `term` ≥ 0 is the root of."""
     node = term.node
     if node.op.name == "sqrt":
-        return reader.read(node.operands[0])
+        inner = node.operands[0]
+        if inner.node.op.name == "difference_of_squares":
+            first, second = (reader.read(square(t)) for t in inner.node.operands)
+            return plus(first, second, -1.0)
+        return reader.read(inner)
     if node.op.name == "hypot":
         x, y = (reader.read(square(operand)) for operand in node.operands)
         return plus(x, y)
@@ -283,6 +293,19 @@ def _over_total(above: Tensor, x: Tensor, y: Tensor) -> Tensor:
 _LEAST = 2.0**-10  # c by which no y is divided that is of any use
 
 
+def _root_less(x: Tensor, y: Tensor) -> Tensor | None:
+    """√a − y as (a − y²) / (√a + y) where y > 0, if something of a − y² goes."""
+    if x.node.op.name != "sqrt":
+        return None
+    reader = Reader()
+    a, b = _radicand(x, reader), reader.read(square(y))
+    if not cancels(a, b):
+        return None
+    is_near = less(0.0, y)
+    quotient = divide(build(plus(a, b, -1.0), x), where(is_near, x + y, 1.0))
+    return where(is_near, quotient, subtract(x, y))
+
+
 def _hypotenuse(x: Tensor, y: Tensor, sign: float) -> Tensor | None:
     """√(y² + c²) ± y as c · exp(±asinh(y / c)), which holds for y of either sign."""
     node = x.node
@@ -326,6 +349,10 @@ _BY_DIFFERENCE: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "cos": lambda x, y, d: -2.0 * (sin(0.5 * add(x, y)) * sin(scaled(d, 0.5))),
     "cosh": lambda x, y, d: 2.0 * (sinh(0.5 * add(x, y)) * sinh(scaled(d, 0.5))),
     "sinh": lambda x, y, d: 2.0 * (cosh(0.5 * add(x, y)) * sinh(scaled(d, 0.5))),
+    "sigmoid": lambda x, y, d: (
+        tanh(scaled(d, 0.5))
+        * (sigmoid(x) * sigmoid(negative(y)) + sigmoid(negative(x)) * sigmoid(y))
+    ),
     "tan": lambda x, y, d: sin(d) / (cos(x) * cos(y)),
     "rsqrt": lambda x, y, d: negative(d) / add(sqrt(x), sqrt(y)) / sqrt(x) / sqrt(y),
 }
@@ -350,7 +377,44 @@ def _near_exponentials(node: Node) -> Tensor | None:
     return multiply(expm1(build(difference, x)), exp(y))
 
 
+def _numbers_cancel(node: Node) -> Tensor | None:
+    """x of (x + c) − c."""
+    for total, c in (node.operands, node.operands[::-1]):
+        value = number(c)
+        if value and total.node.op.name in ("add", "subtract") and total.dtype.is_float:
+            x, d = total.node.operands
+            inner = number(d)
+            if inner is None and total.node.op.name == "add":
+                x, d = d, x
+                inner = number(d)
+            if inner is None or x.shape != node.results[0].shape:
+                continue
+            inner = inner if total.node.op.name == "add" else -inner
+            if node.op.name == "subtract" and total is not node.operands[0]:
+                continue
+            if inner + (value if node.op.name == "add" else -value) == 0:
+                return x
+    return None
+
+
+def _is_positive_number(match: Match) -> bool:
+    return (number(match.tensors["y"]) or 0.0) > 0
+
+
 DIFFERENCES = (
+    Rule(
+        "x + c - c -> x",
+        "exact, where the sum is rounded",
+        code=_numbers_cancel,
+        title="sum with numbers",
+        roots=("add", "subtract"),
+    ),
+    Rule(
+        "1 - cosine(x, y) -> where(less(0, x), "
+        "square(cosine(y, x)) / (1 + cosine(x, y)), 1 + cosine(-x, y))",
+        "1 - 1 for large x",
+        _is_positive_number,
+    ),
     Rule(
         "exp_difference(y + c, y) -> exp(y) * expm1(c)",
         "y + c is rounded",

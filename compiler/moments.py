@@ -172,10 +172,37 @@ def _laid(x: Tensor, total: Node) -> Tensor:
 def _from_mean(x: Tensor, axes: tuple[int, ...], n: Tensor) -> Tensor:
     """x less its mean, and less what is left of it as the mean itself was rounded.
 
-    That is 0 but for rounding, and so are its derivatives.
+    That is 0 but for rounding, and so are its derivatives.  (A mean is written as the sum of parts,
+    so that no rule takes it for one whose difference is still to be mended.)
     """
-    away = subtract(x, divide(sum_(x, axes=axes), n))
-    return subtract(away, stop_gradient(divide(sum_(away, axes=axes), n)))
+    part = divide(1.0, n)
+    away = subtract(x, sum_(multiply(x, part), axes=axes))
+    return subtract(away, stop_gradient(sum_(multiply(away, part), axes=axes)))
+
+
+def _is_count(found: Scaled, count: DimLike) -> bool:
+    if isinstance(count, int):
+        return found.above == 1 and found.value == count
+    return found.value == 1 and found.above == count
+
+
+def _less_its_mean(node: Node) -> Tensor | None:
+    """x − mean x."""
+    x, mean = node.operands
+    while mean.node.op.name == "reshape":
+        mean = mean.node.operands[0]
+    if mean.node.op.name != "divide" or not x.dtype.is_float:
+        return None
+    total, n = mean.node.operands
+    if total.node.op.name != "sum" or total.node.operands[0] is not x:
+        return None
+    axes: tuple[int, ...] = total.node.attrs["axes"]
+    count = product(x.shape[axis] for axis in axes)
+    found = _read(n)
+    if found.factors or found.below != 1 or not _is_count(found, count):
+        return None
+    made = _from_mean(x, axes, n)
+    return made if made.shape == node.results[0].shape else None
 
 
 def _single(tensor: Tensor) -> tuple[float, Tensor]:
@@ -198,6 +225,13 @@ def _agree(alpha: float, products: Scaled, beta: float, means: Scaled, count: Di
 
 
 MOMENTS = (
+    Rule(
+        "x - mean(x, a) -> x - mean(x, a) - mean(x - mean(x, a), a)",
+        "of values far from 0 the mean is rounded by as much as they may differ",
+        code=_less_its_mean,
+        title="centred by the mean",
+        roots=("subtract",),
+    ),
     Rule(
         "sum(x * y, a) / n - sum(x, a) / n * sum(y, a) / n -> sum((x - mean) * (y - mean), a) / n",
         "both are near the square of the mean, and their difference keeps no digit",

@@ -21,7 +21,10 @@ UNKNOWN = 0  # may be negative, or its logarithm is nothing better than log(x)
 NUMBER = 1  # a constant or a size, not negative
 EXPONENTIAL = 2  # is never negative, and has an exponential in it
 
-_EXPONENTIALS = ("exp", "exp2", "sigmoid", "softmax", "normal_cdf", "erfc", "cosh", "centred_exp")
+_EXPONENTIALS = (
+    *("exp", "exp2", "sigmoid", "softmax", "normal_cdf", "erfc", "cosh", "centred_exp"),
+    *("tanh_slope", "sech"),
+)
 _NEVER_POSITIVE = ("log_softmax", "log_normal_cdf", "log1mexp")
 _LARGEST = 4096  # elements of a constant whose signs are looked at
 
@@ -110,8 +113,17 @@ def _constant(node: Node) -> int:
 
 
 def _cast(node: Node) -> int:
-    """Of a size, an integer."""
-    return NUMBER if node.operands[0].node.op.name == "dimension" else UNKNOWN
+    """Of a size, an integer, or of a mask, which is 0 or 1."""
+    inner = node.operands[0]
+    is_number = inner.node.op.name == "dimension" or inner.dtype.kind == "b"
+    return NUMBER if is_number else UNKNOWN
+
+
+def _subtract(node: Node) -> int:
+    """1 - mask."""
+    one, mask = node.operands
+    is_mask = mask.node.op.name == "cast" and mask.node.operands[0].dtype.kind == "b"
+    return NUMBER if is_mask and uniform(one) == 1 else UNKNOWN
 
 
 def _negative(node: Node) -> int:
@@ -133,4 +145,5 @@ _OWN: dict[str, Callable[[Node], int]] = {
     "dimension": lambda node: NUMBER,
     "cast": _cast,
     "negative": _negative,
+    "subtract": _subtract,
 }

@@ -15,7 +15,7 @@ from ..ir.ops.differences import quotient_of
 from ..ir.ops.logic import less, where
 from ..ir.ops.shape import broadcast_to
 from ..ir.ops.transcendental import sigmoid
-from ..ir.ops.trigonometry import sech, tanh, tanh_slope
+from ..ir.ops.trigonometry import sech, tan, tanh, tanh_slope
 from ..ir.ops.types import finfo
 from ..ir.tensor import Node, Tensor
 from .polynomial import (
@@ -246,6 +246,30 @@ def _over_cosh(node: Node) -> Tensor | None:
     return scaled(multiply(x, sech(y)), factor / d)
 
 
+def _half_angle(node: Node) -> Tensor | None:
+    """c sin²(x / 2) / (d sin x), which 1 − cos x over sin x is."""
+    (c, top), (d, bottom) = (factor_of(operand) for operand in node.operands)
+    base = squared(top)
+    if base is None or base.node.op.name != "sin" or bottom.node.op.name != "sin":
+        return None
+    half, x = base.node.operands[0], bottom.node.operands[0]
+    (j, inner), (k, other) = factor_of(half), factor_of(x)
+    if inner is not other or k != 2 * j:
+        return None
+    return scaled(tan(half), 0.5 * c / d)
+
+
+def _opposite_sigmoids(node: Node) -> Tensor | None:
+    """c σ(x) · d σ(−x) as c d / 4 · (1 − tanh²(x / 2))."""
+    (c, one), (d, other) = (factor_of(operand) for operand in node.operands)
+    if one.node.op.name != "sigmoid" or other.node.op.name != "sigmoid":
+        return None
+    x = one.node.operands[0]
+    if 1.0 in (abs(c), abs(d)) or not _are_opposite(x, other.node.operands[0]):
+        return None
+    return scaled(tanh_slope(scaled(x, 0.5)), 0.25 * c * d)
+
+
 def _opposite_or_same(x: Tensor, y: Tensor) -> bool:
     (c, one), (d, other) = factor_of(x), factor_of(y)
     return one is other and abs(c) == abs(d)
@@ -291,6 +315,19 @@ FIRST_QUOTIENTS = (
         roots=("divide",),
     ),
     Rule("expm1(x) / (1 + exp(x)) -> tanh(0.5 * x)", "inf / inf for large x"),
+    Rule("(1 + exp(x)) / (1 + exp(-x)) -> exp(x)", "inf / inf, or the logarithm cancels"),
+    Rule(
+        "square(sin(x / 2)) / sin(x) -> 0.5 * tan(x / 2)",
+        "the square underflows, and so does what the derivative is made of",
+        code=_half_angle,
+        roots=("divide",),
+    ),
+    Rule(
+        "2 * sigmoid(x) * (2 * sigmoid(-x)) -> tanh_slope(x / 2)",
+        "(1 + tanh(x)) * (1 - tanh(x)), whose derivative cancels near 0",
+        code=_opposite_sigmoids,
+        roots=("multiply",),
+    ),
     Rule("-expm1(x) / (1 + exp(x)) -> tanh(-0.5 * x)", "inf / inf for large x"),
     Rule("(1 + exp(x)) / expm1(x) -> 1 / tanh(0.5 * x)", "inf / inf for large x"),
     Rule(

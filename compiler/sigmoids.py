@@ -26,6 +26,8 @@ SIGMOID = (
     Rule("0.5 * (1 - tanh(x)) -> sigmoid(-2 * x)", "1 - tanh cancels for positive x"),
     Rule("0.5 - 0.5 * tanh(x) -> sigmoid(-2 * x)", "0.5 - 0.5 for positive x"),
     Rule("1 - sigmoid(x) -> sigmoid(-x)", "1 - 1 for large x; the sum is 1 exactly"),
+    Rule("x * sigmoid(y) - x -> -(x * sigmoid(-y))", "x - x for large y"),
+    Rule("x - x * sigmoid(y) -> x * sigmoid(-y)", "x - x for large y"),
     Rule("2 * sigmoid(x) - 1 -> tanh(0.5 * x)", "1 - 1 near 0"),
     Rule("1 - 2 * sigmoid(x) -> tanh(-0.5 * x)", "1 - 1 near 0"),
     Rule("sigmoid(x) - 1 -> -sigmoid(-x)", "1 - 1 for large x"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from .difference_examples import DIFFERENCES
+from .mended_examples import MENDED
 from .quotient_examples import QUOTIENTS
 
 EXAMPLES: dict[str, list[str]] = {
     **DIFFERENCES,
     **QUOTIENTS,
+    **MENDED,
     "square(x) / (square(x) + square(y)) -> square(cosine(x, y))": [
         """graph @g(%x: f32[B,4]) {
           %0 = square %x : f32[B,4]

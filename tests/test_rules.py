@@ -100,6 +100,9 @@ NUMBERS = {
     "log(y ** x) -> x * log(y)": {"y": 2.0},
     "log((y + x) / (y - x)) -> 2 * atanh(x / y)": {"y": 2.0},
     "log((y - x) / (y + x)) -> -2 * atanh(x / y)": {"y": 2.0},
+    "log1p(square(x) / y) -> log1p_square(x / sqrt(y))": {"y": 2.0},
+    "1 - cosine(x, y) -> where(less(0, x), "
+    "square(cosine(y, x)) / (1 + cosine(x, y)), 1 + cosine(-x, y))": {"y": 2.0},
     "log1p(y * square(x)) -> log1p_square(sqrt(y) * x)": {"y": 0.5},
     "log1p(y * (x * x)) -> log1p_square(sqrt(y) * x)": {"y": 0.5},
 }
@@ -186,7 +189,14 @@ def left_of(rule: Rule, dtype: dt.DType, view: Any = _identity) -> Graph:
 
 def _loses_digits(rule: Rule) -> bool:
     """Whether the left side has steps that even `evaluate_precisely` rounds too coarsely."""
-    parts = (", a)", "logaddexp(x, y)", "exp(x) ** y", "sign(1 - x)", "y * exp(x)")
+    parts = (
+        ", a)",
+        "logaddexp(x, y)",
+        "exp(x) ** y",
+        "sign(1 - x)",
+        "y * exp(x)",
+        "x * sigmoid(y)",
+    )
     return any(part in rule.formula for part in parts)
 
 
