@@ -152,8 +152,8 @@ def log_of_product(node: Node) -> Tensor | None:
 def log_of_the_others(node: Node) -> Tensor | None:
     """log(1 − p) for the p of a softmax: of the largest, by what the others add up to.
 
-    The logarithm of the others' share of the largest is −softplus(x − log Σ exp(others)); all other
-    probabilities are at most a half, and log(1 − p) is as good as p.
+    The others' share beside the largest x has the logarithm −softplus(−log Σ exp(others − x)); all
+    other probabilities are at most a half, and log(1 − p) is as good as p.
     """
     views: list[Node] = []
     tensor = node.operands[0]
@@ -167,10 +167,10 @@ def log_of_the_others(node: Node) -> Tensor | None:
     size = x.shape[axis]
     place = reshape(arange(size), tuple(size if i == axis else 1 for i in range(x.ndim)))
     is_largest = equal(place, argmax(x, axis=axis, keepdims=True))
-    others = logsumexp(where(is_largest, float("-inf"), x), axis, keepdims=True)
-    largest = max_(x, axes=(axis,))
+    behind = where(is_largest, float("-inf"), x - max_(x, axes=(axis,)))
+    others = logsumexp(behind, axis, keepdims=True)
     small = where(is_largest, -1.0, tensor)
-    result = where(is_largest, -softplus(largest - others), log1mexp(small))
+    result = where(is_largest, -softplus(-others), log1mexp(small))
     for view in reversed(views):
         result = view.remake([result, *view.operands[1:]]).results[0]
     return result
