@@ -16,7 +16,7 @@ from ..ir.ops.shape import only_ones_differ
 from ..ir.ops.transcendental import sqrt as root
 from ..ir.tensor import Node, Tensor
 from .pattern import Match
-from .polynomial import Polynomial, Reader, number, scaled, squared
+from .polynomial import Polynomial, Reader, factor_of, number, scaled, squared
 from .rewrite import Rule
 
 _MOST = 8  # squares in one root that are taken apart
@@ -38,10 +38,10 @@ def _sides(tensor: Tensor) -> list[Tensor] | None:
         elif node.op.name == "add":
             pending += [(operand, factor) for operand in node.operands[::-1]]
         elif node.op.name in ("multiply", "divide"):
-            found = _without_number(node)
-            if found is None:
+            c, inner = factor_of(term)
+            if inner is term or c <= 0:
                 return None
-            pending.append((found[0], factor * found[1]))
+            pending.append((inner, factor * c))
         else:
             return None
         if len(sides) + len(pending) > _MOST:
@@ -70,17 +70,6 @@ def _is_centred(x: Tensor) -> bool:
             ways = [t.node for t in node.operands if number(t) is None]
             node = ways[0] if ways else node
     return node.op.name == "sum"
-
-
-def _without_number(node: Node) -> tuple[Tensor, float] | None:
-    """x and c > 0 of c · x or x / c."""
-    x, y = node.operands
-    above, below = number(x), number(y)
-    if node.op.name == "divide":
-        return (x, 1 / below) if below is not None and below > 0 else None
-    if above is not None and above > 0:
-        return y, above
-    return (x, below) if below is not None and below > 0 else None
 
 
 def _hypotenuse(node: Node) -> Tensor | None:
