@@ -13,6 +13,7 @@ from ..ir.ops.logic import equal, less, where
 from ..ir.ops.reduction import argmax, max_, sum_
 from ..ir.ops.shape import only_ones_differ, reshape
 from ..ir.ops.transcendental import exp, log, softplus
+from ..ir.ops.types import finfo
 from ..ir.shapes import keep_axes
 from ..ir.tensor import Node, Tensor
 from .pattern import Match, uniform
@@ -20,9 +21,14 @@ from .positive import NUMBER, has_log, kind
 
 
 def is_number(match: Match) -> bool:
-    """For a rule that asks for a positive number y, below what is no exponential itself."""
-    value = uniform(match.tensors["y"])
-    return value is not None and value > 0 and not has_log(match.tensors["x"])
+    """For a rule that asks for a positive number y, below what is no exponential itself.
+
+    1 / y must be a number too; and an exponent that is a half would be rounded.
+    """
+    value, dtype = uniform(match.tensors["y"]), match.root.dtype
+    if value is None or dtype.is_half or not value >= finfo(dtype).smallest_normal:
+        return False
+    return not has_log(match.tensors["x"])
 
 
 def is_one_term(match: Match) -> bool:

@@ -10,7 +10,7 @@ from ..ir.ops.build import constant
 from ..ir.ops.composite import logsumexp, softmax
 from ..ir.ops.contraction import matmul_
 from ..ir.ops.conversion import astype, stop_gradient
-from ..ir.ops.join import concat, stack
+from ..ir.ops.join import concat
 from ..ir.ops.reduction import max_, sum_
 from ..ir.ops.shape import broadcast_to, reshape
 from ..ir.ops.slicing import slice_axis
@@ -167,25 +167,22 @@ def _in_one(node: Node) -> Tensor | None:
     root = node.results[0]
     parts = _parts(root)
     sums = [part.node for part in parts if part.node.op.name == "logsumexp"]
-    if sums:
-        axes, shape = sums[0].attrs["axes"], sums[0].results[0].shape
-        if len(axes) != 1 or root.shape != shape or any(s.attrs["axes"] != axes for s in sums):
-            return None
-        if any(part.shape not in (shape, ()) for part in parts):
-            return None
-        spread = [
-            part.node.operands[0] if part.node.op.name == "logsumexp" else broadcast_to(part, shape)
-            for part in parts
-        ]
-        return logsumexp(concat(spread, axes[0]), axes[0], keepdims=True)
-    if len(parts) < 3:
+    if not sums:
+        return None  # pairs stay in one kernel
+    axes, shape = sums[0].attrs["axes"], sums[0].results[0].shape
+    if len(axes) != 1 or root.shape != shape or any(s.attrs["axes"] != axes for s in sums):
         return None
-    spread = [broadcast_to(part, root.shape) for part in parts]
-    return logsumexp(stack(spread), 0)
+    if any(part.shape not in (shape, ()) for part in parts):
+        return None
+    spread = [
+        part.node.operands[0] if part.node.op.name == "logsumexp" else broadcast_to(part, shape)
+        for part in parts
+    ]
+    return logsumexp(concat(spread, axes[0]), axes[0], keepdims=True)
 
 
 IN_ONE = Rule(
-    "logaddexp(logaddexp(x, y), z) -> logsumexp([x, y, z])",
+    "logaddexp(logsumexp(x), y) -> logsumexp([x, y])",
     "no sum is rounded before its difference from the others is taken",
     code=_in_one,
     roots=("logaddexp",),

@@ -276,8 +276,8 @@ _DIFFERENCES = (
     Rule("maximum(x, 0) + softplus(-abs(x)) -> softplus(x)", "one op, without a kink at 0"),
     Rule("minimum(x, 0) - softplus(-abs(x)) -> -softplus(-x)", "one op, without a kink at 0"),
     Rule(
-        "softplus(x) - x * y -> where(less(0, x), softplus(-x), softplus(x)) + "
-        "where(less(0, x), (1 - y) * x, -(x * y))",
+        "softplus(x) - x * y -> "
+        "softplus(where(less(0, x), -x, x)) + x * where(less(0, x), 1 - y, -y)",
         "x - x for large x, where y is 1",
         is_tensor,
     ),

@@ -16,7 +16,7 @@ SIGMOID = (
         logs=("x", "y"),
     ),
     Rule(
-        "x / (y + z) -> x / y * sigmoid(log(y) - log(z))",
+        "x / (y + z) -> x * (sigmoid(log(y) - log(z)) / y)",
         "z overflows; the derivative is inf / inf",
         is_number,
         logs=("y", "z"),

@@ -7,10 +7,10 @@ quotients likewise.  What logarithms are multiplied by is gathered here too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..ir.op import TABLE
-from ..ir.ops.arithmetic import add, divide, multiply, negative, subtract
+from ..ir.ops.arithmetic import add, divide, negative, subtract
 from ..ir.ops.gated import gated_multiply
 from ..ir.ops.logarithms import weighted_log, weighted_log1p, weighted_log_ratio
 from ..ir.tensor import Node, Tensor
@@ -52,6 +52,30 @@ def joined(
     return total
 
 
+def rebuilt(
+    tensor: Tensor, terms: Sequence[Term], instead: Mapping[int, Tensor | None]
+) -> Tensor | None:
+    """`tensor`, laid out as `terms`, with others in some places, or (None) without those terms.
+
+    What is left is added, or multiplied, in the order that it was: another may overflow.
+    """
+    left = [(term, instead.get(i, term)) for i, (term, _) in enumerate(terms)][::-1]
+
+    def made(tensor: Tensor) -> Tensor | None:
+        if tensor is left[-1][0]:
+            return left.pop()[1]
+        node = tensor.node
+        parts = [made(operand) for operand in node.operands]
+        kept = [part for part in parts if part is not None]
+        if len(kept) == len(parts):
+            return Node(node.op, kept, {}).results[0]
+        if not kept or node.op.name in ("add", "multiply") or parts[0] is not None:
+            return kept[0] if kept else None
+        return negative(kept[0]) if node.op.name == "subtract" else divide(1.0, kept[0])
+
+    return made(tensor)
+
+
 def _pair(rules: Sequence[Rule], a: Term, b: Term, plus: str, minus: str) -> Term | None:
     """The term that a rule makes of two."""
     if not a[1]:
@@ -72,23 +96,26 @@ def _pair(rules: Sequence[Rule], a: Term, b: Term, plus: str, minus: str) -> Ter
 
 def _search(
     node: Node, rules: Sequence[Rule], plus: str, minus: str, interesting: frozenset[str]
-) -> list[Term] | None:
-    """The terms of `node` after one pair of them has become one, or None."""
+) -> Tensor | None:
+    """The sum or product `node` after one pair of its terms has become one, or None."""
     if not any(t.node.op.name in (plus, minus, "negative") for t in node.operands):
         return None
-    terms = laid_out(node.results[0], plus, minus)
+    root = node.results[0]
+    terms = laid_out(root, plus, minus)
     if len(terms) < 3:
         return None
     if not any(t.node.op.name in interesting for t, _ in terms):
         return None
     for i, a in enumerate(terms):
-        for b in terms[i + 1 :]:
+        for j in range(i + 1, len(terms)):
+            b = terms[j]
             if a[0] is b[0] and a[1] != b[1] and plus == "add":
-                return [t for t in terms if t is not a and t is not b]
+                return rebuilt(root, terms, {i: None, j: None})
             if a[0].node.op.name in interesting or b[0].node.op.name in interesting:
                 made = _pair(rules, a, b, plus, minus)
                 if made is not None:
-                    return [made if t is a else t for t in terms if t is not b]
+                    place, other = (i, j) if a[1] == made[1] else (j, i)
+                    return rebuilt(root, terms, {place: made[0], other: None})
     return None
 
 
@@ -98,8 +125,7 @@ def sum_rule(formula: str, reason: str, rules: Sequence[Rule], *interesting: str
     def code(node: Node) -> Tensor | None:
         if not node.results[0].dtype.is_float:
             return None
-        terms = _search(node, rules, "add", "subtract", frozenset(interesting))
-        return None if terms is None else joined(terms, add, subtract)
+        return _search(node, rules, "add", "subtract", frozenset(interesting))
 
     return Rule(formula, reason, code=code, roots=("add", "subtract"), title="terms that cancel")
 
@@ -110,8 +136,7 @@ def product_rule(formula: str, reason: str, rules: Sequence[Rule], *interesting:
     def code(node: Node) -> Tensor | None:
         if not node.results[0].dtype.is_float:
             return None
-        factors = _search(node, rules, "multiply", "divide", frozenset(interesting))
-        return None if factors is None else joined(factors, multiply, divide)
+        return _search(node, rules, "multiply", "divide", frozenset(interesting))
 
     return Rule(
         formula, reason, code=code, roots=("multiply", "divide"), title="factors that cancel"
@@ -129,43 +154,59 @@ _WEIGHTED: dict[str, Callable[..., Tensor]] = {
 _MAY_HOLD_LOGS = frozenset({*_LOGS, *_WEIGHTED, "log1mexp", "add", "subtract", "negative"})
 
 
-def _weigh(weight: Tensor, terms: Sequence[Term]) -> Tensor:
-    """weight · Σ terms, with 0 for the product of 0 and log 0."""
-    weighted: list[Term] = []
-    for term, positive in terms:
-        name, operands = term.node.op.name, term.node.operands
-        if name == "log1mexp":
-            made = gated_multiply(weight, term)
-        elif name in _LOGS:
-            made = _LOGS[name](weight, *operands)
-        elif name in _WEIGHTED:
-            made = _WEIGHTED[name](weight * operands[0], *operands[1:])
-        else:
-            made = weight * term
-        weighted.append((made, positive))
-    return joined(weighted, add, subtract)
+def _is_log(tensor: Tensor) -> bool:
+    return tensor.node.op.name in (*_LOGS, *_WEIGHTED, "log1mexp")
+
+
+def _weighted(weight: Tensor, log: Tensor) -> Tensor:
+    """weight · log, with 0 for the product of 0 and log 0."""
+    name, operands = log.node.op.name, log.node.operands
+    if name in _LOGS:
+        return _LOGS[name](weight, *operands)
+    if name in _WEIGHTED:
+        return _WEIGHTED[name](weight * operands[0], *operands[1:])
+    return gated_multiply(weight, log)
+
+
+def _weigh(weight: Tensor, total: Tensor, terms: Sequence[Term]) -> Tensor:
+    """weight · total, with the logarithms among its terms weighted one by one.
+
+    The other terms stay together: they may cancel, and their products overflow.
+    """
+    logs = [(_weighted(weight, term), sign) for term, sign in terms if _is_log(term)]
+    others = rebuilt(total, terms, {i: None for i, (t, _) in enumerate(terms) if _is_log(t)})
+    weighted = joined(logs, add, subtract)
+    return weighted if others is None else weighted + weight * others
+
+
+def _vanishes_with(rest: Sequence[Term], log: Tensor) -> bool:
+    """Whether a factor of what a logarithm is of is one of `rest` too."""
+    inside = [t for t, _ in laid_out(log.node.operands[0], "multiply", "divide")]
+    return any(up and any(t is other for other in inside) for t, up in rest)
 
 
 def _log_times(node: Node) -> Tensor | None:
-    factors = laid_out(node.results[0], "multiply", "divide")
+    root = node.results[0]
+    factors = laid_out(root, "multiply", "divide")
     for i, (factor, multiplies) in enumerate(factors):
         rest = [*factors[:i], *factors[i + 1 :]]
-        if not multiplies or factor.node.op.name not in _MAY_HOLD_LOGS:
-            continue
-        if not any(up and uniform(t) is None for t, up in rest):
+        if not multiplies or not any(up and uniform(t) is None for t, up in rest):
             continue
         if factor.node.op.name == "log" and factor.node.operands[0].node.op.name == "divide":
             x, y = factor.node.operands[0].node.operands
             if has_log(x) or has_log(y):
                 return None
-            inside = [t for side in (x, y) for t, _ in laid_out(side, "multiply", "divide")]
-            if any(up and any(t is other for other in inside) for t, up in rest):
-                return weighted_log_ratio(joined(rest, multiply, divide), x, y)
+            if _vanishes_with(rest, factor):
+                weight = rebuilt(root, factors, {i: None})
+                return None if weight is None else weighted_log_ratio(weight, x, y)
         terms = laid_out(factor, "add", "subtract")
         if any(t.node.op.name in _LOGS and has_log(t.node.operands[0]) for t, _ in terms):
             return None  # it becomes something else first
-        if any(t.node.op.name in (*_LOGS, *_WEIGHTED, "log1mexp") for t, _ in terms):
-            return _weigh(joined(rest, multiply, divide), terms)
+        logs = [t for t, _ in terms if _is_log(t)]
+        apart = len(terms) == 1 or (len(logs) == len(terms) and not factor.dtype.is_half)
+        if logs and (apart or any(_vanishes_with(rest, t) for t in logs)):
+            weight = rebuilt(root, factors, {i: None})
+            return None if weight is None else _weigh(weight, factor, terms)
     return None
 
 

@@ -131,3 +131,95 @@ def test_shared_operands_are_read_once(formula: Formula, rounds: int, most: int)
     x = gl.placeholder((4,), name="x")
     graph = stabilise(Graph("shared", [x], [formula(x, rounds)]))
     assert len(graph.nodes) < most, len(graph.nodes)
+
+
+# --- what is multiplied in another order may overflow --------------------------------------------
+
+PRODUCTS: dict[str, tuple[Formula, list[list[float]], str]] = {
+    "a number below": (lambda x, z: x / (1e-4 + gl.exp(z)), [[10.0, 2.0], [2.0, -3.0]], "float16"),
+    "a small number": (lambda x, z: x / (1e-8 + gl.exp(z)), [[1e31, 2.0], [2.0, -9.0]], "float32"),
+    "terms that cancel": (
+        lambda x, y, z, w: x * (gl.log(y) + (z - w)),
+        [[1e30, 2.0], [3.0, 2.0], [1e10, 1.0], [1e10, 2.0]],
+        "float32",
+    ),
+    "products of halves": (
+        lambda x, y, z: x * (gl.log(y) - gl.log(z)),
+        [[3e4, 2.0], [600.0, 2.0], [200.0, 3.0]],
+        "float16",
+    ),
+    "quotients, then a log": (
+        lambda a, b, c: (a / b) * (c / b) * gl.log(a),
+        [[1e25, 2.0], [1e25, 3.0], [1e25, 4.0]],
+        "float32",
+    ),
+    "numbers, then a log": (
+        lambda a, b, y: (a / 500.0) * (b / 500.0) * gl.log(y),
+        [[400.0, 2.0], [450.0, 100.0], [3.0, 4.0]],
+        "float16",
+    ),
+    "quotients and exponentials": (
+        lambda a, b, c, z: (a / b) * gl.exp(z) * (c / b) * gl.exp(z),
+        [[1e25, 2.0], [1e25, 3.0], [1e25, 4.0], [1.0, 2.0]],
+        "float32",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_keep_their_order(name: str) -> None:
+    formula, feeds, dtype = PRODUCTS[name]
+    ((_, found),) = values(formula, feeds, dtype)
+    exact = exactly(formula, feeds, dtype)
+    np.testing.assert_allclose(
+        found.astype("float64"), exact, rtol=1e-5 if dtype == "float32" else 4e-2
+    )
+
+
+def test_two_infinite_logarithms_have_an_infinite_product() -> None:
+    ((_, found),) = values(lambda y: (gl.log(y) + 2) * (gl.log(y) + 1), [[0.0, 1.0]], "float32")
+    assert found.tolist() == [np.inf, 2.0]
+
+
+def test_logarithms_vanish_with_their_factors() -> None:
+    """p · (log p − log q) and its like, where p, or the weight of all, is 0."""
+    p, q = [0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 0.25, 1.0]
+    exact = np.asarray([0, 0, 0.5 * np.log(2), 0])
+    for formula in (
+        lambda p, q: p * (gl.log(p) - gl.log(q)),
+        lambda p, q: (gl.log(p) - gl.log(q)) * p,
+        lambda p, q: p * gl.log(p / q),
+    ):
+        np.testing.assert_allclose(values(formula, [p, q], "float32")[0][1], exact, rtol=1e-6)
+    (value, by_p) = values(lambda p: p * gl.log(p), [[0.0, 1e-30, 0.5, 2.0]], "float32", True)
+    kept = np.asarray([1e-30, 0.5, 2.0])
+    np.testing.assert_allclose(value[1], [0, *(kept * np.log(kept))], rtol=1e-6)
+    np.testing.assert_allclose(by_p[1][1:], np.log(kept) + 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        lambda x, y, z: gl.logaddexp(gl.logaddexp(x, y), z),
+        lambda x, y, z: gl.log(gl.exp(x) + gl.exp(y) + gl.exp(z)),
+        lambda x, y, z: gl.logaddexp(x, gl.logaddexp(y, z + 2)),
+    ],
+)
+def test_three_exponentials_are_one_kernel(formula: Formula) -> None:
+    inputs = [gl.placeholder(("N",), name=name) for name in "xyz"]
+    value = formula(*inputs)
+    outputs = [value, *gl.grad(gl.sum(value), inputs)]
+    assert len(gl.function(inputs, outputs).kernels) == 1
+
+
+def test_cross_entropy_of_logits_has_one_softplus() -> None:
+    x, y = (gl.placeholder(("N",), name=name) for name in "xy")
+    graph = stabilise(Graph("losses", [x, y], [gl.softplus(x) - x * y]))
+    assert [node.op.name for node in graph.nodes].count("softplus") == 1
+    feeds = [[40.0, -40.0, 0.0, 20.0, -20.0], [1.0, 0.0, 0.5, 1.0, 1.0]]
+    (value, by_x, _) = values(lambda x, y: gl.softplus(x) - x * y, feeds, "float32", True)
+    u, v = np.asarray(feeds)
+    exact = np.log1p(np.exp(-abs(u))) + np.where(u > 0, (1 - v) * u, -u * v)
+    np.testing.assert_allclose(value[1], exact, rtol=1e-6)
+    slope = np.where(u > 0, (1 - v) - 1 / (1 + np.exp(abs(u))), 1 / (1 + np.exp(-u)) - v)
+    np.testing.assert_allclose(by_x[1], slope, rtol=1e-6, atol=1e-16)

@@ -120,13 +120,18 @@ def _weighted_log(x: Any, y: Any) -> Any:
     return np.where((x == 0) & (y == 0), x.dtype.type(0), x * np.log(y))
 
 
+def _slopes_of_weighted_log(x: Tensor, y: Tensor) -> list[Tensor]:
+    if x is y:
+        is_none = equal(x, 0.0)
+        return [where(is_none, 0.0, log(x)), where(is_none, x, 1.0)]
+    is_none = equal(x, 0.0) & equal(y, 0.0)  # pyright: ignore[reportGeneralTypeIssues]
+    return [where(is_none, 0.0, log(y)), x / where(is_none, 1.0, y)]
+
+
 @elementwise(
     "where((x == 0) & (y == 0), 0, x * log(y))",
     _weighted_log,
-    lambda x, y, z: [
-        where(equal(x, 0.0) & equal(y, 0.0), 0.0, log(y)),  # pyright: ignore[reportGeneralTypeIssues]
-        x / where(equal(x, 0.0) & equal(y, 0.0), 1.0, y),
-    ],
+    lambda x, y, z: _slopes_of_weighted_log(x, y),
     singular=True,
     dtypes="floating",
     flops=17,
