@@ -20,11 +20,15 @@ from typing import Any
 from ..ir.array import Array
 from ..ir.op import TABLE, Op
 from ..ir.ops.build import call_elementwise
+from ..ir.ops.composite import log_softmax, softmax
 from ..ir.tensor import Node, Tensor
 
 _LONGEST_VIEW = 16  # selecting ops that a pattern looks through
 _LARGEST_UNIFORM = 4096  # elements of a constant that is asked whether one number fills it
 SELECTING = ("view", "gather")
+
+# Ops of one axis that go over several by these functions.
+_OVER_SEVERAL = {"softmax": softmax, "log_softmax": log_softmax}
 
 _OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "add",
@@ -220,6 +224,9 @@ def build(pattern: Pattern, match: Match) -> Tensor | float:
             return tensor
         case Apply(op=op):
             operands = [build(operand, match) for operand in pattern.operands]
+            if op.name in _OVER_SEVERAL:
+                ((_, name),) = pattern.attributes
+                return _OVER_SEVERAL[op.name](*operands, axis=match.attributes[name])
             attrs = {
                 attribute: _from_set(attribute, match.attributes[name])
                 for attribute, name in pattern.attributes

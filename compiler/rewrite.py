@@ -14,7 +14,6 @@ from functools import cached_property, lru_cache
 from ..ir.errors import GradloomError
 from ..ir.graph import Graph
 from ..ir.loc import Loc, located, merge
-from ..ir.op import TABLE
 from ..ir.ops.build import constant
 from ..ir.ops.shape import broadcast_to
 from ..ir.tensor import Node, Tensor
@@ -219,7 +218,10 @@ class _Table:
     """Rules by the op of a node and those of its operands: few of hundreds come into question."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self.by_root = {name: [r for r in rules if name in r.root_ops] for name in TABLE}
+        self.by_root: dict[str, list[Rule]] = {}  # an op that came later has no rules
+        for rule in rules:
+            for name in rule.root_ops:
+                self.by_root.setdefault(name, []).append(rule)
         self.by_ops: dict[tuple[str, ...], list[Rule]] = {}
 
     def at(self, node: Node) -> Sequence[Rule]:
@@ -228,7 +230,7 @@ class _Table:
         key = (node.op.name, *ops)
         found = self.by_ops.get(key)
         if found is None:
-            found = [rule for rule in self.by_root[node.op.name] if rule.may_apply(ops)]
+            found = [rule for rule in self.by_root.get(node.op.name, ()) if rule.may_apply(ops)]
             if len(ops) <= _MOST_OPERANDS:
                 self.by_ops[key] = found
         return found

@@ -1,3 +1,4 @@
+# pyright: reportUnknownLambdaType=false
 """What a choice leaves out leaves no nan in a derivative, of any order and in both modes."""
 
 from __future__ import annotations
