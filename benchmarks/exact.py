@@ -281,7 +281,10 @@ class Truth:
             numbers = [lift(entry) for entry in result.ravel()]
         self.shape = result.shape
         self.value = _array([number.value for number in numbers], result.shape)
-        self._slopes = [number.slopes for number in numbers]
+        self._slopes = [  # where the value is infinite there is no slope to judge
+            number.slopes if mp.isfinite(number.value) else dict.fromkeys(number.slopes, mp.nan)
+            for number in numbers
+        ]
         self._inputs, self.digits = inputs, digits
 
     @staticmethod

@@ -396,3 +396,14 @@ def test_new_functions_to_their_last_digits(function: Any, exact: Any, dtype: st
                 if abs(slope_wanted) > np.finfo(values.dtype).tiny:
                     off = abs(mp.mpf(float(slope)) / slope_wanted - 1)
                     assert off < bar * max(1, float(at) ** 2), (value, slope, slope_wanted)
+
+
+def test_a_divergence_from_what_is_impossible_is_infinite() -> None:
+    """Σ t ln(t / q) where q is 0 and t is not; and 0 where both are."""
+    t, q = gl.placeholder((2,), "float32", name="t"), gl.placeholder((2,), "float32", name="q")
+    function = gl.function([t, q], [gl.sum(t * gl.log(t / q)), t * gl.log(t / q)])
+    assert any(node.op.name == "weighted_log_ratio" for node in function.stages["dead"].nodes)
+    total, parts = function(np.float32([0.5, 0.0]), np.float32([0.0, 0.0]))
+    assert total == np.inf and parts.tolist() == [np.inf, 0.0]
+    total, parts = function(np.float32([-0.5, 0.25]), np.float32([0.5, -0.0]))
+    assert np.isnan(parts[0]) and np.isnan(total)

@@ -189,7 +189,8 @@ def _weighted_log_ratio(w: Any, x: Any, y: Any) -> Any:
     x, y = _wide(x), _wide(y)
     is_near = np.abs(x - y) < 0.5 * np.maximum(np.abs(x), np.abs(y))
     ratio = np.where(is_near, 2, x / y)
-    apart = np.log(np.abs(x)) - np.log(np.abs(y)) + np.log(np.sign(x) * np.sign(y))
+    is_negative = (np.sign(x) * np.sign(y) < 0) | ((x < 0) & (y == 0))
+    apart = np.log(np.abs(x)) - np.log(np.abs(y)) + np.log(np.where(is_negative, -1.0, 1.0))
     far = np.where((ratio == 0) | np.isinf(ratio), apart, np.log(ratio))
     product = w * np.where(is_near, np.log1p((x - y) / y), far)
     return np.where((w == 0) & (x >= 0) & (y >= 0), 0, product).astype(w.dtype)
@@ -207,7 +208,8 @@ def _slopes_of_log_ratio(w: Tensor, x: Tensor, y: Tensor) -> list[Tensor]:
     "absolute(x - y) < 0.5 * maximum(absolute(x), absolute(y)), "  # the difference is exact
     "where(absolute(x) > absolute(y), log1p((x - y) / y), -log1p((y - x) / x)), "
     "where((x / y - x / y == 0) & (y / x - y / x == 0), log(x / y), "  # both are finite
-    "(log(absolute(x)) - log(absolute(y))) + log(sign(x) * sign(y)))))",
+    "(log(absolute(x)) - log(absolute(y))) + "
+    "log(where((sign(x) * sign(y) < 0) | ((x < 0) & (y == 0)), -1, 1)))))",
     _weighted_log_ratio,
     lambda w, x, y, z: _slopes_of_log_ratio(w, x, y),
     singular=True,
