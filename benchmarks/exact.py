@@ -331,7 +331,7 @@ def curvature(
     """The derivative of the gradient along `tangents`, by central differences.
 
     The step is 1e-60, and 200 more digits are taken than the gradient needs; where the gradient
-    jumps the quotient comes out beyond float32, as where it is infinite.
+    jumps the quotient comes out beyond float32.  Where it is infinite it has no derivative: nan.
     """
     more = digits + 200
     with mp.workdps(more):
@@ -345,10 +345,17 @@ def curvature(
                 moved[name] = _array(entries, inputs[name].shape)
             ends.append(Truth(formula, moved, by, more))
         above, below = ends
-        return {
-            name: (above.gradient(name, cotangent) - below.gradient(name, cotangent)) / (2 * step)
-            for name in by
-        }
+        here = Truth(formula, inputs, by, more)
+        found: dict[str, Any] = {}
+        for name in by:
+            slope = here.gradient(name, cotangent)
+            moved = above.gradient(name, cotangent) - below.gradient(name, cotangent)
+            entries = [
+                m / (2 * step) if mp.isfinite(s) else mp.nan
+                for m, s in zip(moved.ravel(), slope.ravel(), strict=True)
+            ]
+            found[name] = _array(entries, slope.shape)
+        return found
 
 
 def _array(entries: list[Any], shape: tuple[int, ...]) -> Any:

@@ -313,7 +313,6 @@ _FACTORS = (
     Rule("exp(x) * sigmoid(-x) -> sigmoid(x)", "inf * 0 for large x; the derivative of softplus"),
     Rule("exp(-x) * sigmoid(x) -> sigmoid(-x)", "inf * 0 for large -x"),
     Rule("exp(x) / expm1(x) -> -1 / expm1(-x)", "inf / inf for large x"),
-    Rule("sinh(x) * sech(x) -> tanh(x)", "inf * 0 for large x"),
     Rule("expm1(x) * sigmoid(-x) -> tanh(0.5 * x)", "inf * 0 for large x"),
     Rule("expm1(-x) * sigmoid(x) -> -tanh(0.5 * x)", "inf * 0 for large -x"),
     Rule("expm1(x) * exp(-x) -> -expm1(-x)", "inf * 0 for large x"),

@@ -179,7 +179,12 @@ def _hyperbolic(tensor: Tensor) -> tuple[str, float, Tensor] | None:
 
 def _are_opposite(x: Tensor, y: Tensor) -> bool:
     (c, one), (d, other) = factor_of(x), factor_of(y)
-    return one is other and c == -d
+    if one is other:
+        return c == -d
+    differences = one.node.op.name == other.node.op.name == "subtract" and c == d
+    return differences and all(
+        a is b for a, b in zip(one.node.operands, other.node.operands[::-1], strict=True)
+    )
 
 
 def _between_exponents(node: Node) -> Tensor | None:
@@ -246,6 +251,18 @@ def _over_cosh(node: Node) -> Tensor | None:
     return scaled(multiply(x, sech(y)), factor / d)
 
 
+def _times_sech(node: Node) -> Tensor | None:
+    """sinh(x) · sech(x), with numbers, as tanh(x)."""
+    for above, other in (node.operands, node.operands[::-1]):
+        over, (d, below) = _hyperbolic(above), factor_of(other)
+        if over is None or over[0] != "sinh" or below.node.op.name != "sech":
+            continue
+        (_, c, x), (y,) = over, below.node.operands
+        if _opposite_or_same(x, y):
+            return scaled(tanh(y), -c * d if _are_opposite(x, y) else c * d)
+    return None
+
+
 def _half_angle(node: Node) -> Tensor | None:
     """c sin²(x / 2) / (d sin x), which 1 − cos x over sin x is."""
     (c, top), (d, bottom) = (factor_of(operand) for operand in node.operands)
@@ -272,7 +289,7 @@ def _opposite_sigmoids(node: Node) -> Tensor | None:
 
 def _opposite_or_same(x: Tensor, y: Tensor) -> bool:
     (c, one), (d, other) = factor_of(x), factor_of(y)
-    return one is other and abs(c) == abs(d)
+    return (one is other and c == d) or _are_opposite(x, y)
 
 
 # --- numbers --------------------------------------------------------------------------------------
@@ -313,6 +330,9 @@ FIRST_QUOTIENTS = (
         code=_over_cosh,
         whole=True,
         roots=("divide",),
+    ),
+    Rule(
+        "sinh(x) * sech(x) -> tanh(x)", "inf * 0 for large x", code=_times_sech, roots=("multiply",)
     ),
     Rule("expm1(x) / (1 + exp(x)) -> tanh(0.5 * x)", "inf / inf for large x"),
     Rule("(1 + exp(x)) / (1 + exp(-x)) -> exp(x)", "inf / inf, or the logarithm cancels"),

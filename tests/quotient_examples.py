@@ -88,6 +88,26 @@ QUOTIENTS: dict[str, list[str]] = {
           return %4
         }""",
     ],
+    "sinh(x) * sech(x) -> tanh(x)": [
+        """graph @g(%x: f32[B,4]) {
+          %0 = negative %x : f32[B,4]
+          %1 = exp_difference %0, %x : f32[B,4]
+          %2 = constant {value=0.5} : f32[]
+          %3 = sech %x : f32[B,4]
+          %4 = multiply %2, %3 : f32[B,4]
+          %5 = multiply %1, %4 : f32[B,4]
+          return %5
+        }""",
+        """graph @g(%x: f32[B,4]) {
+          %0 = constant {value=3.0} : f32[]
+          %1 = subtract %0, %x : f32[B,4]
+          %2 = subtract %x, %0 : f32[B,4]
+          %3 = sech %2 : f32[B,4]
+          %4 = sinh %1 : f32[B,4]
+          %5 = multiply %3, %4 : f32[B,4]
+          return %5
+        }""",
+    ],
     "sinh(x) / cosh(x) -> tanh(x)": [
         """graph @g(%x: f32[B,4]) {
           %0 = constant {value=3.0} : f32[]

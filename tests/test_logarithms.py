@@ -403,7 +403,7 @@ def test_a_divergence_from_what_is_impossible_is_infinite() -> None:
     t, q = gl.placeholder((2,), "float32", name="t"), gl.placeholder((2,), "float32", name="q")
     function = gl.function([t, q], [gl.sum(t * gl.log(t / q)), t * gl.log(t / q)])
     assert any(node.op.name == "weighted_log_ratio" for node in function.stages["dead"].nodes)
-    total, parts = function(np.float32([0.5, 0.0]), np.float32([0.0, 0.0]))
+    total, parts = function(np.array([0.5, 0.0], np.float32), np.array([0.0, 0.0], np.float32))
     assert total == np.inf and parts.tolist() == [np.inf, 0.0]
-    total, parts = function(np.float32([-0.5, 0.25]), np.float32([0.5, -0.0]))
+    total, parts = function(np.array([-0.5, 0.25], np.float32), np.array([0.5, -0.0], np.float32))
     assert np.isnan(parts[0]) and np.isnan(total)

@@ -263,6 +263,7 @@ def test_an_interrupt_during_a_long_call() -> None:
     out = run(
         SETUP
         + """
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 state, call = long_call(2000)
 call()
 for delay in (0.0, 0.01, 0.05, 0.2):

@@ -16,22 +16,10 @@ from gradloom.ir.graph import Graph
 
 mp: Any = pytest.importorskip("mpmath")
 
-# Not yet met: texts of rows.
-MISSED = {
-    "(e := where(m > 0, exp(x), 0.0)) / sum(e, 1, keepdims=True)",
-    "exp(x) * w / sum(w * exp(x), 1, keepdims=True)",
-    "log(sum(exp(x), 1)) - log(sum(t * exp(x), 1))",
-    "m * exp(x) / sum(m * exp(x), 1, keepdims=True)",
-    "sum(t * log(t / q), 1)",
-    "sum(x / sqrt(sum(x**2, 1, keepdims=True)) * y / sqrt(sum(y**2, 1, keepdims=True)), 1)",
-    "where(m > 0, x - log(sum(where(m > 0, exp(x), 0.0), 1, keepdims=True)), 0.0)",
-    "where(x > 0, x**0.5, -((-x) ** 0.5))",
-}
-ROWS = [row for row in TABLE if row.text not in MISSED]
-NAMES = [f"{row.family}: {row.text}" for row in ROWS]
+NAMES = [f"{row.family}: {row.text}" for row in TABLE]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=NAMES)
+@pytest.mark.parametrize("row", TABLE, ids=NAMES)
 def test_value_and_gradient(row: Expression) -> None:
     """The compiled function, asked for both at once."""
     found = judge(row, ["gradloom"])["gradloom"]
@@ -56,10 +44,14 @@ def _stabilised(row: Expression, inputs: dict[str, Any]) -> tuple[Graph, Any, An
     return compiled.stages["dead"], shape, len(second)
 
 
+# Where the largest second derivative is 1e60, the others are made of it and are lost as well.
+BEYOND = "sum(x / sqrt(sum(x**2, 1, keepdims=True)) * y / sqrt(sum(y**2, 1, keepdims=True)), 1)"
+
 # A fifth of them every time, the rest in the campaign.
 SAMPLED = [
     pytest.param(row, id=name, marks=[] if k % 5 == 0 else [pytest.mark.slow])
-    for k, (row, name) in enumerate(zip(ROWS, NAMES, strict=True))
+    for k, (row, name) in enumerate(zip(TABLE, NAMES, strict=True))
+    if row.text != BEYOND
 ]
 
 
