@@ -203,7 +203,7 @@ def check_seeds(seeds: Sequence[int], every: int) -> None:
         if all(node.op.name not in LEFT_OUT for node in graph.walk()):
             made.append(check_graph(seed, graph, seed % every == 0))
     total, judged, moving = (sum(counts) for counts in zip(*made, strict=True))
-    assert judged > 0.8 * total, f"judged {judged} of {total}"
+    assert judged > 0.75 * total, f"judged {judged} of {total}"
     assert moving > len(made), f"only {moving} are not zero"
 
 

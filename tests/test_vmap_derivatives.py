@@ -188,7 +188,7 @@ def draw_network(draw: random.Random) -> Callable[[Tensor, Tensor, Tensor], Tens
     def network(h: Tensor, w: Tensor, b: Tensor) -> Tensor:
         for layer in chosen:
             h = layer(h, w, b)
-        return h
+        return h + 0.125 * b  # all that is asked by b has a way from it
 
     return network
 
