@@ -60,8 +60,16 @@ class Campaign:
         inputs = [*graph.inputs, *weights, *directions[0], *directions[1]]
         outputs = [*self.values, *pushed, *pulled, *seconds[0], *seconds[1]]
         self.graph = Graph("campaign", inputs, outputs)
-        batch = BATCHES[seed % len(BATCHES)]
-        self.feeds: Arrays = {
+        plain = expanded(Graph("values", graph.inputs, self.values))
+        first = seed % len(BATCHES)
+        for batch in (*BATCHES[first:], *BATCHES[:first]):  # a graph may divide by its batch
+            self.feeds = self._drawn(seed, batch)
+            found = evaluate_precisely(plain, self.feeds)
+            if all(np.isfinite(value).all() for value in found):
+                break
+
+    def _drawn(self, seed: int, batch: int) -> Arrays:
+        return {
             name: np.round(array / GRID) * GRID if array.dtype.kind == "f" else array
             for name, array in feeds_of(self.graph, seed, batch, 1.0).items()
         }
@@ -203,7 +211,7 @@ def check_seeds(seeds: Sequence[int], every: int) -> None:
         if all(node.op.name not in LEFT_OUT for node in graph.walk()):
             made.append(check_graph(seed, graph, seed % every == 0))
     total, judged, moving = (sum(counts) for counts in zip(*made, strict=True))
-    assert judged > 0.75 * total, f"judged {judged} of {total}"
+    assert judged > 0.8 * total, f"judged {judged} of {total}"
     assert moving > len(made), f"only {moving} are not zero"
 
 
