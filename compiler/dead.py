@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..ir.graph import Graph, topological
 from ..ir.loc import located
-from ..ir.ops.control import make_scan
+from ..ir.ops.scan import Scan, make_scan
 from ..ir.tensor import Node, Tensor
 from .report import Report
 
@@ -59,25 +59,30 @@ def _find_kept(graph: Graph) -> dict[Node, _Kept]:
         if node.op.name == "scan":
             kept[node] = _of_scan(node, live)
             live.update(node.operands[i] for i in kept[node].operands)
+            live.update(node.group(3))
         else:
             live.update(node.operands)
     return kept
 
 
 def _of_scan(node: Node, live: set[Tensor]) -> _Kept:
-    body = node.regions[0]
-    count, total = node.groups[0], len(body.outputs)
+    scan = Scan(node)
+    body, count, total = scan.body, len(scan.carries), len(scan.body.outputs)
     outputs = [i for i in range(count, total) if node.results[i] in live]
-    carries = {
-        i for i in range(count) if node.results[i] in live or node.results[total + i] in live
-    }
+    carries = {i for i in range(count) if scan.finals[i] in live or scan.history[i] in live}
+    asked: set[int] = set()
+    if scan.proceed is not None:
+        behind = len(scan.sequences)  # it takes carries and constants
+        places = _inputs_read(scan.proceed, range(1))
+        asked = {i if i < count else i + behind for i in places}
+        carries |= {i for i in asked if i < count}
     while True:
         read = _inputs_read(body, [*sorted(carries), *outputs])
         more = carries | {i for i in read if i < count}
         if more == carries:
             break
         carries = more
-    operands = sorted({*carries, *read})
+    operands = sorted({*carries, *read, *asked})
     return _Kept(sorted(carries), outputs, operands)
 
 
@@ -91,10 +96,10 @@ def _prune(
     node: Node, operands: list[Tensor], kept: _Kept, report: list[Report] | None
 ) -> Mapping[Tensor, Tensor] | None:
     """The results that stay to those of a smaller scan; None where nothing is to drop."""
-    body = node.regions[0]
-    count, sequences = len(node.group(0)), len(node.group(1))
-    total = len(body.outputs)
-    if len(kept.operands) == len(operands) and len(kept.carries) + len(kept.outputs) == total:
+    scan = Scan(node)
+    body, flow, total = scan.body, len(scan.flow), len(scan.body.outputs)
+    count, sequences = len(scan.carries), len(scan.sequences)
+    if len(kept.operands) == flow and len(kept.carries) + len(kept.outputs) == total:
         return None
 
     def kept_of(low: int, high: int) -> list[Tensor]:
@@ -106,19 +111,27 @@ def _prune(
         [body.outputs[i] for i in (*kept.carries, *kept.outputs)],
     )
     smaller = dead(smaller, report)
-    length, reverse = node.attrs["length"], node.attrs["reverse"]
+    proceed = scan.proceed
+    if proceed is not None:
+        taken = [i for i in kept.operands if not count <= i < count + sequences]
+        inputs = [proceed.inputs[i if i < count else i - sequences] for i in taken]
+        proceed = Graph(proceed.name, inputs, proceed.outputs)
     with located(node.loc):
-        final, stacked, history = make_scan(
+        made = make_scan(
             smaller,
             kept_of(0, count),
             kept_of(count, count + sequences),
-            kept_of(count + sequences, len(operands)),
-            length,
-            reverse,
+            kept_of(count + sequences, flow),
+            scan.length,
+            scan.reverse,
+            proceed,
+            operands[flow] if scan.limit is not None else None,
         )
     if report is not None:
         report.append(Report("unused results of a loop", node.op.name, node.loc))
-    pairs = [(node.results[i], t) for i, t in zip(kept.carries, final, strict=True)]
-    pairs += [(node.results[i], t) for i, t in zip(kept.outputs, stacked, strict=True)]
-    pairs += [(node.results[total + i], t) for i, t in zip(kept.carries, history, strict=True)]
+    pairs = [(scan.finals[i], t) for i, t in zip(kept.carries, made.finals, strict=True)]
+    pairs += [(node.results[i], t) for i, t in zip(kept.outputs, made.stacked, strict=True)]
+    pairs += [(scan.history[i], t) for i, t in zip(kept.carries, made.history, strict=True)]
+    if scan.steps is not None and made.steps is not None:
+        pairs.append((scan.steps, made.steps))
     return dict(pairs)

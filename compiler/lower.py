@@ -22,17 +22,17 @@ from ..ir.program import (
     Copy,
     Failure,
     Host,
-    Loop,
     Program,
     Step,
 )
 from ..ir.target import Target
-from ..ir.tensor import Node, Tensor, TensorType
+from ..ir.tensor import Node, Tensor
 from .draft import Draft, finish
 from .emit_cpu import emit_cpu
 from .guard import NUMBER
 from .kernels import build_kernel
-from .storage import Lowering, Stored, contiguous, copy, dense, launch, typed
+from .loops import lower_scan
+from .storage import Lowering, Stored, contiguous, copy, dense, fills_buffer, launch, typed
 
 
 def lower(graph: Graph, target: Target, guarded: bool = False) -> Program:
@@ -56,7 +56,7 @@ def lower(graph: Graph, target: Target, guarded: bool = False) -> Program:
         made = output
         while made.node.op.name == "reshape":  # the same memory
             made = made.node.operands[0]
-        if output not in outputs and made not in wanted and _fills_buffer(made.node):
+        if output not in outputs and made not in wanted and fills_buffer(made.node):
             if made not in direct:
                 outputs[output] = state.buffer("output", output.type, f"out{position}")
                 wanted[made] = Stored(outputs[output], dense(made.type))
@@ -99,11 +99,6 @@ def lower(graph: Graph, target: Target, guarded: bool = False) -> Program:
         graph.constraints,
         tuple(state.checks),
     )
-
-
-def _fills_buffer(node: Node) -> bool:
-    """Whether a node's results are written to buffers of their own, which may be chosen."""
-    return node.op is FUSED or node.op.kind in ("concat", "scatter")
 
 
 def generate(program: Program) -> Program:
@@ -186,7 +181,7 @@ def lower_nodes(
             case "region" if node.op is FUSED:
                 _fused(state, stored, wanted, node)
             case "region":
-                _scan(state, graph, stored, node)
+                lower_scan(state, graph, stored, node, lower_nodes)
             case _:
                 raise AssertionError(f"{node.op.name} is left behind fusion")
 
@@ -314,74 +309,3 @@ def _concat(
             view = View(target.view.strides, start * target.view.strides[axis])
             copy(state, part, stored[part], Stored(target.buffer, view))
         start = start + part.shape[axis]
-
-
-# --- scan ---------------------------------------------------------------------------------------
-
-
-def _scan(state: Lowering, graph: Graph, stored: dict[Tensor, Stored], node: Node) -> None:
-    """A native loop: carries in buffers of their own, sequences and outputs through windows."""
-    body, length = node.regions[0], node.attrs["length"]
-    reverse = node.attrs["reverse"]
-    n, m = node.groups[:2]
-    used = {result for result in node.results if result in graph.results_set}
-    used |= {result for result in node.results if graph.users.get(result)}
-    inner: dict[Tensor, Stored] = {}
-    windows: list[str] = []
-
-    def window(of: str, type_: TensorType) -> str:
-        windows.append(state.buffer("window", type_, of=of, reverse=reverse))
-        return windows[-1]
-
-    carries: list[str] = []
-    for i in range(n):
-        source = contiguous(state, stored, node.operands[i])
-        place = state.temporary(node.operands[i].type)
-        state.steps.append(Copy(place.buffer, source))
-        carries.append(place.buffer)
-        inner[body.inputs[i]] = place
-    for i in range(n, n + m):
-        source = typed(state, stored, node.operands[i])
-        type_ = body.inputs[i].type
-        inner[body.inputs[i]] = Stored(window(source, type_), dense(type_))
-    for i in range(n + m, len(node.operands)):
-        inner[body.inputs[i]] = stored[node.operands[i]]
-
-    outer_steps, state.steps = state.steps, []
-    count = len(body.outputs)
-    for i in range(n):
-        history = node.results[count + i]
-        if history in used:
-            place = state.temporary(history.type)
-            stored[history] = place
-            state.steps.append(Copy(window(place.buffer, body.inputs[i].type), carries[i]))
-    wanted: dict[Tensor, Stored] = {}
-    pending: list[tuple[str, Tensor]] = []
-    for output, result in zip(body.outputs[n:], node.results[n:count], strict=True):
-        if result not in used:
-            continue
-        place = state.temporary(result.type)
-        stored[result] = place
-        target = window(place.buffer, output.type)
-        if _fills_buffer(output.node) and output not in wanted:
-            wanted[output] = Stored(target, dense(output.type))
-        else:
-            pending.append((target, output))
-    lower_nodes(state, body, inner, wanted, list(body.nodes))
-    for target, output in pending:
-        state.steps.append(Copy(target, contiguous(state, inner, output)))
-    sources: list[str] = []
-    for i, output in enumerate(body.outputs[:n]):
-        source = contiguous(state, inner, output)
-        if source in carries and source != carries[i]:  # it would be overwritten before it is read
-            held = state.temporary(output.type)
-            state.steps.append(Copy(held.buffer, source))
-            source = held.buffer
-        sources.append(source)
-    for carry, source in zip(carries, sources, strict=True):
-        if carry != source:
-            state.steps.append(Copy(carry, source))
-    steps, state.steps = state.steps, outer_steps
-    state.steps.append(Loop(length, tuple(windows), tuple(steps)))
-    for i in range(n):
-        stored[node.results[i]] = Stored(carries[i], dense(node.results[i].type))

@@ -8,6 +8,7 @@ from ..ir.dims import DimLike
 from ..ir.kernel import Kernel
 from ..ir.loc import quote
 from ..ir.op import View
+from ..ir.ops.control import FUSED
 from ..ir.program import Buffer, BufferKind, Failure, Launch, Step
 from ..ir.shapes import contiguous_strides
 from ..ir.tensor import Node, Tensor, TensorType
@@ -117,3 +118,8 @@ def typed(state: Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -> str:
     if state.buffers[name].type == tensor.type:
         return name
     return state.buffer("window", tensor.type, of=name)
+
+
+def fills_buffer(node: Node) -> bool:
+    """Whether a node's results are written to buffers of their own, which may be chosen."""
+    return node.op is FUSED or node.op.kind in ("concat", "scatter")

@@ -17,6 +17,7 @@ from ..ir.half import computes_in_float32
 from ..ir.op import MaybeTensors
 from ..ir.ops.create import ones
 from ..ir.ops.request import gradient
+from ..ir.ops.scan import Scan
 from ..ir.tensor import Node, Tensor
 from .cost import NOTHING, Cost, total
 from .differentiate import pull
@@ -86,8 +87,7 @@ class Passage:
         carries = sum(carry.dtype.is_float for carry in self.node.group(0))
         for value in self.passed:
             if value is not None and value.node.op.name == "scan":
-                results = value.node.results
-                return list(results[len(results) - value.node.groups[0] :][:carries])
+                return list(Scan(value.node).history[:carries])
         return []
 
 

@@ -18,8 +18,9 @@ from ..ir.interpret import read_feeds
 from ..ir.loc import current_loc, quote
 from ..ir.op import TABLE
 from ..ir.ops.build import apply
-from ..ir.ops.control import make_scan, placeholder_like
+from ..ir.ops.control import placeholder_like
 from ..ir.ops.create import zeros
+from ..ir.ops.scan import Scan, make_scan
 from ..ir.ops.types import finfo
 from ..ir.parameter import Parameter
 from ..ir.tensor import Tensor
@@ -252,7 +253,8 @@ def _by_step(loss: Tensor, states: Tensor) -> Tensor | None:
     node, place = states.node, states.index
     if node.op.name != "scan" or not states.dtype.is_float:
         return None
-    body, (carries, sequences, _) = node.regions[0], node.groups
+    scan = Scan(node)
+    body, carries, sequences = scan.body, len(scan.carries), len(scan.sequences)
     if not carries <= place < len(body.outputs):  # a last carry, or those that entered each step
         return None
     value = body.outputs[place]
@@ -271,16 +273,17 @@ def _by_step(loss: Tensor, states: Tensor) -> Tensor | None:
         [*arguments[:first], shift, *arguments[first:]],
         [mapping.get(output, output) for output in body.outputs],
     )
-    length, operands = node.attrs["length"], node.operands
-    shifts = zeros((length, *value.shape), value.dtype)
-    results = make_scan(
+    shifts = zeros((scan.length, *value.shape), value.dtype)
+    made = make_scan(
         shifted,
-        operands[:carries],
-        [*operands[carries:first], shifts],
-        operands[first:],
-        length,
-        node.attrs["reverse"],
+        scan.carries,
+        [*scan.sequences, shifts],
+        scan.constants,
+        scan.length,
+        scan.reverse,
+        scan.proceed,
+        scan.limit,
     )
-    after = dict(zip(node.results, [*results[0], *results[1], *results[2]], strict=True))
+    after = dict(zip(node.results, made.node.results, strict=True))
     rebuild([other for other in topological([loss]) if other is not node], after)
     return None if loss not in after else grad(after[loss], shifts)

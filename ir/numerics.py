@@ -98,7 +98,7 @@ def _steps(trace: _Trace, node: Node) -> tuple[Sequence[int], Sequence[_Trace]]:
 
 def _run_steps(trace: _Trace, node: Node, operands: Sequence[NumpyArray]) -> None:
     """Keep a trace of each step of a scan; raise what a step raises."""
-    count, sequences, _ = node.groups
+    count, sequences = node.groups[:2]
     body, carries = node.regions[0], list(operands[:count])
     kept = trace.steps[node] = list[_Trace]()
     for step in _order(trace, node):
@@ -189,7 +189,7 @@ def _moved(
 
 def _demand_of_scan(trace: _Trace, node: Node) -> None:
     """Step by step, the last one first: what a step needs of its carries the one before made."""
-    count, sequences, _ = node.groups
+    count, sequences = node.groups[:2]
     body, needs = node.regions[0], trace.needs
     asked = [needs.get(result) for result in node.results]
     total = len(body.outputs)

@@ -29,6 +29,7 @@ from . import padding as _padding
 from . import quantiles as _quantiles
 from . import recurrence as _recurrence
 from . import reduction as _reduction
+from . import scan as _scan
 from . import sets as _sets
 from . import shape as _shape
 from . import slicing as _slicing
@@ -61,6 +62,7 @@ from .padding import *  # noqa: F403
 from .quantiles import *  # noqa: F403
 from .recurrence import *  # noqa: F403
 from .reduction import *  # noqa: F403
+from .scan import *  # noqa: F403
 from .sets import *  # noqa: F403
 from .shape import *  # noqa: F403
 from .slicing import *  # noqa: F403
@@ -96,6 +98,7 @@ __all__ += _padding.__all__
 __all__ += _recurrence.__all__
 __all__ += _quantiles.__all__
 __all__ += _reduction.__all__
+__all__ += _scan.__all__
 __all__ += _sets.__all__
 __all__ += _shape.__all__
 __all__ += _slicing.__all__
