@@ -166,10 +166,12 @@ def _vjp_scan(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
     scan = Scan(node)
     body, flow, n, m = scan.body, scan.flow, len(scan.carries), len(scan.sequences)
     is_float = [tensor.dtype.is_float for tensor in flow]
-    given = zeros_where_none(cotangents, node.results)
+    count = len(body.outputs)
+    given = {i: value for i, value in enumerate(cotangents) if value is not None}
 
     floats = [i for i in range(n) if is_float[i]]
-    emitted = [i for i in range(n, len(body.outputs)) if body.outputs[i].dtype.is_float]
+    emitted = [i for i in range(n, count) if i in given]
+    remembered = [i for i in floats if count + i in given]
     sequences = [i for i in range(n, n + m) if is_float[i]]
     constants = [i for i in range(n + m, len(flow)) if is_float[i]]
 
@@ -181,7 +183,7 @@ def _vjp_scan(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
     state = like(body.inputs[:n], "state")
     element = like(body.inputs[n : n + m], "element")
     from_output = like([body.outputs[i] for i in emitted], "from_output")
-    from_history = like([body.inputs[i] for i in floats], "from_history")
+    from_history = like([body.inputs[i] for i in remembered], "from_history")
     fixed = like(body.inputs[n + m :], "fixed")
 
     arguments = [*state, *element, *fixed]
@@ -194,23 +196,27 @@ def _vjp_scan(node: Node, cotangents: MaybeTensors) -> MaybeTensors:
     else:
         found = [zeros(t.shape, t.dtype) for t in wrt]
     k = len(floats)
-    carried = [a + b for a, b in zip(found[:k], from_history, strict=True)]
+    carried = dict(zip(floats, found[:k], strict=True))
+    for i, more in zip(remembered, from_history, strict=True):
+        carried[i] = carried[i] + more
     for_elements = found[k : k + len(sequences)]
     sums = [a + b for a, b in zip(total, found[k + len(sequences) :], strict=True)]
 
     inner = Graph(
         f"{body.name}_reverse",
         [*back, *total, *state, *element, *from_output, *from_history, *fixed],
-        [*carried, *sums, *for_elements],
+        [*carried.values(), *sums, *for_elements],
     )
     made = make_scan(
         inner,
-        [*(given[i] for i in floats), *(zeros(t.shape, t.dtype) for t in total)],
+        zeros_where_none(
+            [*(given.get(i) for i in floats), *(None for _ in total)], [*back, *total]
+        ),
         [
             *scan.history,
             *scan.sequences,
             *(given[i] for i in emitted),
-            *(given[len(body.outputs) + i] for i in floats),
+            *(given[count + i] for i in remembered),
         ],
         scan.constants,
         scan.length,
@@ -228,7 +234,8 @@ def _jvp_scan(node: Node, tangents: MaybeTensors) -> MaybeTensors:
     """One scan over values and tangents together."""
     scan = Scan(node)
     body, flow, n, m = scan.body, scan.flow, len(scan.carries), len(scan.sequences)
-    moving = [i for i, tensor in enumerate(flow) if tensor.dtype.is_float]
+    moves = [i < n or tangents[i] is not None for i in range(len(flow))]  # carries may, later
+    moving = [i for i, tensor in enumerate(flow) if tensor.dtype.is_float and moves[i]]
     given = zeros_where_none(tangents[: len(flow)], flow)
     arguments = [placeholder_like(t.type, f"value{i}") for i, t in enumerate(body.inputs)]
     pushed = {i: placeholder_like(body.inputs[i].type, f"tangent{i}") for i in moving}
