@@ -205,6 +205,11 @@ def _both_to_half(match: Match) -> bool:
     return _to_half(match) and match.tensors["y"].dtype == float32
 
 
+def two_vectors(match: Match) -> bool:
+    """Not x by its own length; nor halves, of which directions underflow."""
+    return match.tensors["x"] is not match.tensors["y"] and not match.root.dtype.is_half
+
+
 def _to_half(match: Match) -> bool:
     """For what is rounded to a half only to go on with it; a mean, say, is computed in float32."""
     return match.root.dtype.is_half and match.tensors["x"].dtype == float32
@@ -228,6 +233,12 @@ LENGTHS = (
     ),
     Rule("sum(square(x), a) / length(x, a) -> length(x, a)", "inf / inf, or 0 / 0"),
     Rule("1 / length(x, a) * y -> y / length(x, a)", "1 / length may overflow"),
+    Rule(
+        "gated_multiply(gated_divide(x, length(y, a)), y)"
+        " -> gated_multiply(x, gated_divide(y, length(y, a)))",
+        "x / length may overflow, a direction is at most 1",
+        two_vectors,
+    ),
     Rule(
         "sqrt(c * sum(square(x), a)) -> sqrt(c) * length(x, a)",
         "the squares overflow or underflow: a root mean square",

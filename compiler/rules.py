@@ -12,12 +12,13 @@ from __future__ import annotations
 from ..ir.dtypes import holds
 from .cancellation import DIFFERENCES
 from .error_functions import ERROR_FUNCTIONS
+from .hyperbolic import HYPERBOLIC
 from .indexing import INDEXING
 from .lengths import LENGTHS, floats
 from .logarithms import LOGARITHMS
 from .moments import MOMENTS
 from .pattern import Match
-from .quotients import FIRST_QUOTIENTS, QUOTIENTS
+from .quotients import QUOTIENTS
 from .rewrite import Rule
 from .structural import STRUCTURAL
 
@@ -46,7 +47,7 @@ def _signed(match: Match) -> bool:
 # Order counts: the first rule that fits a node is applied.
 STABILISE = (
     *ERROR_FUNCTIONS,
-    *FIRST_QUOTIENTS,
+    *HYPERBOLIC,
     *LOGARITHMS,
     Rule("1 - square(tanh(x)) -> tanh_slope(x)", "tanh rounds to 1"),
     Rule("(exp(x) - exp(-x)) / (exp(x) + exp(-x)) -> tanh(x)", "inf / inf for large x"),

@@ -15,6 +15,7 @@ import re
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 FORMAT = b"gradloom object 1\n"
@@ -71,10 +72,8 @@ class DiskCache:
         if content[:_HEADER] != _header(key, data):
             _remove(path)
             return None
-        try:
+        with suppress(OSError):  # removed meanwhile, or read only: the entry itself is read already
             os.utime(path)  # the time of last use: what eviction goes by
-        except OSError:
-            pass
         return data
 
     def put(self, key: str, data: bytes) -> None:
@@ -123,17 +122,12 @@ class DiskCache:
     def _entries(self, suffixes: tuple[str, ...]) -> list[tuple[float, int, str]]:
         """(time of last use, bytes, path) of the files in the folder."""
         entries: list[tuple[float, int, str]] = []
-        try:
-            with os.scandir(self.directory) as found:
-                for item in found:
-                    if item.name.endswith(suffixes):
-                        try:
-                            status = item.stat(follow_symlinks=False)
-                        except OSError:  # another process was faster
-                            continue
+        with suppress(OSError), os.scandir(self.directory) as found:  # no folder holds no entries
+            for item in found:
+                if item.name.endswith(suffixes):
+                    with suppress(OSError):  # another process removed it first
+                        status = item.stat(follow_symlinks=False)
                         entries.append((status.st_mtime, status.st_size, item.path))
-        except OSError:
-            pass
         return entries
 
     def _evict(self) -> int:
@@ -157,10 +151,8 @@ def _header(key: str, data: bytes) -> bytes:
 
 
 def _remove(path: str | os.PathLike[str]) -> None:
-    try:
+    with suppress(OSError):  # gone already, or not ours to remove: a cache may keep what it has
         os.unlink(path)
-    except OSError:
-        pass
 
 
 def _make_private(directory: Path) -> bool:

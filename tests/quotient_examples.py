@@ -72,6 +72,23 @@ QUOTIENTS: dict[str, list[str]] = {
           return %5
         }""",
     ],
+    "c / (d / x) -> (c / d) * x": [
+        """graph @g(%x: f32[B,4]) {
+          %0 = constant {value=1.0} : f32[]
+          %1 = divide %0, %x : f32[B,4]
+          %2 = divide %0, %1 : f32[B,4]
+          return %2
+        }""",
+        """graph @g(%x: f32[B,4]) {
+          %0 = constant {value=3.0} : f32[]
+          %1 = constant {value=-2.0} : f32[]
+          %2 = divide %1, %x : f32[B,4]
+          %3 = constant {value=0.5} : f32[]
+          %4 = multiply %2, %3 : f32[B,4]
+          %5 = divide %0, %4 : f32[B,4]
+          return %5
+        }""",
+    ],
     "x / (1 + x) -> 1 - 1 / (1 + x)": [
         """graph @g(%x: f32[B,4]) {
           %0 = constant {value=1.0} : f32[]
