@@ -1,4 +1,4 @@
-"""Rules that find hyperbolic functions in quotients of exponentials, which are ∞ / ∞ for large x."""
+"""Rules that find hyperbolic functions in quotients of exponentials, ∞ / ∞ for large x."""
 
 from __future__ import annotations
 
