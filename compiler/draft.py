@@ -155,8 +155,14 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
         terms = tuple(Term(t.value, size(t.stride), size(t.extent)) for t in item.terms)
         return Access(item.argument, pick(item.strides), number(item.offset), terms)
 
+    # The same work on another number of elements is an equal kernel, where it is one flat walk.
+    flat = roles == ["parallel"] and extents[0] not in (0, 1)
     axes = tuple(
-        Axis("ijklpqrs"[n] if n < 8 else f"ax{n}", size(extent), role)  # m is the mask
+        Axis(
+            "ijklpqrs"[n] if n < 8 else f"ax{n}",
+            parameter(extents[0]) if flat and isinstance(extent, int) else size(extent),
+            role,
+        )  # m is the mask
         for n, (extent, role) in enumerate(zip(extents, roles, strict=True))
     )
     body: list[Instruction] = []
