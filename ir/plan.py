@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from .dims import evaluate
 from .parameter import ALIGNMENT
-from .program import Buffer, Loop, Program, Step, reads_and_writes
+from .program import Buffer, Loop, Program, Step, bodies, reads_and_writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +50,19 @@ def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
         touched: set[str] = set()
         for step in steps:
             clock += 1
+            start = clock
+            inner = {name for body in bodies(step) for name in visit(body)}
             if isinstance(step, Loop):
-                start = clock
-                inner = visit(step.body)
                 clock += 1
+                inner.update(step.windows)
                 for name in inner:  # what a step may leave for the next one lives through all
                     touch(name, start, clock)
-                for name in step.windows:
-                    touch(name, start, clock)
-                touched |= inner | set(step.windows)
-            else:
-                reads, writes = reads_and_writes(step, program)
-                for name in (*reads, *writes):
-                    touch(name, clock, clock)
-                touched.update(reads, writes)
+            reads, writes = reads_and_writes(step, program)
+            for name in reads:  # of a loop or a branch: before what is in it
+                touch(name, start, start)
+            for name in writes:  # of a loop: behind it
+                touch(name, clock, clock)
+            touched.update(reads, writes, inner)
         return touched
 
     visit(program.steps)

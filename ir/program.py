@@ -70,12 +70,43 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
-    """Run `body` `count` times; the windows move on after each."""
+class Break:
+    """Leave the innermost loop if the bool in the buffer `flag` is false.
 
-    count: DimLike
+    It stands at the top level of the loop's body.  Like a Check it leaves the program if any check
+    failed so far: a flag made of what is wrong may never become false.
+    """
+
+    flag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Run one of the bodies only: the one whose number, an int64, is in the buffer `index`.
+
+    A number below 0 is the first body's, one above the last the last's.
+    """
+
+    index: str
+    bodies: tuple[tuple[Step, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Run `body` `count` times; the windows move on after each.
+
+    count: None where only a Break ends the loop; it then has no windows.
+    limit: the buffer of an int64, read once before the first step: at most that many steps, none if
+        it is negative.  A reverse window then starts at entry `limit - 1`.
+    steps: the buffer of an int64 that receives how many steps were taken, not counting one that a
+        Break cut short.
+    """
+
+    count: DimLike | None
     windows: tuple[str, ...]
     body: tuple[Step, ...]
+    limit: str = ""
+    steps: str = ""
 
 
 ErrorName = Literal["IndexRangeError", "CheckError", "NumericsError", "host"]
@@ -107,7 +138,7 @@ class Failure:
         return type(error)(self.message.replace("{error}", str(error)))
 
 
-Step = Launch | Copy | Host | Check | Loop
+Step = Launch | Copy | Host | Check | Break | Branch | Loop
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -150,15 +181,26 @@ class Program:
 
 
 def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
-    """All steps, a loop before its body."""
+    """All steps, a loop and a branch before what is in them."""
     for step in steps:
         yield step
-        if isinstance(step, Loop):
-            yield from walk(step.body)
+        for body in bodies(step):
+            yield from walk(body)
+
+
+def bodies(step: Step) -> tuple[tuple[Step, ...], ...]:
+    """The steps inside a step: a loop's body, the ways of a branch."""
+    match step:
+        case Loop(body=body):
+            return (body,)
+        case Branch(bodies=ways):
+            return ways
+        case _:
+            return ()
 
 
 def reads_and_writes(step: Step, program: Program) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The buffers that a step (not a loop) reads, and those that it writes."""
+    """The buffers that a step reads, and those that it writes; not those of the steps inside it."""
     match step:
         case Launch(kernel=name, arguments=arguments):
             kernel = next(kernel for kernel in program.kernels if kernel.name == name)
@@ -169,5 +211,11 @@ def reads_and_writes(step: Step, program: Program) -> tuple[tuple[str, ...], tup
             return (source,), (destination,)
         case Host(operands=operands, results=results):
             return operands, results
-        case Check() | Loop():
+        case Break(flag=flag):
+            return (flag,), ()
+        case Branch(index=index):
+            return (index,), ()
+        case Loop(limit=limit, steps=steps):
+            return ((limit,) if limit else ()), ((steps,) if steps else ())
+        case Check():
             return (), ()

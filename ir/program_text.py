@@ -1,7 +1,7 @@
 """The text form of programs: ``parse_program(str(program)) == program``.
 
-Blocks (kernels, sources, loops) are indented by two spaces a level; a kernel's source stands
-behind it, each line led by a bar.
+Blocks (kernels, sources, loops, branches) are indented by two spaces a level; a kernel's source
+stands behind it, each line led by a bar.
 """
 
 from __future__ import annotations
@@ -20,7 +20,19 @@ from .graph import Constraint
 from .kernel import Kernel
 from .kernel_text import parse_kernel, print_kernel
 from .loc import parse_loc
-from .program import Buffer, Check, Copy, Failure, Host, Launch, Loop, Program, Step
+from .program import (
+    Branch,
+    Break,
+    Buffer,
+    Check,
+    Copy,
+    Failure,
+    Host,
+    Launch,
+    Loop,
+    Program,
+    Step,
+)
 from .target import Target
 from .tensor import TensorType
 from .text import parse_attributes, print_attribute
@@ -48,11 +60,26 @@ def _print_step(step: Step, indent: str) -> list[str]:
             return [f"{indent}{call} check {check}"]
         case Check():
             return [f"{indent}check"]
-        case Loop(count, windows, body):
-            lines = [f"{indent}loop {count} over ({', '.join(windows)}) {{"]
-            for inner in body:
-                lines += _print_step(inner, indent + "  ")
+        case Break(flag):
+            return [f"{indent}break unless {flag}"]
+        case Branch(index, bodies):
+            lines = [f"{indent}branch {index} {{"]
+            for body in bodies:
+                lines += [
+                    f"{indent}  case {{",
+                    *_print_steps(body, indent + "    "),
+                    f"{indent}  }}",
+                ]
             return [*lines, indent + "}"]
+        case Loop(count, windows, body, limit, steps):
+            head = "loop" if count is None else f"loop {count}"
+            head += f" over ({', '.join(windows)})"
+            head += (f" upto {limit}" if limit else "") + (f" counting {steps}" if steps else "")
+            return [f"{indent}{head} {{", *_print_steps(body, indent + "  "), indent + "}"]
+
+
+def _print_steps(steps: tuple[Step, ...], indent: str) -> list[str]:
+    return [line for step in steps for line in _print_step(step, indent)]
 
 
 def print_program(program: Program) -> str:
@@ -65,9 +92,7 @@ def print_program(program: Program) -> str:
     for kernel in program.kernels:
         lines += ["  " + line for line in print_kernel(kernel).splitlines()]
         lines += ["  | " + line for line in kernel.source.splitlines()]
-    lines.append("  steps {")
-    for step in program.steps:
-        lines += _print_step(step, "    ")
+    lines += ["  steps {", *_print_steps(program.steps, "    ")]
     return "\n".join([*lines, "  }", f"  return {', '.join(program.outputs)}".rstrip(), "}"])
 
 
@@ -78,7 +103,11 @@ _BUFFER = re.compile(
 )
 _LAUNCH = re.compile(rf"launch (\w+)\(({_NAMES})(?:; (.*))?\)$")
 _HOST = re.compile(rf"host ({_NAMES}) = (\w+)\(({_NAMES})\) \{{(.*)\}} check (\d+)$")
-_LOOP = re.compile(rf"loop (.*) over \(({_NAMES})\) \{{$")
+_LOOP = re.compile(
+    rf"loop (?:(.*) )?over \(({_NAMES})\)(?: upto ([\w.-]+))?(?: counting ([\w.-]+))? \{{$"
+)
+_BREAK = re.compile(r"break unless ([\w.-]+)$")
+_BRANCH = re.compile(r"branch ([\w.-]+) \{$")
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -155,8 +184,17 @@ def _parse_steps(lines: _Lines, blobs: Mapping[str, Any]) -> tuple[Step, ...]:
             pairs = tuple(parse_attributes(attrs, blobs).items())
             steps.append(Host(op, _split(operands), _split(results), pairs, int(check)))
         elif match := _LOOP.match(line):
-            count, windows = match.groups(default="")
-            steps.append(Loop(parse_dim(count), _split(windows), _parse_steps(lines, blobs)))
+            number, windows, limit, taken = match.groups(default="")
+            count = parse_dim(number) if number else None
+            body = _parse_steps(lines, blobs)
+            steps.append(Loop(count, _split(windows), body, limit, taken))
+        elif match := _BREAK.match(line):
+            steps.append(Break(match.group(1)))
+        elif match := _BRANCH.match(line):
+            bodies: list[tuple[Step, ...]] = []
+            while lines.next() == "case {":
+                bodies.append(_parse_steps(lines, blobs))
+            steps.append(Branch(match.group(1), tuple(bodies)))
         else:
             raise ParseError(f"{line!r} is no step")
     return tuple(steps)

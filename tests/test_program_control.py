@@ -1,0 +1,171 @@
+"""Loops that end when they will, branches: programs written as text, planned and run."""
+
+from __future__ import annotations
+
+import pytest
+
+import gradloom as gl
+from gradloom.ir.errors import ParseError
+from gradloom.ir.plan import lifetimes, plan
+from gradloom.ir.program import Branch, Break, Copy, Loop, Program, bodies, walk
+
+# --- text and plan --------------------------------------------------------------------------------
+
+EVERY_STEP = """
+program control on cpu lanes 8 {
+  input x: f32[T,3]
+  input n: i64[]
+  input go: bool[]
+  temporary a: f32[3]
+  temporary b: f32[3]
+  temporary c: f32[3]
+  temporary d: f32[3]
+  temporary flag: bool[]
+  temporary which: i64[]
+  temporary taken: i64[]
+  window w: f32[3] of x reverse
+  output out0: f32[3]
+  output out1: i64[]
+  steps {
+    copy a = x
+    copy which = n
+    loop T over (w) upto n counting taken {
+      copy flag = go
+      break unless flag
+      branch which {
+        case {
+          copy b = w
+          copy a = b
+        }
+        case {
+        }
+        case {
+          loop T over () {
+            copy c = a
+            copy d = c
+          }
+          loop over () counting taken {
+            break unless go
+          }
+          loop over () upto n {
+            check
+          }
+        }
+      }
+    }
+    copy out0 = a
+    copy out1 = taken
+  }
+  return out0, out1
+}
+"""
+
+
+def control() -> Program:
+    return gl.parse_program(EVERY_STEP)
+
+
+def test_text_reads_back() -> None:
+    program = control()
+    assert str(program) == EVERY_STEP.strip()
+    assert gl.parse_program(str(program)) == program
+    loop = program.steps[2]
+    assert isinstance(loop, Loop)
+    assert (str(loop.count), loop.windows, loop.limit, loop.steps) == ("T", ("w",), "n", "taken")
+    branch = loop.body[2]
+    assert loop.body[1] == Break("flag")
+    assert isinstance(branch, Branch)
+    assert (branch.index, [len(body) for body in branch.bodies]) == ("which", [2, 0, 3])
+    inner = [step for step in branch.bodies[2] if isinstance(step, Loop)]
+    assert [(step.count is None, step.limit, step.steps) for step in inner] == [
+        (False, "", ""),
+        (True, "", "taken"),
+        (True, "n", ""),
+    ]
+    assert [step.destination for step in walk(program.steps) if isinstance(step, Copy)] == [
+        "a", "which", "flag", "b", "a", "c", "d", "out0", "out1",
+    ]  # fmt: skip
+    assert bodies(loop) == (loop.body,)
+    assert bodies(loop.body[0]) == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["break flag", "branch {", "branch which over () {", "loop T {", "loop T over () upto {"],
+)
+def test_text_that_is_none(wrong: str) -> None:
+    with pytest.raises(ParseError, match="is no step"):
+        gl.parse_program(EVERY_STEP.replace("branch which {", wrong))
+
+
+def test_lifetimes() -> None:
+    spans = lifetimes(control())
+    start, end = 3, 19  # of the loop, in order of the text
+    assert spans["a"] == (1, 20)
+    assert spans["which"] == (2, end)  # read in each step of the loop
+    assert spans["n"] == (2, end)
+    assert spans["flag"] == spans["b"] == spans["c"] == spans["go"] == (start, end)
+    assert spans["taken"] == (start, 21)
+    assert spans["x"] == (1, end)
+
+
+def test_ways_of_a_branch_share_memory() -> None:
+    text = """
+program ways on cpu lanes 8 {
+  input x: f32[100]
+  input n: i64[]
+  temporary index: i64[]
+  temporary a: f32[100]
+  temporary b: f32[100]
+  temporary c: f32[100]
+  output out0: f32[100]
+  steps {
+    copy index = n
+    branch index {
+      case {
+        copy a = x
+        copy out0 = a
+      }
+      case {
+        copy b = x
+        copy c = b
+        copy out0 = c
+      }
+    }
+  }
+  return out0
+}
+"""
+    program = gl.parse_program(text)
+    spans = lifetimes(program)
+    assert spans["index"] == (1, 2)
+    assert spans["a"] == (3, 4)
+    assert spans["b"] == (5, 6)
+    assert spans["c"] == (6, 7)
+    planned = plan(program, {})
+    assert planned.offsets["a"] == planned.offsets["b"] != planned.offsets["c"]
+    assert planned.total < 3 * 400
+
+
+def test_a_loop_reads_its_limit_first_and_writes_its_steps_last() -> None:
+    text = """
+program ends on cpu lanes 8 {
+  input n: i64[]
+  temporary limit: i64[]
+  temporary inside: i64[]
+  temporary taken: i64[]
+  output out0: i64[]
+  steps {
+    copy limit = n
+    loop over () upto limit counting taken {
+      copy inside = n
+    }
+    copy out0 = taken
+  }
+  return out0
+}
+"""
+    spans = lifetimes(gl.parse_program(text))
+    assert spans["limit"] == (1, 2)
+    assert spans["inside"] == (2, 4)
+    assert spans["taken"] == (4, 5)
