@@ -10,6 +10,7 @@ from math import nan as nan
 from math import pi as pi
 
 from gradloom.compiler.pipeline import run_pass as run_pass
+from gradloom.frontends import recurrent as recurrent
 from gradloom.frontends.custom import custom_derivative as custom_derivative
 from gradloom.frontends.explain import GradientExplanation as GradientExplanation
 from gradloom.frontends.explain import explain_grad as explain_grad
