@@ -157,13 +157,11 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
 
     # The same work on another number of elements is an equal kernel, where it is one flat walk.
     flat = roles == ["parallel"] and extents[0] not in (0, 1)
+    lengths = [parameter(extents[0])] if flat else [size(extent) for extent in extents]
+    letters = ["ijklpqrs"[n] if n < 8 else f"ax{n}" for n in range(len(roles))]  # m is the mask
     axes = tuple(
-        Axis(
-            "ijklpqrs"[n] if n < 8 else f"ax{n}",
-            parameter(extents[0]) if flat and isinstance(extent, int) else size(extent),
-            role,
-        )  # m is the mask
-        for n, (extent, role) in enumerate(zip(extents, roles, strict=True))
+        Axis(letter, length, role)
+        for letter, length, role in zip(letters, lengths, roles, strict=True)
     )
     body: list[Instruction] = []
     for item in draft.body:
