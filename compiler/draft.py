@@ -127,19 +127,25 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
     keep = 2 if any(isinstance(item, Contract) for item in draft.body) else 0
     extents, roles, groups = _collapse(draft, keep)
     parameters: list[DimLike] = []  # what d0, d1, … stand for
-    names: dict[Dim, Size] = {}
+    names: dict[DimLike, Size] = {}
 
     def parameter(value: DimLike) -> Size:
         parameters.append(value)
         return f"d{len(parameters) - 1}"
 
-    def size(value: Any) -> Size:
-        """An integer as it is; a symbolic size as a parameter, the same one wherever it stands."""
-        if not isinstance(value, Dim):
-            return value
+    def named(value: DimLike) -> Size:
+        """A parameter, the same one wherever the value stands."""
         if value not in names:
             names[value] = parameter(value)
         return names[value]
+
+    def size(value: Any) -> Size:
+        """An integer as it is, a symbolic size as a parameter."""
+        return named(value) if isinstance(value, Dim) else value
+
+    def length(value: Any) -> Size:
+        """An extent or stride; of a product a parameter in any case, for its micro-kernel."""
+        return named(value) if keep and value not in (0, 1) else size(value)
 
     def number(value: Any) -> Size:
         """Where an access starts, or the number of a check: a parameter of its own unless 0.
@@ -149,15 +155,15 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
         return 0 if value == 0 else parameter(value)
 
     def pick(strides: Any) -> tuple[Size, ...]:
-        return tuple(size(strides[group[-1]] if group else 0) for group in groups)
+        return tuple(length(strides[group[-1]] if group else 0) for group in groups)
 
     def access(item: Access) -> Access:
-        terms = tuple(Term(t.value, size(t.stride), size(t.extent)) for t in item.terms)
+        terms = tuple(Term(t.value, length(t.stride), length(t.extent)) for t in item.terms)
         return Access(item.argument, pick(item.strides), number(item.offset), terms)
 
     # The same work on another number of elements is an equal kernel, where it is one flat walk.
     flat = roles == ["parallel"] and extents[0] not in (0, 1)
-    lengths = [parameter(extents[0])] if flat else [size(extent) for extent in extents]
+    lengths = [parameter(extents[0])] if flat else [length(extent) for extent in extents]
     letters = ["ijklpqrs"[n] if n < 8 else f"ax{n}" for n in range(len(roles))]  # m is the mask
     axes = tuple(
         Axis(letter, length, role)
@@ -189,7 +195,13 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
                 lhs, rhs = access(item.lhs), access(item.rhs)
                 body.append(
                     Contract(
-                        item.result, lhs, rhs, size(item.depth), item.scratch, item.dtype, item.loc
+                        item.result,
+                        lhs,
+                        rhs,
+                        length(item.depth),
+                        item.scratch,
+                        item.dtype,
+                        item.loc,
                     )
                 )
             case Store():
