@@ -9,6 +9,7 @@ from ..ir.graph import Graph
 from ..ir.ops.scan import Scan
 from ..ir.program import Copy, Loop
 from ..ir.tensor import Node, Tensor, TensorType
+from .schedule import schedule
 from .storage import Lowering, Stored, contiguous, dense, fills_buffer, typed
 
 Lower = Callable[
@@ -68,7 +69,7 @@ def lower_scan(
             wanted[output] = Stored(target, dense(output.type))
         else:
             pending.append((target, output))
-    lower(state, body, inner, wanted, list(body.nodes))
+    lower(state, body, inner, wanted, schedule(body))
     for target, output in pending:
         state.steps.append(Copy(target, contiguous(state, inner, output)))
     sources: list[str] = []

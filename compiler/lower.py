@@ -7,7 +7,7 @@ more, else into a temporary that is copied when nothing can fail any more.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..ir.array import Array
@@ -32,13 +32,18 @@ from .emit_cpu import emit_cpu
 from .guard import NUMBER
 from .kernels import build_kernel
 from .loops import lower_scan
+from .schedule import schedule
 from .storage import Lowering, Stored, contiguous, copy, dense, fills_buffer, launch, typed
+from .updates import before_updates, direct_updates
 
 
-def lower(graph: Graph, target: Target, guarded: bool = False) -> Program:
+def lower(
+    graph: Graph, target: Target, guarded: bool = False, order: Sequence[Node] | None = None
+) -> Program:
     """The program of a graph after fusion.
 
     guarded: each kernel as `guard` makes it.  Any may fail then, so none writes over a parameter.
+    order: all nodes in the order in which they are to run, if not that of `schedule`.
     """
     state = Lowering(guarded=guarded)
     if guarded:
@@ -49,7 +54,7 @@ def lower(graph: Graph, target: Target, guarded: bool = False) -> Program:
         for leaf in leaves:
             name = state.buffer(kind, leaf.type, graph.names[leaf])  # type: ignore[arg-type]
             stored[leaf] = Stored(name, dense(leaf.type))
-    direct = {} if guarded else _direct_updates(graph)
+    direct = {} if guarded else direct_updates(graph)
     outputs: dict[Tensor, str] = {}
     wanted: dict[Tensor, Stored] = {}
     for position, output in enumerate(graph.outputs):
@@ -60,8 +65,8 @@ def lower(graph: Graph, target: Target, guarded: bool = False) -> Program:
             if made not in direct:
                 outputs[output] = state.buffer("output", output.type, f"out{position}")
                 wanted[made] = Stored(outputs[output], dense(made.type))
-    late = {value.node for value in direct}
-    lower_nodes(state, graph, stored, wanted, [n for n in graph.nodes if n not in late])
+    order = schedule(graph, before_updates(graph, direct), direct) if order is None else order
+    _lower_all(state, graph, stored, wanted, direct, order)
 
     returned: list[str] = []
     for position, output in enumerate(graph.outputs):
@@ -81,13 +86,8 @@ def lower(graph: Graph, target: Target, guarded: bool = False) -> Program:
                 source = held.buffer
             if source != stored[parameter].buffer:
                 copies.append(Copy(stored[parameter].buffer, source))
-    if state.checks:
+    if state.checks and not direct:
         state.steps.append(Check())
-    state.overwritten = {value: stored[parameter].buffer for value, parameter in direct.items()}
-    lower_nodes(state, graph, stored, wanted, [n for n in graph.nodes if n in late])
-    for value, parameter in direct.items():  # where the kernel could not write it in place
-        if stored[value].buffer != stored[parameter].buffer:
-            copies.append(Copy(stored[parameter].buffer, stored[value].buffer))
     state.steps += copies
     return Program(
         graph.name,
@@ -99,6 +99,32 @@ def lower(graph: Graph, target: Target, guarded: bool = False) -> Program:
         graph.constraints,
         tuple(state.checks),
     )
+
+
+def _lower_all(
+    state: Lowering,
+    graph: Graph,
+    stored: dict[Tensor, Stored],
+    wanted: dict[Tensor, Stored],
+    direct: dict[Tensor, Tensor],
+    order: Sequence[Node],
+) -> None:
+    """Steps for all nodes; those that write over parameters stand behind a check."""
+    state.overwritten = {value: stored[parameter].buffer for value, parameter in direct.items()}
+    late = {value.node for value in direct}
+    start = 0
+    for end, node in enumerate(order):
+        if node not in late:
+            continue
+        lower_nodes(state, graph, stored, wanted, order[start:end])
+        if state.checks and start == 0:
+            state.steps.append(Check())
+        lower_nodes(state, graph, stored, wanted, [node])
+        for value in node.results:  # where the kernel could not write it in place
+            if stored[value].buffer != state.overwritten[value]:
+                state.steps.append(Copy(state.overwritten[value], stored[value].buffer))
+        start = end + 1
+    lower_nodes(state, graph, stored, wanted, order[start:])
 
 
 def generate(program: Program) -> Program:
@@ -124,37 +150,6 @@ def _guarded_source(state: Lowering, stored: dict[Tensor, Stored], tensor: Tenso
     return source
 
 
-def _direct_updates(graph: Graph) -> dict[Tensor, Tensor]:
-    """New values whose kernels may run last, when nothing can fail any more, by parameter.
-
-    Such a kernel cannot fail, makes nothing that is needed before the end, and no other late
-    kernel, view or result has use for the old value.
-    """
-    found: dict[Tensor, Tensor] = {}
-    makers = {value.node for _, value in graph.updates}
-    new_values = {value for _, value in graph.updates}
-    count = Counter(value for _, value in graph.updates)
-    for parameter, value in graph.updates:
-        node = value.node
-        if node.op is not FUSED or count[value] > 1:
-            continue
-        needed_early = any(
-            result not in new_values or result in graph.outputs_set or graph.users.get(result)
-            for result in node.results
-        )
-        can_fail = any(inner.op.check for inner in node.regions[0].nodes)
-        others = [
-            reader
-            for reader in graph.users.get(parameter, [])
-            if reader is not node and (reader in makers or reader.op.kind == "view")
-        ]
-        is_read = parameter in graph.outputs_set or parameter in new_values
-        if not (needed_early or can_fail or others or is_read):
-            found[value] = parameter
-    # a kernel is late as a whole: all that it makes must be such updates
-    return {v: p for v, p in found.items() if all(r in found for r in v.node.results)}
-
-
 # --- nodes --------------------------------------------------------------------------------------
 
 
@@ -163,7 +158,7 @@ def lower_nodes(
     graph: Graph,
     stored: dict[Tensor, Stored],
     wanted: dict[Tensor, Stored],
-    nodes: list[Node],
+    nodes: Sequence[Node],
 ) -> None:
     """Steps for `nodes`; results that stand in `wanted` go there, others to temporaries."""
     for node in nodes:

@@ -1,0 +1,75 @@
+"""Updates: which new values of parameters are written straight over the old ones, and when.
+
+Such a kernel needs no memory for what it makes.  It runs when nothing can fail any more, so that a
+call that fails changes no parameter, and when all others have read the old value.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from ..ir.graph import Graph
+from ..ir.ops.control import FUSED
+from ..ir.tensor import Node, Tensor
+
+
+def direct_updates(graph: Graph) -> dict[Tensor, Tensor]:
+    """New values that may be written over their parameters, with these.
+
+    The kernel cannot fail, makes nothing that others read, and of the others that make new values
+    none reads the old one, nor is the old one a result.
+    """
+    found: dict[Tensor, Tensor] = {}
+    makers = {value.node for _, value in graph.updates}
+    new_values = {value for _, value in graph.updates}
+    count = Counter(value for _, value in graph.updates)
+    for parameter, value in graph.updates:
+        node = value.node
+        if node.op is not FUSED or count[value] > 1:
+            continue
+        needed = any(
+            result not in new_values or result in graph.outputs_set or graph.users.get(result)
+            for result in node.results
+        )
+        others = [reader for reader in _readers(graph, parameter) if reader is not node]
+        blocked = any(reader in makers for reader in others)
+        if not (needed or can_fail(node) or blocked or _is_result(graph, parameter)):
+            found[value] = parameter
+    # all that a kernel makes must be such updates
+    return {v: p for v, p in found.items() if all(r in found for r in v.node.results)}
+
+
+def before_updates(graph: Graph, direct: Mapping[Tensor, Tensor]) -> dict[Node, list[Node]]:
+    """What must run before each kernel that writes over parameters."""
+    failing = [node for node in graph.nodes if can_fail(node)] if direct else []
+    before: dict[Node, list[Node]] = {}
+    for value, parameter in direct.items():
+        known = before.setdefault(value.node, list(failing))
+        known += [node for node in _readers(graph, parameter) if node is not value.node]
+    return before
+
+
+def can_fail(node: Node) -> bool:
+    """Whether a call may fail at the node, or at one in its regions."""
+    inner = [node, *(n for region in node.regions for n in region.walk())]
+    return any(n.op.check or n.op.kind == "host" for n in inner)
+
+
+def _views(graph: Graph, tensor: Tensor) -> list[Tensor]:
+    """The tensor and all views of it."""
+    found = [tensor]
+    for view in found:
+        users = graph.users.get(view, ())
+        found += [node.results[0] for node in users if node.op.kind == "view"]
+    return found
+
+
+def _readers(graph: Graph, tensor: Tensor) -> list[Node]:
+    """The steps that read the tensor or a view of it."""
+    users = [node for view in _views(graph, tensor) for node in graph.users.get(view, ())]
+    return [node for node in dict.fromkeys(users) if node.op.kind != "view"]
+
+
+def _is_result(graph: Graph, tensor: Tensor) -> bool:
+    return any(view in graph.results_set for view in _views(graph, tensor))
