@@ -11,6 +11,7 @@ from ..ir.loc import quote
 from ..ir.ops import as_tensor, broadcast_to, constant, zeros
 from ..ir.ops.build import is_weak
 from ..ir.ops.control import flatten, placeholder_like
+from ..ir.ops.structure import described, parts_of, paths_of
 from ..ir.shapes import unify
 from ..ir.tensor import Tensor, TensorType
 
@@ -28,7 +29,7 @@ class Structures:
         self.tensors, self.build = flatten(self.trees)  # build gives a tuple, an item a tree
         self.floats = [tensor for tensor in self.tensors if tensor.dtype.is_float]
         pairs = zip(names, self.trees, strict=True)
-        self.paths = [path for name, tree in pairs for path in _paths(name, tree)]
+        self.paths = [path for name, tree in pairs for path in paths_of(name, tree)]
 
     def placeholders(self) -> list[Tensor]:
         """Inputs of a region in place of the tensors."""
@@ -57,7 +58,7 @@ class Structures:
         answers = [answer] if count == 1 else [None] * count if answer is None else answer
         if not isinstance(answers, (tuple, list)) or len(cast(list[Any], answers)) != count:
             raise ArgumentError(
-                f"{title} gives {_described(answer)} where a tuple of {count} is needed, for "
+                f"{title} gives {described(answer)} where a tuple of {count} is needed, for "
                 f"{', '.join(self.names)}"
             )
         values: list[Any] = []
@@ -69,7 +70,7 @@ class Structures:
                 found.append(_fitted(value, tensor.type, path, title))
             elif value is not None:
                 told = f"{path}, which is {tensor.type} and has no derivative; give None"
-                raise DTypeError(f"{title} gives {_described(value)} for {told}")
+                raise DTypeError(f"{title} gives {described(value)} for {told}")
         return found
 
 
@@ -78,48 +79,20 @@ def _as_word(path: str) -> str:
     return re.sub(r"\W+", "_", path.split(" ", 1)[1]).strip("_")
 
 
-def _parts(tree: Any) -> dict[str, Any] | None:
-    """The parts of a tuple, list or dict by their keys, as one writes them; None for a leaf."""
-    if isinstance(tree, dict):
-        return {f"[{key!r}]": part for key, part in cast(dict[Any, Any], tree).items()}
-    if isinstance(tree, (tuple, list)):
-        return {f"[{i}]": part for i, part in enumerate(cast(Sequence[Any], tree))}
-    return None
-
-
-def _paths(path: str, tree: Any) -> list[str]:
-    """Where each tensor of a structure stands, in the order of `flatten`."""
-    parts = _parts(tree)
-    if parts is None:
-        return [] if tree is None else [path]
-    return [inner for key, part in parts.items() for inner in _paths(path + key, part)]
-
-
 def _values_like(given: Any, tree: Any, path: str, title: str) -> list[Any]:
     """What `given` has in place of each tensor of `tree`; a None may stand for a whole part."""
     if given is None:
-        return [None] * len(_paths(path, tree))
-    parts, own = _parts(tree), _parts(given)
+        return [None] * len(paths_of(path, tree))
+    parts, own = parts_of(tree), parts_of(given)
     if tree is not None and parts is None and own is None:
         return [given]
     if parts is None or own is None or parts.keys() != own.keys():
-        told = f"{path}, which is {_described(tree)}"
-        raise ArgumentError(f"{title} gives {_described(given)} for {told}")
+        told = f"{path}, which is {described(tree)}"
+        raise ArgumentError(f"{title} gives {described(given)} for {told}")
     values: list[Any] = []
     for key, part in parts.items():
         values += _values_like(own[key], part, path + key, title)
     return values
-
-
-def _described(value: Any) -> str:
-    """A value in a message: a tensor's type, or what kind of structure it is."""
-    if isinstance(value, Tensor):
-        return str(value.type)
-    parts = _parts(value)
-    if parts is None:
-        return repr(cast(object, value))
-    keys = f" with {', '.join(key[1:-1] for key in parts)}" if isinstance(value, dict) else ""
-    return f"a {type(cast(object, value)).__name__} of {len(parts)}{keys}"
 
 
 def _fitted(value: Any, wanted: TensorType, path: str, title: str) -> Tensor:

@@ -131,8 +131,8 @@ BUILDING: list[Case] = [
     # scans
     (lambda: gl.scan(lambda c, v: c, COLUMN, X), ValueError, "returns a pair (carry, y)"),
     (lambda: gl.scan(lambda c, v: (c, v), COLUMN), ValueError, "needs xs or a length"),
-    (lambda: gl.scan(lambda c, v: ((c, c), v), ROW, X), ValueError, "takes 1 carries and returns 2"),
-    (lambda: gl.scan(lambda c, v: (v, c), 0.0, X), ValueError, "carry 0 enters the body as f32[] but leaves it as f32[64]"),
+    (lambda: gl.scan(lambda c, v: ((c, c), v), ROW, X), ValueError, "the body gives a tuple of 2 for the carry, which is f32[64]"),
+    (lambda: gl.scan(lambda c, v: (v, c), 0.0, X), ValueError, "the carry enters the body as f32[] but leaves it as f32[64]"),
     (lambda: gl.random.uniform(X, (3,)), TypeError, "a key is u32[2], got f32[B,64]"),
 ]
 # fmt: on

@@ -225,7 +225,7 @@ def test_a_carry_that_changes_its_type_names_the_line():
     x = gl.placeholder((3,), name="x")
     with pytest.raises(gl.GradloomError) as caught:
         gl.scan(lambda c, _: (gl.expand_dims(c, 0), c), x, length=2)
-    assert "carry 0" in str(caught.value)
+    assert "the carry enters the body as f32[3]" in str(caught.value)
     assert "test_scan.py:" in str(caught.value)
 
 

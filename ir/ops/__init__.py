@@ -24,12 +24,12 @@ from . import join as _join
 from . import log_tails as _log_tails
 from . import logarithms as _logarithms
 from . import logic as _logic
+from . import loops as _loops
 from . import order as _order
 from . import padding as _padding
 from . import quantiles as _quantiles
 from . import recurrence as _recurrence
 from . import reduction as _reduction
-from . import scan as _scan
 from . import sets as _sets
 from . import shape as _shape
 from . import slicing as _slicing
@@ -57,12 +57,12 @@ from .join import *  # noqa: F403
 from .log_tails import *  # noqa: F403
 from .logarithms import *  # noqa: F403
 from .logic import *  # noqa: F403
+from .loops import *  # noqa: F403
 from .order import *  # noqa: F403
 from .padding import *  # noqa: F403
 from .quantiles import *  # noqa: F403
 from .recurrence import *  # noqa: F403
 from .reduction import *  # noqa: F403
-from .scan import *  # noqa: F403
 from .sets import *  # noqa: F403
 from .shape import *  # noqa: F403
 from .slicing import *  # noqa: F403
@@ -93,12 +93,12 @@ __all__ += _join.__all__
 __all__ += _log_tails.__all__
 __all__ += _logarithms.__all__
 __all__ += _logic.__all__
+__all__ += _loops.__all__
 __all__ += _order.__all__
 __all__ += _padding.__all__
 __all__ += _recurrence.__all__
 __all__ += _quantiles.__all__
 __all__ += _reduction.__all__
-__all__ += _scan.__all__
 __all__ += _sets.__all__
 __all__ += _shape.__all__
 __all__ += _slicing.__all__

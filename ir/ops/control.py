@@ -11,11 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..graph import Graph, between, rebuild
+from ..errors import ArgumentError
+from ..graph import Graph, between, rebuild, topological
+from ..loc import quote
 from ..op import MaybeTensors, Op, register
 from ..tensor import Tensor, TensorType
 from .build import INPUT, apply, as_tensor
 from .create import zeros
+from .logic import where
+from .shape import reshape
 
 __all__: list[str] = []
 
@@ -108,3 +112,47 @@ def zeros_where_none(given: MaybeTensors, like: Sequence[Tensor]) -> list[Tensor
         zeros(t.shape, t.dtype) if value is None else value
         for value, t in zip(given, like, strict=True)
     ]
+
+
+def choose(active: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """`new` where the bools `active` hold, along the first axes; `old` elsewhere."""
+    rank = max(new.ndim, old.ndim) - active.ndim
+    return where(reshape(active, (*active.shape, *[1] * rank)), new, old)
+
+
+def close_all(
+    regions: Sequence[tuple[str, Sequence[Tensor], Sequence[Tensor]]],
+) -> tuple[list[Graph], list[Tensor]]:
+    """Closed regions of (name, inputs, outputs), and the outer tensors that any of them reads.
+
+    All take these behind their own inputs.  ArgumentError where one reads what exists inside
+    another alone.
+    """
+    made = [close(outputs, inputs, name) for name, inputs, outputs in regions]
+    for (name, inputs, _), (_, captured) in zip(regions, made, strict=True):
+        for other, theirs, _ in regions:
+            if theirs is not inputs:
+                _refuse_leaks(name, captured, other, theirs)
+    shared = list(dict.fromkeys(tensor for _, captured in made for tensor in captured))
+    graphs: list[Graph] = []
+    for (_, inputs, _), (graph, captured) in zip(regions, made, strict=True):
+        own, read = graph.inputs[: len(inputs)], graph.inputs[len(inputs) :]
+        known = dict(zip(captured, read, strict=True))
+        more = [
+            known[t] if t in known.keys() else placeholder_like(t.type, f"given{i}")
+            for i, t in enumerate(shared)
+        ]
+        graphs.append(Graph(graph.name, [*own, *more], graph.outputs))
+    return graphs, shared
+
+
+def _refuse_leaks(
+    name: str, captured: Sequence[Tensor], other: str, inside: Sequence[Tensor]
+) -> None:
+    theirs = set(inside)
+    for node in topological(captured):
+        if not theirs.isdisjoint(node.results) or not theirs.isdisjoint(node.operands):
+            raise ArgumentError(
+                f"the {name} reads {node.results[0]!r}, made at {quote(node.loc)}, which exists "
+                f"in the {other} alone"
+            )

@@ -12,25 +12,24 @@ outputs, and the carries that entered each step (their history), which the way b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..dims import DimLike, as_dim
+from ..dims import DimLike
 from ..dtypes import bool_, int64
-from ..errors import ArgumentError, GradloomError, ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..graph import Graph, inline
 from ..loc import quote
 from ..op import MaybeTensors, Op, register
 from ..shapes import unify
 from ..tensor import Node, Tensor, TensorType
-from .control import close, flatten, placeholder_like, zeros_where_none
+from .control import placeholder_like, zeros_where_none
 from .create import zeros
 from .request import gradient, pushforward
-from .shape import broadcast_to, moveaxis
 
-__all__ = ["scan"]
+__all__: list[str] = []
 
 
 class Scan:
@@ -96,13 +95,8 @@ def _infer_scan(node: Node) -> tuple[TensorType, ...]:
         wanted[i] = TensorType(wanted[i].dtype, wanted[i].shape[1:])
     if inputs != wanted:
         raise ShapeError(f"the body takes {inputs} but gets {wanted}")
+    check_carries(body, n)
     outputs = [tensor.type for tensor in body.outputs]
-    for i, (before, after) in enumerate(zip(inputs[:n], outputs, strict=False)):
-        if before != after:
-            raise ShapeError(
-                f"carry {i} enters the body as {before} but leaves it as {after}, made at "
-                f"{quote(body.outputs[i].node.loc)}"
-            )
     rows = [*outputs[n:], *outputs[:n]]
     results = [
         *outputs[:n],
@@ -111,7 +105,9 @@ def _infer_scan(node: Node) -> tuple[TensorType, ...]:
     if node.groups[3] and node.group(3)[0].type != _COUNT:
         raise ShapeError(f"a limit is {_COUNT}, got {node.group(3)[0].type}")
     if len(node.regions) == 2:
-        _check_proceed(node, [*wanted[:n], *wanted[n + node.groups[1] :]])
+        check_proceed(node.regions[1], [*wanted[:n], *wanted[n + node.groups[1] :]])
+        if node.attrs["reverse"]:
+            raise ArgumentError("a scan that stops goes forwards")
         results.append(_COUNT)
     return tuple(results)
 
@@ -119,15 +115,25 @@ def _infer_scan(node: Node) -> tuple[TensorType, ...]:
 _COUNT = TensorType(int64, ())
 
 
-def _check_proceed(node: Node, wanted: Sequence[TensorType]) -> None:
-    proceed = node.regions[1]
+def check_carries(body: Graph, count: int) -> None:
+    """ShapeError unless the first `count` outputs are typed like the first inputs."""
+    if len(body.outputs) < count:
+        raise ArgumentError(f"the body takes {count} carries and gives {len(body.outputs)}")
+    for i, (before, after) in enumerate(zip(body.inputs[:count], body.outputs, strict=False)):
+        if before.type != after.type:
+            raise ShapeError(
+                f"carry {i} enters the body as {before.type} but leaves it as {after.type}, made "
+                f"at {quote(after.node.loc)}"
+            )
+
+
+def check_proceed(proceed: Graph, wanted: Sequence[TensorType]) -> None:
+    """ShapeError or ArgumentError unless the region takes `wanted` and gives one bool."""
     if proceed.free or proceed.parameters or [t.type for t in proceed.inputs] != [*wanted]:
         raise ArgumentError("what stops the loop must be closed over its carries and constants")
     found = [tensor.type for tensor in proceed.outputs]
     if found != [TensorType(bool_, ())]:
         raise ShapeError(f"what stops the loop must be one bool, got {found}")
-    if node.attrs["reverse"]:
-        raise ArgumentError("a scan that stops goes forwards")
 
 
 def _run_scan(
@@ -285,41 +291,12 @@ def _jvp_scan(node: Node, tangents: MaybeTensors) -> MaybeTensors:
     return result
 
 
-def _batch_scan(node: Node, operands: Sequence[Tensor], batched: Sequence[bool]) -> list[Tensor]:
-    """Batch the body, with sequences behind their step axis; a carry is batched once what enters
-    it is, and what no batched value reaches stays as it is, for all entries."""
-    from ..batching import batched_inputs, batched_values
+def _batch_scan(
+    node: Node, operands: Sequence[Tensor], batched: Sequence[bool]
+) -> Sequence[Tensor]:
+    from .loop_batching import batch_scan
 
-    scan = Scan(node)
-    if scan.proceed is not None or scan.limit is not None:
-        raise GradloomError("a scan that stops has no batching rule")
-    body, n, m = scan.body, len(scan.carries), len(scan.sequences)
-    size = next(t.shape[0] for t, flag in zip(operands, batched, strict=True) if flag)
-    flags = list(batched)
-    while True:
-        inputs = batched_inputs(body, flags, size)
-        batch = batched_values(body, inputs, flags, size)
-        reached = [output in batch.carrying for output in body.outputs]
-        late = [i for i in range(n) if reached[i] and not flags[i]]
-        if not late:
-            break
-        for i in late:
-            flags[i] = True
-    reached[:n] = flags[:n]
-    pairs = zip(body.outputs, reached, strict=True)
-    outputs = [batch.spread(output) if flag else batch.value(output) for output, flag in pairs]
-    actual = list(operands)
-    for i in range(n + m):
-        if flags[i] and not batched[i]:
-            actual[i] = broadcast_to(actual[i], (size, *actual[i].shape))
-        elif flags[i] and i >= n:
-            actual[i] = moveaxis(actual[i], 0, 1)
-    closed = Graph(body.name, inputs, outputs, parameters=())
-    parts = actual[:n], actual[n : n + m], actual[n + m :]
-    carries, sequences, constants = parts
-    made = make_scan(closed, carries, sequences, constants, scan.length, scan.reverse)
-    behind = zip((*made.stacked, *made.history), (*reached[n:], *reached[:n]), strict=True)
-    return [*made.finals, *(moveaxis(y, 1, 0) if flag else y for y, flag in behind)]
+    return batch_scan(Scan(node), operands, batched)
 
 
 SCAN = register(
@@ -336,44 +313,3 @@ SCAN = register(
         batch=_batch_scan,
     )
 )
-
-
-def scan(
-    body: Callable[[Any, Any], tuple[Any, Any]],
-    init: Any,
-    xs: Any = None,
-    length: DimLike | str | None = None,
-    reverse: bool = False,
-) -> tuple[Any, Any]:
-    """Loop over the leading axis: ``carry, y = body(carry, x)`` for each x of `xs`.
-
-    init, xs: a tensor, or a tuple, list or dict of such, nested as you like; xs may be None, then
-    `length` counts the steps.  Returns the last carry and the ys stacked along a new leading
-    axis, in the structures that the body gives (y may be None).  Runs as a native loop; what the
-    body reads from outside is found by itself.  A carry that changes type or shape raises
-    ShapeError with the line in the body.
-    """
-    carries, carry_tree = flatten(init)
-    sequences, x_tree = flatten(xs)
-    if length is None:
-        if not sequences:
-            raise ArgumentError("scan needs xs or a length")
-        if sequences[0].ndim == 0:
-            raise ShapeError(f"scan goes over a leading axis, got {sequences[0].type}")
-        length = sequences[0].shape[0]
-    steps = as_dim(length)
-    own = [placeholder_like(t.type, f"carry{i}") for i, t in enumerate(carries)]
-    own += [
-        placeholder_like(TensorType(t.dtype, t.shape[1:]), f"x{i}") for i, t in enumerate(sequences)
-    ]
-    n = len(carries)
-    result: Any = body(carry_tree(own[:n]), x_tree(own[n:]))
-    if not isinstance(result, tuple) or len(result) != 2:  # pyright: ignore[reportUnknownArgumentType]
-        raise ArgumentError("the body of a scan returns a pair (carry, y)")
-    new, new_tree = flatten(result[0])
-    if len(new) != n:
-        raise ArgumentError(f"the body takes {n} carries and returns {len(new)}")
-    ys, y_tree = flatten(result[1])
-    closed, captured = close([*new, *ys], own, "body")
-    made = make_scan(closed, carries, sequences, captured, steps, reverse)
-    return new_tree(made.finals), y_tree(made.stacked)

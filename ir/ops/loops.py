@@ -1,0 +1,265 @@
+"""The loops that users write: functions traced once, for the bodies of ``scan`` and ``while_loop``.
+
+A loop steps over a structure of tensors, the carry: nested tuples, lists and dicts.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..dims import DimLike, as_dim
+from ..dtypes import bool_, int64
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..loc import quote
+from ..shapes import unify
+from ..tensor import Tensor, TensorLike, TensorType
+from .assertion import check
+from .build import as_tensor, as_tensors, dimension, is_weak
+from .control import choose, close_all, flatten, placeholder_like
+from .conversion import astype
+from .create import arange, zeros
+from .logic import logical_not
+from .reduction import max as max_
+from .scan import make_scan
+from .slicing import flip
+from .structure import leaves_like, paths_of
+from .while_loop import make_while
+
+__all__ = ["scan", "while_loop"]
+
+
+class _Carry:
+    """The carry of a loop: its first value, and inputs of regions in its place."""
+
+    def __init__(self, init: Any) -> None:
+        self.first, self.build = flatten(init)
+        self.paths = paths_of("the carry", init)
+
+    def inputs(self) -> list[Tensor]:
+        return [placeholder_like(t.type, f"carry{i}") for i, t in enumerate(self.first)]
+
+    def read(self, given: Any) -> list[Tensor]:
+        """What a body gives for the next step, in the order of the carry; errors name its part."""
+        like = self.build(self.first)  # built anew: the body may have changed the one it was given
+        leaves = leaves_like(given, like, "the carry", "the body")
+        found: list[Tensor] = []
+        for leaf, wanted, path in zip(leaves, self.first, self.paths, strict=True):
+            value = as_tensors([leaf, wanted])[0] if is_weak(leaf) else as_tensor(leaf)
+            if value.type != wanted.type:
+                kind = ShapeError if value.dtype == wanted.dtype else DTypeError
+                raise kind(
+                    f"{path} enters the body as {wanted.type} but leaves it as {value.type}, made "
+                    f"at {quote(value.node.loc)}"
+                )
+            found.append(value)
+        return found
+
+
+def _call(function: Any, what: str, names: Sequence[str], arguments: Sequence[Any]) -> Any:
+    """What the user's function gives; ArgumentError where it cannot be called so."""
+    if not callable(function) or isinstance(function, Tensor):
+        raise ArgumentError(f"{what} is a function, got {function!r}")
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        told = ", ".join(names)
+        raise ArgumentError(f"{what} is called with ({told}): {error}") from None
+    except ValueError:  # it tells no signature
+        pass
+    return function(*arguments)
+
+
+def _condition(function: Any, what: str, carry: Any) -> Tensor:
+    """The bool that a function of the carry gives."""
+    value = _call(function, what, ["carry"], [carry])
+    if not isinstance(value, Tensor):
+        raise ArgumentError(f"{what} gives a bool tensor made of the carry, got {value!r}")
+    if value.dtype != bool_ or value.ndim:
+        kind = ShapeError if value.dtype == bool_ else DTypeError
+        hint = "; take all or any of it" if value.dtype == bool_ else ""
+        raise kind(
+            f"{what} gives one bool, got {value.type}, made at {quote(value.node.loc)}{hint}"
+        )
+    return value
+
+
+def _steps(length: DimLike | str, what: str) -> DimLike:
+    if isinstance(length, Tensor):
+        raise ArgumentError(f"{what} is a number or a named size, got a tensor {length.type}")
+    steps = as_dim(length)
+    if isinstance(steps, int) and steps < 0:
+        raise ArgumentError(f"{what} is not negative, got {steps}")
+    return steps
+
+
+def _length(xs: Any, sequences: Sequence[Tensor], length: DimLike | str | None) -> DimLike:
+    """How many steps there are; ShapeError where sequences disagree."""
+    paths = paths_of("xs", xs)
+    for path, sequence in zip(paths, sequences, strict=True):
+        if sequence.ndim == 0:
+            raise ShapeError(f"scan goes over a leading axis, but {path} is {sequence.type}")
+    if length is None:
+        if not sequences:
+            raise ArgumentError("scan needs xs or a length")
+        told, steps = f"{paths[0]} is {sequences[0].type}", sequences[0].shape[0]
+    else:
+        steps = _steps(length, "length")
+        told = f"length is {steps}"
+    for path, sequence in zip(paths, sequences, strict=True):
+        try:
+            unify(sequence.shape[0], steps)
+        except ShapeError:
+            raise ShapeError(
+                f"sequences of different lengths: {told} but {path} is {sequence.type}"
+            ) from None
+    return steps
+
+
+def _batch_axis(tensor: Tensor, what: str, batch: DimLike) -> None:
+    """ShapeError where a tensor does not begin with the axis of the samples."""
+    try:
+        found = bool(tensor.ndim)
+        if found:
+            unify(tensor.shape[0], batch)
+    except ShapeError:
+        found = False
+    if not found:
+        raise ShapeError(
+            f"with lengths of {batch} samples, {what} has their axis in front, got {tensor.type}, "
+            f"made at {quote(tensor.node.loc)}"
+        )
+
+
+def _read_lengths(lengths: TensorLike, steps: DimLike) -> Tensor:
+    given = as_tensor(lengths)
+    if not given.dtype.is_integer:
+        raise DTypeError(f"lengths are integers, got {given.type}")
+    if given.ndim != 1:
+        raise ShapeError(f"lengths are one number a sample, int64[B], got {given.type}")
+    given = astype(given, int64)
+    within = (given >= 0) & (given <= dimension(steps))
+    return check(given, within, f"a length is not between 0 and the {steps} steps of the scan")
+
+
+def scan(
+    body: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any = None,
+    length: DimLike | str | None = None,
+    reverse: bool = False,
+    until: Callable[[Any], Tensor] | None = None,
+    lengths: TensorLike | None = None,
+) -> tuple[Any, Any]:
+    """Loop over the leading axis: ``carry, y = body(carry, x)`` for each x of `xs`.
+
+    init, xs: a tensor, or a tuple, list or dict of such, nested as you like; xs may be None, then
+    `length` counts the steps.  Returns the last carry and the ys stacked along a new leading
+    axis, in the structures that the body gives (y may be None).  reverse: from the last entry to
+    the first; each y stands where its x does.  Runs as a native loop; what the body reads from
+    outside is found by itself.
+
+    until: a function of the carry that gives one bool.  It is asked before each step, and no step
+    is taken once it holds (Theano's scan asks after a step; JAX's while_loop asks whether to go
+    on).  ys of steps that are not taken are 0.  To know how many were taken, count in the carry.
+
+    lengths: an integer for each of B samples.  Each part of the carry and each y have the axis of
+    the samples in front, entries of xs too.  Sample b takes the steps t < lengths[b] alone, in
+    reverse as well: elsewhere its carry stays and its ys are 0.  Padding, which the body gets
+    as 0, may be anything, nan included.  No step is run that no sample takes.
+
+    Raises ArgumentError, ShapeError or DTypeError, with the line in the body, where the carry
+    changes its structure, shape or dtype, where the body gives no pair, `until` no single bool,
+    sequences differ in length, or a tensor lacks the samples' axis.  At the call a length that is
+    negative or larger than the number of steps raises CheckError.
+    """
+    carry = _Carry(init)
+    sequences, x_tree = flatten(xs)
+    steps = _length(xs, sequences, length)
+    own = carry.inputs()
+    elements = [TensorType(t.dtype, t.shape[1:]) for t in sequences]
+    entries = [placeholder_like(type_, f"x{i}") for i, type_ in enumerate(elements)]
+    ends: Tensor | None = None
+    active: Tensor | None = None
+    given = entries
+    if lengths is not None:
+        ends = _read_lengths(lengths, steps)
+        for tensor, path in zip(carry.first, carry.paths, strict=True):
+            _batch_axis(tensor, path, ends.shape[0])
+        for entry, path in zip(entries, paths_of("an entry of xs", xs), strict=True):
+            _batch_axis(entry, path, ends.shape[0])
+        number = placeholder_like(TensorType(int64, ()), "number")
+        sequences = [*sequences, arange(steps)]
+        active = number < ends
+        given = [choose(active, entry, zeros((), entry.dtype)) for entry in entries]
+        entries = [*entries, number]
+
+    result: Any = _call(body, "the body", ["carry", "x"], [carry.build(own), x_tree(given)])
+    if not isinstance(result, tuple) or len(result) != 2:  # pyright: ignore[reportUnknownArgumentType]
+        raise ArgumentError(f"the body of a scan returns a pair (carry, y), got {result!r}")
+    new = carry.read(result[0])
+    ys, y_tree = flatten(result[1])
+    if active is not None:
+        for y, path in zip(ys, paths_of("y", result[1]), strict=True):
+            _batch_axis(y, path, active.shape[0])
+        new = [choose(active, after, before) for after, before in zip(new, own, strict=True)]
+        ys = [choose(active, y, zeros((), y.dtype)) for y in ys]
+    regions = [("body", [*own, *entries], [*new, *ys])]
+    if until is not None:
+        asked = carry.inputs()
+        holds = _condition(until, "until", carry.build(asked))
+        regions.append(("until", asked, [logical_not(holds)]))
+    closed, captured = close_all(regions)
+    turned = reverse and until is not None  # the op with a condition goes forwards
+    if turned:
+        sequences = [flip(sequence, 0) for sequence in sequences]
+    made = make_scan(
+        closed[0],
+        carry.first,
+        sequences,
+        captured,
+        steps,
+        reverse and not turned,
+        closed[1] if until is not None else None,
+        None if ends is None or turned else max_(ends),
+    )
+    stacked = [flip(y, 0) for y in made.stacked] if turned else made.stacked
+    return carry.build(made.finals), y_tree(stacked)
+
+
+def while_loop(
+    cond: Callable[[Any], Tensor],
+    body: Callable[[Any], Any],
+    init: Any,
+    bound: DimLike | str | None = None,
+) -> Any:
+    """Loop while ``cond(carry)`` holds: ``carry = body(carry)``.  Returns the last carry.
+
+    init: a tensor, or a tuple, list or dict of such, nested as you like; the body gives the same
+    structure of the same types.  cond: gives one bool; asked before each step, so that there may be
+    none.  What they read from outside is found by themselves.
+
+    bound: the largest number of steps that the loop may take.  With it there is a derivative
+    backwards, for which the carries of `bound` steps are kept; a loop that does not end by itself
+    within it makes the call fail with CheckError.  Without it the derivative exists forwards
+    (gl.jvp), `grad` raises GradientError, and a loop that never ends is never done.
+
+    Raises ArgumentError, ShapeError or DTypeError, with the line in the body, where the carry
+    changes its structure, shape or dtype, or `cond` gives no single bool.
+    """
+    carry = _Carry(init)
+    own, asked = carry.inputs(), carry.inputs()
+    new = carry.read(_call(body, "the body", ["carry"], [carry.build(own)]))
+    goes_on = _condition(cond, "cond", carry.build(asked))
+    regions = [("body", own, new), ("cond", asked, [goes_on])]
+    (closed, proceed), captured = close_all(regions)
+    if bound is None:
+        made = make_while(proceed, closed, carry.first, captured)
+        return carry.build(made.finals)
+    most = _steps(bound, "bound")
+    finals = make_scan(closed, carry.first, [], captured, most, False, proceed).finals
+    ended = logical_not(_condition(cond, "cond", carry.build(finals)))
+    told = f"the while_loop has not ended after {most} steps, its bound"
+    values = [check(t, ended, f"{told}; of {p}") for t, p in zip(finals, carry.paths, strict=True)]
+    return carry.build(values)

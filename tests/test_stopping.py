@@ -1,0 +1,173 @@
+"""Scans that stop: by a condition on the carry, or after a number of steps for each sample; their
+values and derivatives against the steps that are taken, written out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradloom as gl
+from gradloom.ir.graph import Graph
+from gradloom.ir.tensor import Tensor
+
+from .op_cases import close
+
+NumpyArray = np.ndarray[Any, Any]
+
+
+def run(inputs: Sequence[Tensor], outputs: Sequence[Tensor], *arrays: Any) -> list[NumpyArray]:
+    """The interpreter's values."""
+    graph = Graph("run", inputs, outputs)
+    found = gl.evaluate(graph, dict(zip(inputs, arrays, strict=True)))
+    return [found] if len(outputs) == 1 else found
+
+
+def body(carry: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    after = gl.tanh(w @ carry) + x
+    return after, after * x
+
+
+def derivatives(loss: Tensor, wrt: Sequence[Tensor], directions: Sequence[Tensor]) -> list[Tensor]:
+    """The loss, its derivatives in both modes, and those of second order in three mixes."""
+    slopes = gl.grad(loss, wrt)
+    pushed = gl.jvp(loss, wrt, directions)
+    along = gl.sum(slopes[0] * directions[0])
+    for slope, direction in zip(slopes[1:], directions[1:], strict=True):
+        along = along + gl.sum(slope * direction)
+    second = [*gl.grad(along, wrt), gl.jvp(along, wrt, directions), *gl.grad(pushed, wrt)]
+    return [loss, pushed, *slopes, *second]
+
+
+# --- until ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("length", [0, 1, 2, 6])
+def test_until(length: int, backwards: bool) -> None:
+    """Values and derivatives are those of the steps taken, be it none or all; other rows are 0."""
+    w = gl.placeholder((2, 2), "float64", "w")
+    h = gl.placeholder((2,), "float64", "h")
+    xs = gl.placeholder((length, 2), "float64", "xs")
+    limit = gl.placeholder((), "float64", "limit")
+    rng = np.random.default_rng(length)
+    arrays = [rng.normal(size=(2, 2)), np.array([0.1, 0.2]), 1 + rng.random((length, 2))]
+    wrt = [w, h, xs]
+    directions = [gl.placeholder(t.shape, t.dtype, f"d{i}") for i, t in enumerate(wrt)]
+    along = [rng.normal(size=array.shape) for array in arrays]
+
+    def loss_of(carry: Tensor, ys: Sequence[Tensor]) -> Tensor:
+        loss = gl.sum(carry * carry) + gl.sum(w * w) + gl.sum(xs * gl.sin(xs))  # depends on all
+        for y in ys:
+            loss = loss + gl.sum(y * gl.sin(y))
+        return loss
+
+    def step(c: dict[str, Tensor], x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        after, y = body(c["h"], x, w)
+        return {"h": after, "n": c["n"] + 1}, y
+
+    last, ys = gl.scan(
+        step,
+        {"n": gl.constant(0, "int64"), "h": h},
+        xs,
+        reverse=backwards,
+        until=lambda c: gl.sum(gl.abs(c["h"])) > limit,
+    )
+    counted, inputs = last["n"], [w, h, xs, *directions]
+    by_scan = derivatives(loss_of(last["h"], [ys]), wrt, directions)
+    taken: set[int] = set()
+    for bound in (0.2, 2.0, 3.0, 1e9):
+        count, rows, *found = run([*inputs, limit], [counted, ys, *by_scan], *arrays, *along, bound)
+        steps = int(count)
+        taken.add(steps)
+        order = list(range(length))[::-1] if backwards else list(range(length))
+        carry, each = h, list[Tensor]()
+        for step in order[:steps]:
+            carry, y = body(carry, xs[step], w)
+            each.append(y)
+        plain = derivatives(loss_of(carry, each), wrt, directions)
+        for got, wanted in zip(found, run(inputs, plain, *arrays, *along), strict=True):
+            close(got, wanted, 1e-11)
+        assert not rows[order[steps:]].any()
+        if steps < length:
+            (size,) = run(inputs, [gl.sum(gl.abs(carry))], *arrays, *along)
+            assert size > bound
+    assert {0, length} <= taken and len(taken) > (length > 2) + (length > 0)
+
+
+def test_until_is_asked_before_the_first_step() -> None:
+    last, ys = gl.scan(lambda c, x: (c + x, c), 5.0, gl.ones((3,)), until=lambda c: c > 4.0)
+    assert float(last.eval({})) == 5.0
+    assert ys.eval({}).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_until_over_a_named_length() -> None:
+    xs = gl.placeholder(("T",), "float64", "xs")
+    last, ys = gl.scan(lambda c, x: (c + x, c), gl.zeros((), "float64"), xs, until=lambda c: c > 3)
+    slope = gl.grad(last * last, xs)
+    for count in (0, 1, 2, 5, 9):
+        total, _, by_xs = run([xs], [last, ys, slope], np.ones(count))
+        steps = min(count, 4)
+        assert float(total) == steps
+        assert by_xs.tolist() == [2.0 * steps] * steps + [0.0] * (count - steps)
+
+
+# --- lengths --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("lengths", [(3, 0, 5, 1), (0, 0, 0, 0), (2, 2, 2, 2), (5, 5, 5, 5)])
+def test_lengths(lengths: Sequence[int], backwards: bool) -> None:
+    """Each sample as if it were alone and cut to its length; padding of nan reaches nothing."""
+    batch, steps = 4, 5
+    w = gl.placeholder((3, 3), "float64", "w")
+    u = gl.placeholder((2, 3), "float64", "u")
+    h = gl.placeholder((batch, 3), "float64", "h")
+    xs = gl.placeholder(("T", batch, 2), "float64", "xs")
+    ends = gl.placeholder((batch,), "int32", "ends")
+    rng = np.random.default_rng(1)
+    arrays = [rng.normal(size=s) for s in ((3, 3), (2, 3), (batch, 3), (steps, batch, 2))]
+    for b, end in enumerate(lengths):
+        arrays[3][end:, b] = np.nan
+
+    def step(c: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        after = gl.tanh(c @ w + x @ u) * gl.exp(gl.sum(x, axis=-1, keepdims=True))
+        return after, after * c
+
+    last, ys = gl.scan(step, h, xs, reverse=backwards, lengths=ends)
+    loss = gl.sum(last * last) + gl.sum(gl.sin(ys))
+    slopes = gl.grad(loss, [w, u, h, xs])
+    pushed = gl.jvp(loss, [w, u], [w, u])
+    second = gl.grad(gl.sum(slopes[0] * w), [u, h])
+    outputs = [last, ys, *slopes, pushed, *second]
+    found = run([w, u, h, xs, ends], outputs, *arrays, np.array(lengths, "int32"))
+    assert all(np.isfinite(value).all() for value in found)
+
+    total = 0.0
+    by_w, by_u, second_u = np.zeros((3, 3)), np.zeros((2, 3)), np.zeros((2, 3))
+    for b, end in enumerate(lengths):
+        cut = gl.placeholder((end, 1, 2), "float64", "cut")
+        one = gl.placeholder((1, 3), "float64", "one")
+        own, rows = gl.scan(step, one, cut, reverse=backwards)
+        alone = gl.sum(own * own) + gl.sum(gl.sin(rows))
+        first = gl.grad(alone, [w, u, one, cut] if end else [one])
+        along = gl.sum(gl.grad(alone, w) * w) if end else gl.sum(one) * 0
+        more = [gl.jvp(alone, [w, u], [w, u]), *gl.grad(along, [u, one])] if end else []
+        given = [arrays[0], arrays[1], arrays[2][b : b + 1], arrays[3][:end, b : b + 1]]
+        final, states, *rest = run([w, u, one, cut], [own, rows, *first, *more], *given)
+        close(found[0][b : b + 1], final)
+        close(found[1][:end, b : b + 1], states)
+        assert not found[1][end:, b].any()
+        assert not found[5][end:, b].any()
+        close(found[4][b : b + 1], rest[2 if end else 0], 1e-11)
+        if end:
+            by_w, by_u, total = by_w + rest[0], by_u + rest[1], total + float(rest[4])
+            second_u = second_u + rest[5]
+            close(found[5][:end, b : b + 1], rest[3], 1e-11)
+            close(found[8][b : b + 1], rest[6], 1e-11)
+    close(found[2], by_w, 1e-11)
+    close(found[3], by_u, 1e-11)
+    close(found[6], total, 1e-11)
+    close(found[7], second_u, 1e-11)
