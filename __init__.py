@@ -25,6 +25,7 @@ from gradloom.frontends.gradient_norms import GradientNorms as GradientNorms
 from gradloom.frontends.gradient_norms import gradient_norms as gradient_norms
 from gradloom.frontends.jacobian import hessian as hessian
 from gradloom.frontends.jacobian import jacobian as jacobian
+from gradloom.frontends.memory import Memory as Memory
 from gradloom.frontends.parameter import parameter as parameter
 from gradloom.frontends.parameter import placeholder as placeholder
 from gradloom.frontends.taps import clip_by_global_norm as clip_by_global_norm

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 
 from ..ir.array import Array
 from ..ir.dims import DimLike, minimum, product
@@ -38,14 +39,19 @@ from .updates import before_updates, direct_updates
 
 
 def lower(
-    graph: Graph, target: Target, guarded: bool = False, order: Sequence[Node] | None = None
+    graph: Graph,
+    target: Target,
+    guarded: bool = False,
+    order: Sequence[Node] | None = None,
+    origins: dict[str, Tensor] | None = None,
 ) -> Program:
     """The program of a graph after fusion.
 
     guarded: each kernel as `guard` makes it.  Any may fail then, so none writes over a parameter.
     order: all nodes in the order in which they are to run, if not that of `schedule`.
+    origins: is told of each buffer what it was made for.
     """
-    state = Lowering(guarded=guarded)
+    state = Lowering(guarded=guarded, origins={} if origins is None else origins)
     if guarded:
         state.checks.append(Failure("NumericsError", "a number is nan or infinite"))
         assert len(state.checks) == NUMBER
@@ -162,6 +168,7 @@ def lower_nodes(
 ) -> None:
     """Steps for `nodes`; results that stand in `wanted` go there, others to temporaries."""
     for node in nodes:
+        known = len(state.buffers)
         match node.op.kind:
             case "leaf":
                 _leaf(state, stored, node)
@@ -179,6 +186,11 @@ def lower_nodes(
                 lower_scan(state, graph, stored, node, lower_nodes)
             case _:
                 raise AssertionError(f"{node.op.name} is left behind fusion")
+        for result in node.results:
+            if result in stored:  # not where nothing reads it
+                state.origins.setdefault(stored[result].buffer, result)
+        for name in islice(state.buffers, known, None):  # copies, scratch
+            state.origins.setdefault(name, node.results[0])
 
 
 def _leaf(state: Lowering, stored: dict[Tensor, Stored], node: Node) -> None:

@@ -9,6 +9,7 @@ from ..ir.errors import ArgumentError
 from ..ir.graph import Graph
 from ..ir.program import Program
 from ..ir.target import Target
+from ..ir.tensor import Tensor
 from ..ir.verify import verify
 from .contract_fma import contract_fma
 from .cse import cse
@@ -88,6 +89,7 @@ class Compilation:
     stages: dict[str, Graph] = field(default_factory=dict[str, Graph])
     program: Program | None = None
     reports: list[Report] = field(default_factory=list[Report])  # of rewriting, as they came
+    origins: dict[str, Tensor] = field(default_factory=dict[str, Tensor])  # of buffers
 
     @property
     def report(self) -> Reports:
@@ -140,7 +142,7 @@ def compile_graph(
     for name in AFTER[:-1]:
         graph = made.run(name, graph, check)
     graph = made.run("fuse", graph, check, lambda g: fuse(g, fusion))
-    made.program = generate(lower(graph, target, guarded))
+    made.program = generate(lower(graph, target, guarded, origins=made.origins))
     return made
 
 

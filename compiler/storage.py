@@ -32,7 +32,10 @@ def dense(type_: TensorType) -> View:
 
 @dataclass
 class Lowering:
-    """What grows while a graph is lowered."""
+    """What grows while a graph is lowered.
+
+    overwritten: the buffers that new values are written over.  origins: what each was made for.
+    """
 
     buffers: dict[str, Buffer] = field(default_factory=dict[str, Buffer])
     kernels: dict[Kernel, Kernel] = field(default_factory=dict[Kernel, Kernel])
@@ -40,6 +43,7 @@ class Lowering:
     checks: list[Failure] = field(default_factory=list[Failure])
     steps: list[Step] = field(default_factory=list[Step])
     overwritten: dict[Tensor, str] = field(default_factory=dict[Tensor, str])
+    origins: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     count: int = 0
     guarded: bool = False
 

@@ -32,6 +32,7 @@ from ..ir.parameter import Parameter
 from ..ir.program import Program
 from ..ir.target import Target
 from ..ir.tensor import Tensor
+from .memory import Memory, binding_of, memory
 from .parameter import check_name, parameter
 
 Outputs = Any  # a tensor, or a list, tuple or dict of them, nested as you like
@@ -84,6 +85,16 @@ class Function:
         """The formulas that were rewritten so that they do not overflow, underflow or cancel: by
         which rule, at which lines, for what reason; printable."""
         return self._compiled.report
+
+    def memory(self, *inputs: Any, **named: Any) -> Memory:
+        """The bytes that a call takes for temporaries, exactly, and what lives at the peak.
+
+        Say what is called with: sizes by name (``step.memory(B=32)``), or the inputs themselves, in
+        order or by name; a function without named sizes needs neither.  The result prints as a
+        table of buffers, each with its op and your line.  ArgumentError where a size is missing.
+        """
+        binding = binding_of(self.program, self._names, inputs, named)
+        return memory(self.program, self._compiled.origins, binding)
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:

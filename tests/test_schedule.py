@@ -136,3 +136,22 @@ def test_a_long_chain_takes_little_time() -> None:
     order = schedule(graph)
     assert time.perf_counter() - start < 5
     assert len(order) == len(graph.nodes)
+
+
+def test_an_update_waits_for_what_reads_the_old_value_and_for_what_may_fail() -> None:
+    """Both stand behind it in the graph's order, which its results fix."""
+    w = gl.parameter(np.arange(300.0, dtype=np.float32).reshape(3, 100), "w")
+    v = gl.parameter(np.ones((100, 3), np.float32), "v")
+    limit = gl.placeholder((), "float32", "limit")
+    read = gl.tanh(w.T @ gl.sum(w, 1, keepdims=True))
+    updates = {w: w * 2.0, v: gl.check(v - read, limit > 0, "no")}
+    step = gl.function([limit], (), updates)
+    old = w.value.copy()
+    with pytest.raises(gl.CheckError):
+        step(-1.0)
+    np.testing.assert_array_equal(w.value, old)
+    np.testing.assert_array_equal(v.value, np.ones((100, 3)))
+    step(1.0)
+    np.testing.assert_array_equal(w.value, 2 * old)
+    expected = 1 - np.tanh(old.T @ old.sum(1, keepdims=True))
+    np.testing.assert_allclose(v.value, np.broadcast_to(expected, (100, 3)), 1e-6)
