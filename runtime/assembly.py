@@ -1,7 +1,7 @@
 """The team in LLVM assembly: barrier, worker, mailboxes, and what the steps of a native program do.
 
 Memory of a team, from an address `state` that is a multiple of 128:
-  +0: arrivals at the barrier; +64: its generation; +72: the status word at the last barrier
+  +0: arrivals at the barrier; +64: its generation; +72: the word handed over at the last barrier
   +128 * t: mailbox of thread t: generation, asleep, program, table, dims, status, nth, state
 So what different threads write lies in different pairs of cache lines, and a letter is one line.
 """
@@ -41,9 +41,8 @@ yes:
   ret i1 true
 }}
 
-; The others go on; all see the status word as it is now, whatever is written to it meanwhile.
-define i64 @gradloom_barrier_release(ptr %state, ptr %status, i64 %nth) nounwind {{
-  %word = load i64, ptr %status
+; The others go on; all get %word, which stands until the last has arrived at the next barrier.
+define void @gradloom_barrier_release(ptr %state, i64 %word, i64 %nth) nounwind {{
   %alone = icmp eq i64 %nth, 1
   br i1 %alone, label %out, label %signal
 signal:
@@ -56,12 +55,12 @@ signal:
   store atomic i64 %new, ptr %generation.p release, align 8
   br label %out
 out:
-  ret i64 %word
+  ret void
 }}
 
-; Wait until `generation` (read before arriving) is over; the status word at this barrier. First
-; pauses, then gives the core away, then sleeps in short naps: the one waited for may be in a long
-; call of the host.
+; Wait until `generation` (read before arriving) is over; the word handed over there. First pauses,
+; then gives the core away, then sleeps in short naps: the one waited for may be in a long call of
+; the host.
 define i64 @gradloom_barrier_wait(ptr %state, i64 %generation) nounwind {{
 entry:
   %generation.p = getelementptr i8, ptr %state, i64 64
@@ -105,6 +104,7 @@ team:
   ret i64 %generation
 }}
 
+; All get the status word as it is when the last arrives, whatever is written to it meanwhile.
 define i64 @gradloom_barrier(ptr %state, ptr %status, i64 %nth) nounwind {{
   %alone = icmp eq i64 %nth, 1
   br i1 %alone, label %single, label %team
@@ -117,7 +117,8 @@ team:
   %last = call i1 @gradloom_barrier_arrive(ptr %state, i64 %nth)
   br i1 %last, label %release, label %wait
 release:
-  %word = call i64 @gradloom_barrier_release(ptr %state, ptr %status, i64 %nth)
+  %word = load i64, ptr %status
+  call void @gradloom_barrier_release(ptr %state, i64 %word, i64 %nth)
   ret i64 %word
 wait:
   %seen = call i64 @gradloom_barrier_wait(ptr %state, i64 %generation)
@@ -285,10 +286,7 @@ run:
 _SINGLE = """
 define i64 @gradloom_barrier_generation(ptr %state, i64 %nth) nounwind {{ ret i64 0 }}
 define i1 @gradloom_barrier_arrive(ptr %state, i64 %nth) nounwind {{ ret i1 true }}
-define i64 @gradloom_barrier_release(ptr %state, ptr %status, i64 %nth) nounwind {{
-  %word = load i64, ptr %status
-  ret i64 %word
-}}
+define void @gradloom_barrier_release(ptr %state, i64 %word, i64 %nth) nounwind {{ ret void }}
 define i64 @gradloom_barrier_wait(ptr %state, i64 %generation) nounwind {{ ret i64 0 }}
 define i64 @gradloom_barrier(ptr %state, ptr %status, i64 %nth) nounwind {{
   %word = load i64, ptr %status

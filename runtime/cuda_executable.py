@@ -12,7 +12,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,7 +25,20 @@ from ..ir.launch import Dimensions, is_narrow, launch_configuration
 from ..ir.op import TABLE
 from ..ir.parameter import Parameter
 from ..ir.plan import nbytes, plan
-from ..ir.program import Buffer, Check, Copy, Host, Launch, Loop, Program, Step, walk
+from ..ir.program import (
+    Branch,
+    Break,
+    Buffer,
+    Check,
+    Copy,
+    Host,
+    Launch,
+    Loop,
+    Program,
+    Step,
+    reads_and_writes,
+    walk,
+)
 
 
 class Device(ABC):
@@ -100,8 +113,14 @@ class _Instance:
         buffer = self.executable.buffers[name]
         return np.empty(self.shape(buffer), buffer.type.dtype.numpy)
 
+    def number(self, name: str) -> int:
+        """The one number in a buffer."""
+        array = self.empty(name)
+        self.executable.device.read(self.address(name), array)
+        return int(array)
+
     def run(self, steps: Sequence[Step]) -> bool:
-        """Run `steps`; False where a Check found a failure."""
+        """Run `steps`; False where the program is to be left."""
         return all(self.step(step) for step in steps)
 
     def step(self, step: Step) -> bool:
@@ -116,15 +135,45 @@ class _Instance:
                 self.host(step)
             case Check():
                 return self.executable.failure()[0] == 0
-            case Loop(count, windows, body):
-                total = evaluate(count, self.binding)
-                for i in range(total):
-                    for name in windows:
-                        reverse = self.executable.buffers[name].reverse
-                        self.windows[name] = total - 1 - i if reverse else i
-                    if not self.run(body):
-                        return False
+            case Branch(index, bodies):
+                chosen = min(max(self.number(index), 0), len(bodies) - 1)
+                return self.run(bodies[chosen])
+            case Loop():
+                return self.loop(step)
+            case Break():
+                raise ValueError("a Break stands at the top level of a loop's body")
         return True
+
+    def loop(self, loop: Loop) -> bool:
+        """Run a loop; False where the program is to be left."""
+        total = None if loop.count is None else evaluate(loop.count, self.binding)
+        if loop.limit:
+            limit = self.number(loop.limit)
+            total = limit if total is None else min(limit, total)
+        taken, way = 0, "on"
+        while way == "on" and (total is None or taken < total):
+            for name in loop.windows:
+                reverse = total is not None and self.executable.buffers[name].reverse
+                self.windows[name] = total - 1 - taken if reverse else taken
+            way = self.trip(loop.body)
+            taken += way == "on"
+        for name in loop.windows:
+            self.windows.pop(name, None)
+        if loop.steps:
+            self.executable.device.write(self.address(loop.steps), np.array(taken, np.int64))
+        return way != "leave"
+
+    def trip(self, body: Sequence[Step]) -> Literal["on", "break", "leave"]:
+        """Run the body of a loop once; what to do then: go on, leave the loop or the program."""
+        for step in body:
+            if isinstance(step, Break):
+                if self.executable.failure()[0]:
+                    return "leave"
+                if not self.number(step.flag):
+                    return "break"
+            elif not self.step(step):
+                return "leave"
+        return "on"
 
     def launch(self, step: Launch) -> None:
         executable = self.executable
@@ -250,15 +299,5 @@ class CudaExecutable:
 
 def _written(program: Program) -> set[str]:
     """The buffers that the program writes."""
-    kernels = {kernel.name: kernel for kernel in program.kernels}
-    found: set[str] = set()
-    for step in walk(program.steps):
-        if isinstance(step, Copy):
-            found.add(step.destination)
-        elif isinstance(step, Host):
-            found.update(step.results)
-        elif isinstance(step, Launch):
-            formals = kernels[step.kernel].arguments
-            pairs = zip(step.arguments, formals, strict=True)
-            found.update(name for name, formal in pairs if formal.is_output)
-    return found
+    steps = walk(program.steps)
+    return {name for step in steps for name in reads_and_writes(step, program)[1]}

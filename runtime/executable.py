@@ -25,13 +25,16 @@ from ..ir.kernel import Contract
 from ..ir.op import TABLE
 from ..ir.parameter import ALIGNMENT, Parameter, aligned_empty
 from ..ir.plan import nbytes, plan
-from ..ir.program import Buffer, Check, Copy, Host, Launch, Loop, Program, Step
+from ..ir.program import Branch, Break, Buffer, Check, Copy, Host, Launch, Loop, Program, Step, walk
 from . import driver
 from .loader import load_kernels
 from .team import default_threads
 
 TINY = 40_000  # scalar operations below which a second thread costs more than it does
 SHORT = 1_000_000  # below which a sleeping one is not worth waking
+FEW = 4_000  # in a step of a loop, below which its barriers cost more than a second thread does
+ROUNDS = 1_000  # that a loop of unknown length is taken to have
+ENDLESS = (1 << 63) - 1  # steps
 KEPT = 1 << 29  # bytes of temporaries kept for sizes that were used before
 _ALIGN_FROM = 1 << 14  # bytes from which a result is worth aligning
 
@@ -53,6 +56,7 @@ class _Layout:
             for base in self.bases(name):
                 self.windows.setdefault(base, []).append(name)
         self.steps = tuple(self.step(step) for step in program.steps)
+        self.looks = any(isinstance(step, Loop) for step in walk(program.steps))
 
     def slot(self, name: str) -> int:
         self.slots[name].append(self.size)
@@ -83,16 +87,34 @@ class _Layout:
                 return driver.Host(self.callback, len(self.hosts) - 1)
             case Check():
                 return driver.Check()
-            case Loop(count, windows, body):
-                inner = tuple(self.step(item) for item in body)
-                advances: list[tuple[int, int]] = []
-                for window in windows:
-                    buffer = self.buffers[window]
-                    sign = -1 if buffer.reverse else 1
-                    stride = self.number(lambda b, x=buffer, s=sign: s * nbytes(x, b))
-                    for name in self.windows[window]:
-                        advances += [(slot, stride) for slot in self.slots[name]]
-                return driver.Loop(self.number(count), tuple(advances), inner)
+            case Break(flag):
+                return driver.Break(self.slot(flag))
+            case Branch(index, bodies):
+                ways = tuple(tuple(self.step(item) for item in body) for body in bodies)
+                return driver.Branch(self.slot(index), ways)
+            case Loop():
+                return self.loop(step)
+
+    def loop(self, step: Loop) -> driver.Loop:
+        body = tuple(self.step(item) for item in step.body)
+        forward: list[tuple[int, int]] = []
+        backward: list[tuple[int, int]] = []
+        for window in step.windows:
+            buffer = self.buffers[window]
+            sign = -1 if buffer.reverse else 1
+            stride = self.number(lambda b, x=buffer, s=sign: s * nbytes(x, b))
+            moves = backward if buffer.reverse else forward
+            for name in self.windows[window]:
+                moves += [(slot, stride) for slot in self.slots[name]]
+        return driver.Loop(
+            self.number(ENDLESS if step.count is None else step.count),
+            (*forward, *backward),
+            body,
+            limit=self.slot(step.limit) if step.limit else None,
+            skips=tuple(backward) if step.limit else (),
+            steps=self.slot(step.steps) if step.steps else None,
+            look=self.callback,
+        )
 
     def bases(self, name: str) -> list[str]:
         """The buffer and the chain of those it is a window of."""
@@ -163,7 +185,8 @@ class Context:
             self.place(buffer.name, parameter.buffer.ctypes.data)
         self.moving = [self.targets(buffer.name) for buffer in executable.inputs]
         self.results = [self.targets(name) for name in executable.program.outputs]
-        self.host = driver.HostCallback(self.run_host) if layout.hosts else None
+        calls = layout.hosts or layout.looks
+        self.host = driver.HostCallback(self.run_host) if calls else None
         if self.host is not None:
             self.table[layout.callback] = self.host.address
         self.call = driver.Call(
@@ -188,7 +211,12 @@ class Context:
             self.table[slot] = address + shift
 
     def run_host(self, number: int) -> None:
-        """Compute a host step by its op's reference, on arrays over the program's memory."""
+        """Compute a host step by its op's reference, on arrays over the program's memory.
+
+        A number below 0 is a loop that asks whether to go on: Python has by now handled signals.
+        """
+        if number < 0:
+            return
         executable, binding = self.instance.executable, self.instance.binding
         step, reads, writes = executable.layout.hosts[number]
         buffers = executable.layout.buffers
@@ -224,7 +252,11 @@ def _work(program: Program, binding: dict[str, int]) -> int:
         total = 0
         for step in steps:
             if isinstance(step, Loop):
-                total += evaluate(step.count, binding) * cost(step.body)
+                once = cost(step.body)
+                count = ROUNDS if step.count is None else evaluate(step.count, binding)
+                total += once if once < FEW else count * once
+            elif isinstance(step, Branch):
+                total += max(map(cost, step.bodies))
             elif isinstance(step, Launch):
                 kernel = kernels[step.kernel]
                 sizes = dict(

@@ -1,9 +1,15 @@
 """What the steps of a native program do, in LLVM assembly; programs are calls of these.
 
-`frame` holds the program's arguments: table, dims, status, tid, nth.
+`frame` holds the program's arguments: table, dims, status, tid, nth; and the second in which the
+host was last asked.
 """
 
+import sys
+
+_TIME = "_time64" if sys.platform == "win32" else "time"  # whole seconds: some nanoseconds a call
+
 STEPS = """
+declare i64 @TIME(ptr)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 
 define internal void @fail(ptr %status, i64 %code) nounwind {
@@ -106,4 +112,22 @@ define void @gradloom_step_advance(ptr %frame, i64 %slot, i64 %stride, i64 %time
   store i64 %new, ptr %place
   ret void
 }
-"""
+
+; Ask the host about once a second whether to go on.
+define void @gradloom_step_look(ptr %frame, i64 %callback) nounwind {
+  %last.p = getelementptr i64, ptr %frame, i64 5
+  %last = load i64, ptr %last.p
+  %now = call i64 @TIME(ptr null)
+  %same = icmp eq i64 %now, %last
+  br i1 %same, label %out, label %later
+later:
+  store i64 %now, ptr %last.p
+  %first = icmp eq i64 %last, 0
+  br i1 %first, label %out, label %ask
+ask:
+  call void @gradloom_step_host(ptr %frame, i64 %callback, i64 -1)
+  br label %out
+out:
+  ret void
+}
+""".replace("@TIME", "@" + _TIME)

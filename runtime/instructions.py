@@ -1,0 +1,90 @@
+# pyright: basic
+"""What a native program is made of: the steps of a Program with slots for names.
+
+`table` holds addresses (of kernels, of buffers, of callbacks), `dims` numbers; a step names slots
+in them. So a program holds no address.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Call the kernel at `table[function]` with `&table[buffers]`, `&dims[dims]`.
+
+    `barrier=False`: the step after it is split alike, so a thread needs only what it made itself.
+    """
+
+    function: int
+    buffers: int
+    dims: int
+    barrier: bool = True
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Copy `dims[nbytes]` bytes from `table[source]` to `table[destination]` (not overlapping)."""
+
+    destination: int
+    source: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Host:
+    """Call `int64 table[callback](int64 number)` on the calling thread; stop unless it gives 0."""
+
+    callback: int
+    number: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """Leave the program if `status[0]` is set."""
+
+
+@dataclass(frozen=True)
+class Break:
+    """Leave the innermost loop if the byte at `table[flag]` is 0, the program if something failed.
+
+    It stands at the top level of a loop's body.
+    """
+
+    flag: int
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Run the body whose number is the int64 at `table[index]`, or the nearest there is."""
+
+    index: int
+    bodies: tuple[tuple[Step, ...], ...]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Run `body` `dims[count]` times; after each, `table[slot] += dims[stride]` per advance.
+
+    The slots have their first values again after the loop, however it is left. What fails in a step
+    ends the program behind it.
+
+    limit: the int64 at `table[limit]` is read once: at most that many steps.
+    skips: of a loop with a limit, `table[slot] += dims[stride] * n` before the first step, where n
+        is the number of steps that the limit leaves out.
+    steps: the int64 at `table[steps]` becomes the number of steps that were taken to their end.
+    look: about once a second the calling thread calls `int64 table[look](int64 -1)` behind a step,
+        which ends the program unless it gives 0: so the host can interrupt it.
+    """
+
+    count: int
+    advances: tuple[tuple[int, int], ...]
+    body: tuple[Step, ...]
+    limit: int | None = None
+    skips: tuple[tuple[int, int], ...] = ()
+    steps: int | None = None
+    look: int | None = None
+
+
+Step = Launch | Copy | Host | Check | Break | Branch | Loop
