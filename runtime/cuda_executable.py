@@ -153,8 +153,8 @@ class _Instance:
         taken, way = 0, "on"
         while way == "on" and (total is None or taken < total):
             for name in loop.windows:
-                reverse = total is not None and self.executable.buffers[name].reverse
-                self.windows[name] = total - 1 - taken if reverse else taken
+                reverse = self.executable.buffers[name].reverse
+                self.windows[name] = (total or 0) - 1 - taken if reverse else taken
             way = self.trip(loop.body)
             taken += way == "on"
         for name in loop.windows:
