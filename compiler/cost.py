@@ -38,7 +38,8 @@ def cost(node: Node) -> Cost:
 
     Element-wise ops, gathers, scatters and host calls count `Op.flops` an element of their
     results, reductions and running values one of their operand; a product of m × k and k × n takes
-    2·m·k·n; a composite costs what its formula costs, a loop its body times its length.
+    2·m·k·n; a composite costs what its formula costs, a loop its regions times its length, or once
+    where it has none.
     """
     op = node.op
     if op.kind in _FREE:

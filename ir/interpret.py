@@ -101,6 +101,21 @@ def evaluate_attribute(value: Any, binding: Mapping[str, int]) -> Any:
             return value
 
 
+class BoundRegion:
+    """A region as the reference of its op calls it: arrays to results."""
+
+    def __init__(self, graph: Graph, binding: Mapping[str, int]) -> None:
+        self.graph, self.binding = graph, binding
+
+    def __call__(self, *arrays: NumpyArray) -> list[NumpyArray]:
+        return run_graph(self.graph, arrays, self.binding)
+
+    def zeros(self) -> list[NumpyArray]:
+        """Zeros of the types of its results, without a run of it."""
+        types = [output.type for output in self.graph.outputs]
+        return [np.zeros(evaluate_attribute(t.shape, self.binding), t.dtype.numpy) for t in types]
+
+
 def run_node(node: Node, operands: Sequence[NumpyArray], binding: Mapping[str, int]) -> list[Any]:
     """The node's results on actual arrays."""
     attrs = {key: evaluate_attribute(v, binding) for key, v in node.attrs.items()}
@@ -108,10 +123,7 @@ def run_node(node: Node, operands: Sequence[NumpyArray], binding: Mapping[str, i
     if in_float32:
         attrs, operands = wide_attributes(attrs), [widened(operand) for operand in operands]
     if node.regions:
-        attrs["regions"] = [
-            lambda *arrays, region=region: run_graph(region, arrays, binding)
-            for region in node.regions
-        ]
+        attrs["regions"] = [BoundRegion(region, binding) for region in node.regions]
         attrs["groups"] = node.groups
     try:
         with np.errstate(all="ignore"):

@@ -17,6 +17,7 @@ import numpy as np
 
 from .graph import Graph, topological
 from .loc import located, quote
+from .ops.while_loop import loop_of
 from .tensor import Node, Tensor
 
 _ADDING = ("concat", "scatter_add", "scatter_set")  # linear in all operands of group 0 together
@@ -71,8 +72,8 @@ class _Walk:
         told = [self.otherwise[t] for t in node.operands if t in self.otherwise]
         if node.op.name == "checked":  # (condition, value) -> value
             told = [self.otherwise[t] for t in node.operands[1:] if t in self.otherwise]
-        if node.op.name in ("scan", "custom") and not told:
-            (self._add_scan if node.op.name == "scan" else self._add_custom)(node, moving)
+        if node.op.name in ("scan", "while_loop", "custom") and not told:
+            (self._add_custom if node.op.name == "custom" else self._add_loop)(node, moving)
         elif not told and self._is_linear(node, moving):
             self.linear.update(node.results)
         else:
@@ -136,7 +137,7 @@ class _Walk:
 
     def _add_custom(self, node: Node, moving: Sequence[int]) -> None:
         """The function must be linear, and what its own rules say too."""
-        inner = self._inside(node, moving)
+        inner = self._inside(node.regions[0], node.operands, moving)
         self._copy(node.results, node.regions[0].outputs, inner)
         for kind, rule in zip(node.attrs["rules"], node.regions[1:], strict=True):
             taken = node.results if kind == "vjp" else node.group(0)
@@ -144,32 +145,42 @@ class _Walk:
             if blame:
                 self.otherwise.update(dict.fromkeys(node.results, blame))
 
-    def _add_scan(self, node: Node, moving: Sequence[int]) -> None:
+    def _add_loop(self, node: Node, moving: Sequence[int]) -> None:
         """Carries that start linear, or at 0, are taken to be linear until a step says otherwise.
 
-        What turns out to be linear without having started so is shown to be neither.
+        What turns out to be linear without having started so is shown to be neither; nor is
+        anything where the end of the loop depends on what is linear.
         """
-        body, count = node.regions[0], node.groups[0]
-        carries, carried = node.operands[:count], body.outputs[:count]
-        zero = {i for i, t in enumerate(carries) if t.dtype.is_float and self.is_zero(t)}
+        loop = loop_of(node)
+        body, count = loop.body, len(loop.carries)
+        carried = body.outputs[:count]
+        zero = {i for i, t in enumerate(loop.carries) if t.dtype.is_float and self.is_zero(t)}
         own = zero.union(moving)
         while True:
-            inner = self._inside(node, sorted(own))
+            inner = self._inside(body, loop.flow, sorted(own), count)
             stay = [t in inner.linear or inner.is_zero(t) for t in carried]
             constant = {i for i in own & zero if not stay[i]}
             if not constant:
                 break
             own -= constant
+        why = ""
         for i, after in enumerate(carried):
             if after in inner.otherwise or (i in own) != stay[i]:
-                why = inner.otherwise.get(after) or f"carry {i} of {_told(node)}"
-                self.otherwise.update(dict.fromkeys(node.results, why))
-                return
+                why = why or inner.otherwise.get(after) or f"carry {i} of {_told(node)}"
+        if loop.proceed is not None and not why:
+            asks = [place for place, i in enumerate(loop.asked) if i in own]
+            asked = self._inside(loop.proceed, [loop.flow[i] for i in loop.asked], asks, count)
+            why = next((asked.otherwise.get(t, "") for t in loop.proceed.outputs), "")
+        if why:
+            self.otherwise.update(dict.fromkeys(node.results, why))
+            return
         self._copy(node.results, [*body.outputs, *body.inputs[:count]], inner)
 
-    def _inside(self, node: Node, moving: Sequence[int]) -> _Walk:
-        region, own = node.regions[0], node.groups[0] if node.op.name == "scan" else 0
-        pairs = list(zip(region.inputs, node.operands, strict=True))[own:]
+    def _inside(
+        self, region: Graph, operands: Sequence[Tensor], moving: Sequence[int], own: int = 0
+    ) -> _Walk:
+        """A walk of a region; its first `own` inputs are what no operand is."""
+        pairs = list(zip(region.inputs, operands, strict=True))[own:]
         outer = {inside: self.outer.get(outside, outside) for inside, outside in pairs}
         inner = _Walk((region.inputs[i] for i in moving), outer)
         inner.follow(region.nodes)

@@ -10,12 +10,13 @@ order, the operands of the node that is found hold no needed nan: it was made th
 
 Needed are all results; through ``where`` only the side that it takes; through what moves numbers
 those that are moved; nothing through the tests isnan, isinf and isfinite.  A loop is walked step
-by step.
+by step, and so is what it asks whether to go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -27,6 +28,8 @@ from .graph import Graph
 from .half import widened
 from .interpret import evaluate_attribute, run_node
 from .loc import quote
+from .ops.scan import Scan
+from .ops.while_loop import While, loop_of
 from .tensor import Node, Tensor, TensorType
 
 NumpyArray = np.ndarray[Any, Any]
@@ -45,10 +48,19 @@ class _Trace:
     binding: Mapping[str, int]
     values: dict[Tensor, NumpyArray]
     nodes: list[Node] = field(default_factory=list[Node])
-    steps: dict[Node, list[_Trace]] = field(default_factory=dict["Node", "list[_Trace]"])
+    steps: dict[Node, list[_Step]] = field(default_factory=dict["Node", "list[_Step]"])
     needs: Needs = field(default_factory=dict["Tensor", "NumpyArray"])
     failed: Node | None = None
     error: GradloomError | None = None
+
+
+@dataclass
+class _Step:
+    """A step of a loop, by its number; or what was asked before it, whether to take it."""
+
+    number: int
+    trace: _Trace
+    asks: bool = False
 
 
 def first_bad(graph: Graph, leaves: Sequence[NumpyArray], binding: Mapping[str, int]) -> str | None:
@@ -75,7 +87,7 @@ def _run(graph: Graph, leaves: Sequence[NumpyArray], binding: Mapping[str, int])
     for node in graph.nodes:
         operands = [values[operand] for operand in node.operands]
         try:
-            if node.op.name == "scan":
+            if node.op.name in ("scan", "while_loop"):
                 _run_steps(trace, node, operands)
             results = run_node(node, operands, binding)
         except GradloomError as error:
@@ -86,29 +98,39 @@ def _run(graph: Graph, leaves: Sequence[NumpyArray], binding: Mapping[str, int])
     return trace
 
 
-def _order(trace: _Trace, node: Node) -> Sequence[int]:
-    count = evaluate_attribute(node.attrs["length"], trace.binding)
-    return range(count)[::-1] if node.attrs["reverse"] else range(count)
-
-
-def _steps(trace: _Trace, node: Node) -> tuple[Sequence[int], Sequence[_Trace]]:
-    """The numbers of the steps that a scan took, and their traces; none of another node."""
-    return (_order(trace, node), trace.steps[node]) if node in trace.steps else ((), ())
+def _order(trace: _Trace, loop: Scan | While) -> Iterable[int]:
+    """The numbers of the steps that may be taken."""
+    if isinstance(loop, While):
+        return itertools.count()
+    most = length = evaluate_attribute(loop.length, trace.binding)
+    if loop.limit is not None:
+        most = max(0, min(length, int(trace.values[loop.limit])))
+    return range(most)[::-1] if loop.reverse else range(most)
 
 
 def _run_steps(trace: _Trace, node: Node, operands: Sequence[NumpyArray]) -> None:
-    """Keep a trace of each step of a scan; raise what a step raises."""
-    count, sequences = node.groups[:2]
-    body, carries = node.regions[0], list(operands[:count])
-    kept = trace.steps[node] = list[_Trace]()
-    for step in _order(trace, node):
-        elements = [xs[step] for xs in operands[count : count + sequences]]
-        leaves = [*carries, *elements, *operands[count + sequences :]]
-        kept.append(_run(body, leaves, trace.binding))
-        error = kept[-1].error
-        if error is not None:
-            raise error
-        carries = [kept[-1].values[output] for output in body.outputs[:count]]
+    """Keep a trace of each step of a loop; raise what a step raises."""
+    loop = loop_of(node)
+    n = len(loop.carries)
+    sequences = range(n, len(loop.flow) - len(loop.constants))
+    values = list(operands[: len(loop.flow)])
+    kept = trace.steps[node] = list[_Step]()
+
+    def run(number: int, region: Graph, leaves: Sequence[NumpyArray], asks: bool) -> _Trace:
+        made = _run(region, leaves, trace.binding)
+        kept.append(_Step(number, made, asks))
+        if made.error is not None:
+            raise made.error
+        return made
+
+    for number in _order(trace, loop):
+        if loop.proceed is not None:
+            asked = run(number, loop.proceed, [values[i] for i in loop.asked], True)
+            if not asked.values[loop.proceed.outputs[0]]:
+                break
+        leaves = [v[number] if i in sequences else v for i, v in enumerate(values)]
+        made = run(number, loop.body, leaves, False)
+        values[:n] = [made.values[output] for output in loop.body.outputs[:n]]
 
 
 # --- needs --------------------------------------------------------------------------------------
@@ -130,14 +152,14 @@ def _demand(trace: _Trace, asked: Needs) -> None:
         _add(needs, tensor, mask, values[tensor].shape)
     if trace.failed is not None:
         if trace.failed in trace.steps:
-            _demand_of_scan(trace, trace.failed)
+            _demand_of_loop(trace, trace.failed)
         else:
             for operand in trace.failed.operands:
                 shape = values[operand].shape
                 _add(needs, operand, np.ones(shape, bool), shape)
     for node in reversed(trace.nodes):
         if node in trace.steps:
-            _demand_of_scan(trace, node)
+            _demand_of_loop(trace, node)
             continue
         masks = [needs.get(result) for result in node.results]
         for operand, mask in zip(node.operands, _operand_needs(trace, node, masks), strict=True):
@@ -187,33 +209,44 @@ def _moved(
     ]
 
 
-def _demand_of_scan(trace: _Trace, node: Node) -> None:
+def _demand_of_loop(trace: _Trace, node: Node) -> None:
     """Step by step, the last one first: what a step needs of its carries the one before made."""
-    count, sequences = node.groups[:2]
-    body, needs = node.regions[0], trace.needs
+    loop, needs = loop_of(node), trace.needs
+    n, total = len(loop.carries), len(loop.body.outputs)
+    sequences = range(n, len(loop.flow) - len(loop.constants))
     asked = [needs.get(result) for result in node.results]
-    total = len(body.outputs)
-    carried = asked[:count]
-    steps = list(zip(*_steps(trace, node), strict=False))
+    carried = asked[:n]
 
     def ask(i: int, mask: NumpyArray | None) -> None:
         if mask is not None:
-            _add(needs, node.operands[i], mask, trace.values[node.operands[i]].shape)
+            _add(needs, loop.flow[i], mask, trace.values[loop.flow[i]].shape)
 
-    for step, inner in reversed(steps):
-        stacked = [None if m is None else m[step] for m in asked[count:]]
-        masks = zip(body.outputs, [*carried, *stacked[: total - count]], strict=True)
+    for step in reversed(trace.steps[node]):
+        inner, region, places = step.trace, loop.body, range(len(loop.flow))
+        rows: list[NumpyArray | None] = [None] * total
+        if step.asks:
+            assert loop.proceed is not None
+            region, places = loop.proceed, loop.asked
+            masks: Sequence[NumpyArray | None] = [np.ones((), bool)]
+        else:
+            if isinstance(loop, Scan):
+                behind = asked[n : total + n]
+                rows = [None if mask is None else mask[step.number] for mask in behind]
+            masks = [*carried, *rows[: total - n]]
         wanted: Needs = {}
-        for output, mask in masks:
+        for output, mask in zip(region.outputs, masks, strict=True):
             if mask is not None and output in inner.values:
                 _add(wanted, output, mask, inner.values[output].shape)
         _demand(inner, wanted)
-        found = [inner.needs.get(leaf) for leaf in body.inputs]
-        carried = [_or(a, b) for a, b in zip(found[:count], stacked[total - count :], strict=True)]
-        for i, mask in enumerate(found[count:], count):
-            if mask is not None and i < count + sequences:
-                whole = np.zeros(trace.values[node.operands[i]].shape, bool)
-                whole[step] = mask
+        found: list[NumpyArray | None] = [None] * len(loop.flow)
+        for place, leaf in zip(places, region.inputs, strict=True):
+            found[place] = inner.needs.get(leaf)
+        before = carried if step.asks else rows[total - n :]
+        carried = [_or(a, b) for a, b in zip(found[:n], before, strict=True)]
+        for i, mask in enumerate(found[n:], n):
+            if mask is not None and i in sequences:
+                whole = np.zeros(trace.values[loop.flow[i]].shape, bool)
+                whole[step.number] = mask
                 mask = whole
             ask(i, mask)
     for i, mask in enumerate(carried):
@@ -231,10 +264,11 @@ def _search(trace: _Trace) -> str | None:
     """What the first bad value is, for the user; None where there is none."""
     nodes = trace.nodes if trace.failed is None else [*trace.nodes, trace.failed]
     for node in nodes:
-        for step, inner in zip(*_steps(trace, node), strict=False):
-            found = _search(inner)
+        for step in trace.steps.get(node, ()):
+            found = _search(step.trace)
             if found is not None:
-                return f"{found}\n  in step {step} of the loop at {quote(node.loc)}"
+                told = "what is asked before step" if step.asks else "step"
+                return f"{found}\n  in {told} {step.number} of the loop at {quote(node.loc)}"
         for result in node.results:
             bad = _bad(trace, result)
             if bad is not None:

@@ -171,3 +171,99 @@ def test_lengths(lengths: Sequence[int], backwards: bool) -> None:
     close(found[3], by_u, 1e-11)
     close(found[6], total, 1e-11)
     close(found[7], second_u, 1e-11)
+
+
+# --- batched --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
+def test_vmap_of_until(backwards: bool) -> None:
+    """Over each operand, and what the condition reads: against a loop over the entries."""
+    w = gl.placeholder((2, 2), "float64", "w")
+    h = gl.placeholder((2,), "float64", "h")
+    xs = gl.placeholder((5, 2), "float64", "xs")
+    limit = gl.placeholder((), "float64", "limit")
+    single = [w, h, xs, limit]
+
+    def outputs(w: Tensor, h: Tensor, xs: Tensor, limit: Tensor) -> tuple[Tensor, ...]:
+        last, ys = gl.scan(
+            lambda c, x: body(c, x, w),
+            h,
+            xs,
+            reverse=backwards,
+            until=lambda c: gl.sum(gl.abs(c)) > limit,
+        )
+        loss = gl.sum(last * last) + gl.sum(ys * gl.sin(ys))
+        slopes = gl.grad(loss, [w, h, xs])
+        second = gl.grad(gl.sum(slopes[1] * h), [w, xs])
+        return (last, ys, *slopes, *second, gl.jvp(loss, [h], [h]))
+
+    rng = np.random.default_rng(0)
+    entries = [
+        [rng.normal(size=(2, 2)), 0.1 * rng.normal(size=2), 1 + rng.random((5, 2)), bound]
+        for bound in (0.0, 2.5, 3.2, 1e9)
+    ]
+    alone = outputs(*single)
+    for flags in [(0, 0, 0, 0), (0, None, None, None), (None, 0, 0, None), (None, None, None, 0)]:
+        batched = [
+            gl.placeholder(("N", *t.shape) if flag == 0 else t.shape, t.dtype, f"x{i}")
+            for i, (t, flag) in enumerate(zip(single, flags, strict=True))
+        ]
+        arrays = [
+            np.stack([entry[i] for entry in entries]) if flag == 0 else entries[2][i]
+            for i, flag in enumerate(flags)
+        ]
+        found = run(batched, list(gl.vmap(outputs, flags)(*batched)), *arrays)
+        for n, entry in enumerate(entries):
+            own = [entry[i] if flag == 0 else entries[2][i] for i, flag in enumerate(flags)]
+            for got, wanted in zip(found, run(single, alone, *own), strict=True):
+                close(got[n], wanted, 1e-10)
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
+def test_vmap_of_lengths(backwards: bool) -> None:
+    """Lengths for each entry: then the limit is batched, and the way back stops apart."""
+    xs = gl.placeholder((3, 4, 2), "float64", "xs")  # entries, steps, samples
+    ends = gl.placeholder((3, 2), "int64", "ends")
+
+    def outputs(xs: Tensor, ends: Tensor) -> tuple[Tensor, ...]:
+        def step(c: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+            return gl.sin(c + x), c * x
+
+        start = gl.zeros((2,), "float64")
+        last, ys = gl.scan(step, start, xs, reverse=backwards, lengths=ends)
+        loss = gl.sum(last * last) + gl.sum(ys)
+        slope = gl.grad(loss, xs)
+        return last, ys, slope, gl.grad(gl.sum(slope * slope), xs)
+
+    rng = np.random.default_rng(0)
+    values, lengths = rng.normal(size=(3, 4, 2)), np.array([[4, 2], [0, 0], [1, 3]])
+    found = run([xs, ends], list(gl.vmap(outputs)(xs, ends)), values, lengths)
+    shared = run([xs, ends], list(gl.vmap(outputs, (0, None))(xs, ends[0])), values, lengths)
+    one, own = gl.placeholder((4, 2), "float64", "one"), gl.placeholder((2,), "int64", "own")
+    alone = outputs(one, own)
+    for n in range(3):
+        for got, wanted in zip(found, run([one, own], alone, values[n], lengths[n]), strict=True):
+            close(got[n], wanted, 1e-12)
+        for got, wanted in zip(shared, run([one, own], alone, values[n], lengths[0]), strict=True):
+            close(got[n], wanted, 1e-12)
+
+
+def test_jacobian_and_hessian_of_a_scan_that_stops() -> None:
+    x = gl.placeholder((3,), "float64", "x")
+    limit = gl.placeholder((), "float64", "limit")
+    last, ys = gl.scan(
+        lambda c, v: (c * v, c * c), gl.ones((), "float64"), x, until=lambda c: c > limit
+    )
+    loss = last + gl.sum(ys)
+    plain = {1: x[0] + 1.0, 2: x[0] * x[1] + 1.0 + x[0] ** 2}
+    value = np.array([1.5, 2.0, 3.0])
+    for steps, bound in ((1, 1.2), (2, 2.0)):
+        made = [gl.jacobian(loss, x), gl.jacobian(ys, x), gl.hessian(loss, x)]
+        jacobian, rows, hessian = run([x, limit], made, value, bound)
+        wanted = run([x], [gl.jacobian(plain[steps], x)], value)[0]
+        close(jacobian, wanted, 1e-12)
+        close(rows[0], np.zeros(3))
+        close(rows[1], [3.0 if steps == 2 else 0.0, 0.0, 0.0])
+        flat = np.array([[2.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+        close(hessian, flat if steps == 2 else np.zeros((3, 3)))

@@ -60,6 +60,12 @@ class Scan:
         """The operands that are the body's inputs, sequences as a whole."""
         return (*self.carries, *self.sequences, *self.constants)
 
+    @property
+    def asked(self) -> list[int]:
+        """Which of `flow` are the inputs of `proceed`: carries and constants."""
+        n, m = len(self.carries), len(self.sequences)
+        return [*range(n), *range(n + m, len(self.flow))]
+
 
 def make_scan(
     body: Graph,
@@ -149,13 +155,8 @@ def _run_scan(
         results = regions[0](*carries, *(xs[step] for xs in sequences), *constants)
         rows[step] = [*results[n:], *carries]
         carries = results[:n]
-    if len(rows) < length or not rows:  # shapes are not known from data: run the body on zeros
-        entries = [np.zeros(xs.shape[1:], xs.dtype) for xs in sequences]
-        results = regions[0](*arrays[:n], *entries, *constants)
-        unset = [np.zeros_like(row) for row in [*results[n:], *arrays[:n]]]
-    else:
-        unset = next(iter(rows.values()))
-    columns = [np.zeros((length, *np.shape(row)), np.asarray(row).dtype) for row in unset]
+    unset = [*regions[0].zeros()[n:], *map(np.asarray, arrays[:n])]
+    columns = [np.zeros((length, *row.shape), row.dtype) for row in unset]
     for step, row in rows.items():
         for column, value in zip(columns, row, strict=True):
             column[step] = value

@@ -27,7 +27,7 @@ from ..op import MaybeTensors, Op, register
 from ..tensor import Node, Tensor, TensorType
 from .control import placeholder_like, zeros_where_none
 from .request import pushforward
-from .scan import check_carries, check_proceed
+from .scan import Scan, check_carries, check_proceed
 
 __all__: list[str] = []
 
@@ -36,7 +36,8 @@ class While:
     """The parts of a while_loop node by name.
 
     carries, constants: its operands.  proceed, body: its regions, of carries and constants.
-    finals, steps: its results.
+    finals, steps: its results.  flow, asked: the operands of the body, and which of them
+    `proceed` takes; as of a scan.
     """
 
     def __init__(self, node: Node) -> None:
@@ -44,6 +45,13 @@ class While:
         self.carries, self.constants = node.group(0), node.group(1)
         self.proceed, self.body = node.regions
         self.finals, self.steps = node.results[:-1], node.results[-1]
+        self.flow = node.operands
+        self.asked = list(range(len(node.operands)))
+
+
+def loop_of(node: Node) -> Scan | While:
+    """The parts of a loop of either op."""
+    return Scan(node) if node.op.name == "scan" else While(node)
 
 
 def make_while(
