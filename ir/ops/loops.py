@@ -88,10 +88,9 @@ def _condition(function: Any, what: str, carry: Any) -> Tensor:
 def _steps(length: DimLike | str, what: str) -> DimLike:
     if isinstance(length, Tensor):
         raise ArgumentError(f"{what} is a number or a named size, got a tensor {length.type}")
-    steps = as_dim(length)
-    if isinstance(steps, int) and steps < 0:
-        raise ArgumentError(f"{what} is not negative, got {steps}")
-    return steps
+    if isinstance(length, int) and length < 0:
+        raise ArgumentError(f"{what} is not negative, got {length}")
+    return as_dim(length)
 
 
 def _length(xs: Any, sequences: Sequence[Tensor], length: DimLike | str | None) -> DimLike:

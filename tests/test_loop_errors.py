@@ -1,0 +1,296 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportArgumentType=false, reportCallIssue=false
+# (wrong uses)
+"""Wrong uses of loops and branches: one clear error each, which names the line to blame.
+
+Each case is a function that ends in an error.  The line marked `# here` must be in its message: it
+stands in the body where what is wrong was made there, else where the loop is asked for.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import gradloom as gl
+from gradloom.ir.errors import (
+    ArgumentError,
+    CheckError,
+    DTypeError,
+    GradientError,
+    GradloomError,
+    ShapeError,
+)
+from gradloom.ir.tensor import Tensor
+
+HERE = Path(__file__).name
+MARK = "# here"
+
+
+class Wrong(NamedTuple):
+    """What a case must raise, and words of the message."""
+
+    run: Callable[[Tensor, Tensor], Any]
+    error: type[GradloomError]
+    words: tuple[str, ...]
+
+
+CASES: list[Wrong] = []
+
+
+def wrong(error: type[GradloomError], *words: str) -> Callable[[Any], Any]:
+    def enter(function: Callable[[Tensor, Tensor], Any]) -> Any:
+        CASES.append(Wrong(function, error, words))
+        return function
+
+    return enter
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.run.__name__)
+def test_wrong_use(case: Wrong) -> None:
+    x, xs = gl.placeholder((3,), "float64", "x"), gl.placeholder((4, 3), "float64", "xs")
+    with pytest.raises(GradloomError) as caught:
+        case.run(x, xs)
+    message = str(caught.value)
+    assert type(caught.value) is case.error, message
+    for word in case.words:
+        assert word in message
+    lines, first = inspect.getsourcelines(case.run)
+    marked = [first + i for i, line in enumerate(lines) if MARK in line]
+    assert len(marked) == 1, "one line is to blame"
+    assert f"{HERE}:{marked[0]}" in message, message
+
+
+# --- scan ----------------------------------------------------------------------------------------
+
+
+@wrong(DTypeError, "the carry", "f64[3]", "f32[3]")
+def a_carry_changes_its_dtype(x: Tensor, xs: Tensor) -> Any:
+    def body(h: Tensor, a: Tensor) -> Any:
+        after = gl.astype(h + a, "float32")  # here
+        return after, None
+
+    return gl.scan(body, x, xs)
+
+
+@wrong(ShapeError, "the carry", "f64[3]", "f64[4,3]")
+def a_carry_grows(x: Tensor, xs: Tensor) -> Any:
+    def body(h: Tensor, a: Tensor) -> Any:
+        after = h + xs  # here
+        return after, a
+
+    return gl.scan(body, x, xs)
+
+
+@wrong(ShapeError, "h", "f64[3]", "f64[]")
+def a_part_of_the_carry_changes(x: Tensor, xs: Tensor) -> Any:
+    def body(carry: Any, a: Tensor) -> Any:
+        total = gl.sum(carry["h"] * a)  # here
+        return {"h": total, "n": carry["n"] + 1}, a
+
+    return gl.scan(body, {"h": x, "n": gl.constant(0, "int64")}, xs)
+
+
+@wrong(DTypeError, "n", "i64[]", "f64[]")
+def a_count_becomes_a_float(x: Tensor, xs: Tensor) -> Any:
+    def body(carry: Any, a: Tensor) -> Any:
+        h, n = carry
+        half = gl.astype(n, "float64") / 2  # here
+        return (h + a, half), None
+
+    return gl.scan(body, (x, gl.constant(0, "int64")), xs)
+
+
+@wrong(ArgumentError, "the carry")
+def a_carry_changes_its_structure(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(lambda c, a: ({"h": c[0], "g": c[1]}, a), (x, x), xs)  # here
+
+
+@wrong(ArgumentError, "the carry")
+def a_carry_is_lost(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(lambda c, a: ((c[0],), a), (x, x), xs)  # here
+
+
+@wrong(ArgumentError, "pair")
+def a_body_gives_no_pair(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(lambda h, a: h + a, x, xs)  # here
+
+
+@wrong(ArgumentError, "pair")
+def a_body_gives_nothing(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(lambda h, a: None, x, xs)  # here
+
+
+@wrong(ArgumentError, "body", "carry, x")
+def a_body_takes_the_carry_alone(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(lambda h: (h, h), x, xs)  # here
+
+
+@wrong(ArgumentError, "function")
+def a_body_is_a_tensor(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(x, x, xs)  # here
+
+
+@wrong(ShapeError, "lengths", "f64[4,3]", "f64[3]")
+def sequences_differ_in_length(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(lambda h, a: (h + a[0], None), x, (xs, x))  # here
+
+
+@wrong(ShapeError, "leading axis", "f64[]")
+def a_sequence_is_a_scalar(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(lambda h, a: (h + a, None), x, gl.sum(xs))  # here
+
+
+@wrong(ArgumentError, "xs or a length")
+def neither_sequences_nor_a_length(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(lambda h, a: (h, None), x)  # here
+
+
+@wrong(ArgumentError, "negative", "-2")
+def a_negative_length(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(lambda h, a: (h, None), x, length=-2)  # here
+
+
+@wrong(ShapeError, "length is 5", "f64[4,3]")
+def a_length_against_the_sequences(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(lambda h, a: (h + a, None), x, xs, length=5)  # here
+
+
+@wrong(ArgumentError, "length", "tensor")
+def a_length_is_a_tensor(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(lambda h, a: (h, None), x, length=gl.constant(3, "int64"))  # here
+
+
+@wrong(ShapeError, "f64[3]", "f64[4]")
+def an_op_in_a_body_fails(x: Tensor, xs: Tensor) -> Any:
+    def body(h: Tensor, a: Tensor) -> Any:
+        return h + gl.zeros((4,), "float64"), None  # here
+
+    return gl.scan(body, x, xs)
+
+
+# --- until and lengths ---------------------------------------------------------------------------
+
+
+@wrong(ShapeError, "until", "one bool", "bool[3]")
+def a_predicate_of_many(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(
+        lambda h, a: (h + a, None),
+        x,
+        xs,
+        until=lambda h: h > 1,  # here
+    )
+
+
+@wrong(DTypeError, "until", "one bool", "f64[]")
+def a_predicate_of_numbers(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(
+        lambda h, a: (h + a, None),
+        x,
+        xs,
+        until=lambda h: gl.sum(h),  # here
+    )
+
+
+@wrong(ArgumentError, "until", "False")
+def a_predicate_of_python(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(lambda h, a: (h + a, None), x, xs, until=lambda h: False)  # here
+
+
+@wrong(DTypeError, "lengths", "integers", "f64[3]")
+def lengths_are_floats(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(lambda h, a: (h + a, None), x, xs, lengths=x)  # here
+
+
+@wrong(ShapeError, "lengths", "i64[]")
+def lengths_are_one_number(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(lambda h, a: (h + a, None), x, xs, lengths=gl.constant(2, "int64"))  # here
+
+
+@wrong(ShapeError, "5 samples", "the carry", "f64[3]")
+def lengths_of_other_samples(x: Tensor, xs: Tensor) -> Any:
+    lengths = gl.placeholder((5,), "int64", "lengths")
+    return gl.scan(lambda h, a: (h + a, None), x, xs, lengths=lengths)  # here
+
+
+@wrong(ShapeError, "3 samples", "y", "f64[]")
+def a_row_without_the_samples(x: Tensor, xs: Tensor) -> Any:
+    lengths = gl.placeholder((3,), "int64", "lengths")
+
+    def body(h: Tensor, a: Tensor) -> Any:
+        return h + a, gl.sum(h)  # here
+
+    return gl.scan(body, x, xs, lengths=lengths)
+
+
+# --- while_loop ----------------------------------------------------------------------------------
+
+
+@wrong(ShapeError, "the carry", "f64[3]", "f64[]")
+def the_carry_of_a_while_shrinks(x: Tensor, xs: Tensor) -> Any:
+    def body(h: Tensor) -> Tensor:
+        return gl.sum(h)  # here
+
+    return gl.while_loop(lambda h: gl.sum(h) < 1, body, x)
+
+
+@wrong(ShapeError, "cond", "one bool", "bool[3]")
+def a_while_asks_many(x: Tensor, xs: Tensor) -> Any:
+    return gl.while_loop(
+        lambda h: h < 1,  # here
+        lambda h: h + 1,
+        x,
+    )
+
+
+@wrong(ArgumentError, "cond", "True")
+def a_while_asks_python(x: Tensor, xs: Tensor) -> Any:
+    return gl.while_loop(lambda h: True, lambda h: h + 1, x)  # here
+
+
+@wrong(ArgumentError, "bound", "-1")
+def a_negative_bound(x: Tensor, xs: Tensor) -> Any:
+    return gl.while_loop(lambda h: gl.sum(h) < 1, lambda h: h + 1, x, bound=-1)  # here
+
+
+@wrong(GradientError, "bound")
+def the_gradient_of_an_endless_loop(x: Tensor, xs: Tensor) -> Any:
+    last = gl.while_loop(lambda h: gl.sum(h) < 9, lambda h: h * 2, x)  # here
+    return gl.function([x], gl.grad(gl.sum(last), x))
+
+
+# --- at the call ---------------------------------------------------------------------------------
+
+
+@wrong(CheckError, "has not ended after 3 steps")
+def a_bound_is_exceeded(x: Tensor, xs: Tensor) -> Any:
+    last = gl.while_loop(lambda h: gl.sum(h) < 100, lambda h: h + 1, x, bound=3)  # here
+    return last.eval({"x": np.zeros(3)})
+
+
+@wrong(CheckError, "length", "4 steps")
+def a_sample_is_longer_than_the_loop(x: Tensor, xs: Tensor) -> Any:
+    lengths = gl.placeholder((3,), "int64", "lengths")
+    last, _ = gl.scan(lambda h, a: (h + a, None), x, xs, lengths=lengths)  # here
+    feeds = {"x": np.zeros(3), "xs": np.zeros((4, 3)), "lengths": np.array([1, 5, 0])}
+    return last.eval(feeds)
+
+
+@wrong(ArgumentError, "other")
+def a_body_reads_what_nothing_gives(x: Tensor, xs: Tensor) -> Any:
+    other = gl.placeholder((3,), "float64", "other")
+    last, _ = gl.scan(lambda h, a: (h + a * other, None), x, xs)
+    return gl.function([x, xs], last)  # here
+
+
+@wrong(ArgumentError, "other")
+def a_predicate_reads_what_nothing_gives(x: Tensor, xs: Tensor) -> Any:
+    other = gl.placeholder((), "float64", "other")
+    last, _ = gl.scan(lambda h, a: (h + a, None), x, xs, until=lambda h: gl.sum(h) > other)
+    return gl.function([x, xs], last)  # here
