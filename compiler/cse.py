@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..ir.graph import Graph
@@ -29,7 +30,8 @@ def cse(graph: Graph, report: list[Report] | None = None) -> Graph:
             inner = tuple(cse(region, report) for region in node.regions)
             if any(a is not b for a, b in zip(inner, node.regions, strict=True)):
                 regions[node] = inner
-        key = _key(node, [same.get(operand, operand) for operand in node.operands], regions)
+        operands = [same.get(operand, operand) for operand in node.operands]
+        key = node_key(node, operands, regions.get(node, node.regions))
         found = first.get(key)
         alone = node.op.name in _APART or not asked.isdisjoint(node.results)
         if found is not None and not alone:
@@ -62,9 +64,10 @@ def _final(tensor: Tensor, same: dict[Tensor, Tensor], mapping: dict[Tensor, Ten
     return mapping.get(representative, representative)
 
 
-def _key(node: Node, operands: list[Tensor], regions: dict[Node, tuple[Graph, ...]]) -> Any:
+def node_key(node: Node, operands: Sequence[Tensor], regions: Sequence[Graph]) -> Any:
+    """Equal for nodes that compute the same of `operands`."""
     numbers = [id(operand) for operand in operands]
     if node.op.commutative and node.op.name not in _ORDERED:
         numbers.sort()
-    inner = tuple(region.key for region in regions.get(node, node.regions))
+    inner = tuple(region.key for region in regions)
     return node.op.name, tuple(numbers), tuple(node.attrs.items()), node.groups, inner

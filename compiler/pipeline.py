@@ -18,11 +18,13 @@ from .differentiate import differentiate, has_requests
 from .expand import expand
 from .fold import fold
 from .fuse import fuse
+from .hoist import hoist
 from .isolate import isolate
 from .lift import lift
 from .lower import generate, lower
 from .release import release
 from .report import Report, Reports, collected
+from .residual import residual
 from .rules import STABILISE
 from .select import select
 from .simplify import simplify
@@ -43,6 +45,8 @@ PASSES: dict[str, Pass] = {
     "dead": dead,
     "widen": widen,  # before composites are expanded: they are rounded as a whole
     "expand": expand,  # composites have served the rules; kernels are made of formulas
+    "residual": residual,  # behind the last rule and every multiply-add: now nodes only move
+    "hoist": hoist,  # after residual: what is kept needs no product, be it of all steps
     "select": select,  # after expanding: only then it shows what computes the row
     "contract_fma": contract_fma,  # before fusion, so that fusion changes no bit
     "lift": lift,  # reshapes stand at memory, not inside what one kernel computes
@@ -50,14 +54,19 @@ PASSES: dict[str, Pass] = {
     "fuse": fuse,
 }
 
-# Passes that apply rules, and report them.
-REWRITING = {"stabilise": stabilise, "simplify": simplify}
+# Passes that report what they do.
+REPORTING = {
+    "stabilise": stabilise,
+    "simplify": simplify,
+    "residual": residual,
+    "hoist": hoist,
+}
 
 BEFORE: tuple[str, ...] = ("release", "cse", "fold", "isolate", "stabilise", "simplify")
 ROUND: tuple[str, ...] = ("differentiate", "release", "cse", "stabilise", "simplify")
 AFTER: tuple[str, ...] = (
     *("fold", "cse", "dead", "widen", "expand", "simplify", "cse", "contract_fma", "fold"),
-    *("select", "lift", "split", "cse", "fuse"),
+    *("residual", "hoist", "cse", "dead", "select", "lift", "split", "cse", "fuse"),
 )
 
 ORDER: tuple[tuple[str, str, str], ...] = (
@@ -110,8 +119,8 @@ class Compilation:
 
     def run(self, name: str, graph: Graph, check: bool, function: Pass | None = None) -> Graph:
         """Run one pass, verify, record."""
-        if function is None and name in REWRITING:
-            result = REWRITING[name](graph, self.reports)
+        if function is None and name in REPORTING:
+            result = REPORTING[name](graph, self.reports)
         else:
             result = (function or PASSES[name])(graph)
         if check and result is not graph:

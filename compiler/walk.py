@@ -15,3 +15,13 @@ def remake(node: Node, mapping: Mapping[Tensor, Tensor], inner: Callable[[Graph]
     if any(a is not b for a, b in zip(regions, node.regions, strict=True)):
         return Node(node.op, operands, node.attrs, node.groups, regions, node.loc)
     return node.remake(operands)
+
+
+def in_regions(graph: Graph, inner: Callable[[Graph], Graph]) -> Graph:
+    """The graph with its regions passed through `inner`."""
+    mapping: dict[Tensor, Tensor] = {}
+    for node in graph.nodes:
+        made = remake(node, mapping, inner)
+        if made is not node:
+            mapping.update(zip(node.results, made.results, strict=True))
+    return graph.map(mapping) if mapping else graph
