@@ -25,6 +25,7 @@ from . import log_tails as _log_tails
 from . import logarithms as _logarithms
 from . import logic as _logic
 from . import loops as _loops
+from . import mapping as _mapping
 from . import order as _order
 from . import padding as _padding
 from . import quantiles as _quantiles
@@ -58,6 +59,7 @@ from .log_tails import *  # noqa: F403
 from .logarithms import *  # noqa: F403
 from .logic import *  # noqa: F403
 from .loops import *  # noqa: F403
+from .mapping import *  # noqa: F403
 from .order import *  # noqa: F403
 from .padding import *  # noqa: F403
 from .quantiles import *  # noqa: F403
@@ -94,6 +96,7 @@ __all__ += _log_tails.__all__
 __all__ += _logarithms.__all__
 __all__ += _logic.__all__
 __all__ += _loops.__all__
+__all__ += _mapping.__all__
 __all__ += _order.__all__
 __all__ += _padding.__all__
 __all__ += _recurrence.__all__

@@ -57,7 +57,7 @@ class _Carry:
         return found
 
 
-def _call(function: Any, what: str, names: Sequence[str], arguments: Sequence[Any]) -> Any:
+def call_function(function: Any, what: str, names: Sequence[str], arguments: Sequence[Any]) -> Any:
     """What the user's function gives; ArgumentError where it cannot be called so."""
     if not callable(function) or isinstance(function, Tensor):
         raise ArgumentError(f"{what} is a function, got {function!r}")
@@ -73,7 +73,7 @@ def _call(function: Any, what: str, names: Sequence[str], arguments: Sequence[An
 
 def _condition(function: Any, what: str, carry: Any) -> Tensor:
     """The bool that a function of the carry gives."""
-    value = _call(function, what, ["carry"], [carry])
+    value = call_function(function, what, ["carry"], [carry])
     if not isinstance(value, Tensor):
         raise ArgumentError(f"{what} gives a bool tensor made of the carry, got {value!r}")
     if value.dtype != bool_ or value.ndim:
@@ -194,7 +194,7 @@ def scan(
         given = [choose(active, entry, zeros((), entry.dtype)) for entry in entries]
         entries = [*entries, number]
 
-    result: Any = _call(body, "the body", ["carry", "x"], [carry.build(own), x_tree(given)])
+    result: Any = call_function(body, "the body", ["carry", "x"], [carry.build(own), x_tree(given)])
     if not isinstance(result, tuple) or len(result) != 2:  # pyright: ignore[reportUnknownArgumentType]
         raise ArgumentError(f"the body of a scan returns a pair (carry, y), got {result!r}")
     new = carry.read(result[0])
@@ -249,7 +249,7 @@ def while_loop(
     """
     carry = _Carry(init)
     own, asked = carry.inputs(), carry.inputs()
-    new = carry.read(_call(body, "the body", ["carry"], [carry.build(own)]))
+    new = carry.read(call_function(body, "the body", ["carry"], [carry.build(own)]))
     goes_on = _condition(cond, "cond", carry.build(asked))
     regions = [("body", own, new), ("cond", asked, [goes_on])]
     (closed, proceed), captured = close_all(regions)

@@ -155,8 +155,9 @@ def _run_scan(
         results = regions[0](*carries, *(xs[step] for xs in sequences), *constants)
         rows[step] = [*results[n:], *carries]
         carries = results[:n]
-    unset = [*regions[0].zeros()[n:], *map(np.asarray, arrays[:n])]
-    columns = [np.zeros((length, *row.shape), row.dtype) for row in unset]
+    taken = next(iter(rows.values()), None)
+    like = [*regions[0].zeros()[n:], *arrays[:n]] if taken is None else taken
+    columns = [np.zeros((length, *np.shape(row)), np.asarray(row).dtype) for row in like]
     for step, row in rows.items():
         for column, value in zip(columns, row, strict=True):
             column[step] = value
