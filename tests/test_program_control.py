@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
 import pytest
 
 import gradloom as gl
+from gradloom.frontends.function import cpu_target
 from gradloom.ir.errors import ParseError
 from gradloom.ir.plan import lifetimes, plan
 from gradloom.ir.program import Branch, Break, Copy, Loop, Program, bodies, walk
+from gradloom.ir.target import Target
+from gradloom.runtime.cuda_executable import CudaExecutable
+from gradloom.runtime.executable import Executable
+
+from .cuda_device import SimulatedDevice
+from .drawn_programs import Reference, draw, feeds
 
 # --- text and plan --------------------------------------------------------------------------------
 
@@ -169,3 +179,57 @@ program ends on cpu lanes 8 {
     assert spans["limit"] == (1, 2)
     assert spans["inside"] == (2, 4)
     assert spans["taken"] == (4, 5)
+
+
+# --- runs -----------------------------------------------------------------------------------------
+
+
+def same(program: Program, executable: Executable | CudaExecutable, seed: int) -> int:
+    """Compare with the reference; how many trips through loops there were."""
+    trips = 0
+    for size in (0, 1, 3):
+        given = feeds(seed, size)
+        wanted = Reference(program, given, size)
+        for _ in range(3):
+            found = executable(given)
+            for a, b in zip(found, wanted.results, strict=True):
+                np.testing.assert_array_equal(a, b, f"program {seed}, T = {size}")
+        trips += wanted.trips
+    return trips
+
+
+def on_the_cpu(seeds: Iterable[int]) -> None:
+    trips = 0
+    for seed in seeds:
+        program = draw(seed, cpu_target())
+        assert gl.parse_program(str(program)) == program
+        for threads in (1, 2):
+            executable = Executable(program, threads)
+            for instance in (executable.instance(feeds(seed, size), ()) for size in (0, 1, 3)):
+                instance.threads = threads  # however little there is to do
+            trips += same(program, executable, seed)
+    assert trips > 0
+
+
+def on_the_device(seeds: Iterable[int]) -> None:
+    for seed in seeds:
+        program = draw(seed, Target("cuda"))
+        same(program, CudaExecutable(program, SimulatedDevice()), seed)
+
+
+def test_drawn_programs() -> None:
+    on_the_cpu(range(60))
+
+
+def test_drawn_programs_on_a_device() -> None:
+    on_the_device(range(12))
+
+
+@pytest.mark.slow
+def test_many_drawn_programs() -> None:
+    on_the_cpu(range(60, 2000))
+
+
+@pytest.mark.slow
+def test_many_drawn_programs_on_a_device() -> None:
+    on_the_device(range(12, 300))
