@@ -69,6 +69,7 @@ class _Draw:
         self.numbers = [self.buffer("input", scalar) for _ in range(NUMBERS)]
         self.zero = self.buffer("input", scalar)
         self.start = self.buffer("input", row)
+        self.held = self.buffer("temporary", TensorType(int64, (T, WIDTH)))
         self.v, self.u = self.buffer("temporary", row), self.buffer("temporary", row)
         self.outputs = [
             self.buffer("output", row),
@@ -85,6 +86,7 @@ class _Draw:
         steps = [
             Copy(self.v, self.start),
             Copy(self.outputs[1], self.inputs[0]),
+            Copy(self.held, self.inputs[1]),
             *self.steps(3, self.numbers, []),
             *self.steps(3, self.numbers, []),
             Copy(self.outputs[0], self.v),
@@ -128,7 +130,7 @@ class _Draw:
         endless = self.random.random() < 0.4
         windows = [
             self.buffer("window", self.row, of, self.random.random() < 0.5)
-            for of in (*self.inputs, self.outputs[1])
+            for of in (self.inputs[0], self.held, self.outputs[1])
             if not endless
         ]
         limit = self.random.choice(scalars) if self.random.random() < 0.5 else ""

@@ -173,6 +173,27 @@ def test_a_limit(kernels, threads, trips, limit):
             assert array.sum() == n * taken * threads
 
 
+@THREADS
+@pytest.mark.parametrize("most", [0, 1, 2, 3])
+def test_a_break_in_a_limited_loop(kernels, threads, most):
+    """At most 3 steps of 5, backward; the loop is left within step 1, 2, 3, or by its limit."""
+    rows, count, flag, limit, steps = (
+        np.zeros((6, 8), np.int64),
+        *(numbers(n) for n in (0, 0, 3, 7)),
+    )
+    memory = Memory(kernels, [rows[4], count, flag, limit, steps], [5, -64, most, 1])
+    body = (Launch(COUNT, FIRST + 1, 2), Break(FIRST + 2), Launch(ADD, FIRST, 3))
+    moves = ((FIRST, 1),)
+    call = memory.call([Loop(0, moves, body, FIRST + 3, moves, FIRST + 4)])
+    for n in range(1, 31):
+        count[0] = 0
+        assert call(threads) == 0
+        assert steps[0] == most
+        assert memory.table.tolist() == memory.first
+        assert (rows[3 - most : 3, :threads] == n).all()
+        assert rows.sum() == n * most * threads
+
+
 @pytest.mark.parametrize("limit", [1, 3, 5])
 def test_a_limited_loop_backward_goes_down_from_the_limit(kernels, limit):
     """Which rows in which order: the row that is written becomes the number of the step."""
