@@ -1,6 +1,7 @@
 """Dead results: what a loop computes and nobody reads is taken out of the loop.
 
-Nodes that nothing needs are never part of a Graph; this is about the results of a ``scan``.
+Nodes that nothing needs are never part of a Graph; this is about the results of a ``scan`` or
+``while_loop``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from ..ir.graph import Graph, topological
 from ..ir.loc import located
 from ..ir.ops.scan import Scan, make_scan
+from ..ir.ops.while_loop import While, loop_of, make_while
 from ..ir.tensor import Node, Tensor
 from .report import Report
 
@@ -25,7 +27,7 @@ class _Kept:
 
 
 def dead(graph: Graph, report: list[Report] | None = None) -> Graph:
-    """The graph with unused outputs of scans dropped, carries that only feed themselves, and
+    """The graph with unused outputs of loops dropped, carries that only feed themselves, and
     the operands that nothing then reads; in regions too.
 
     Whether a carry's history is read costs nothing to say: it is kept with its carry.
@@ -50,31 +52,31 @@ def dead(graph: Graph, report: list[Report] | None = None) -> Graph:
 
 
 def _find_kept(graph: Graph) -> dict[Node, _Kept]:
-    """For every scan, what must stay; from the results backwards, since less is then read."""
+    """For every loop, what must stay; from the results backwards, since less is then read."""
     live = set(graph.results)
     kept: dict[Node, _Kept] = {}
     for node in reversed(graph.nodes):
         if live.isdisjoint(node.results):
             continue
-        if node.op.name == "scan":
-            kept[node] = _of_scan(node, live)
-            live.update(node.operands[i] for i in kept[node].operands)
-            live.update(node.group(3))
+        if node.op.name in ("scan", "while_loop"):
+            loop = loop_of(node)
+            kept[node] = _of_loop(loop, live)
+            live.update(loop.flow[i] for i in kept[node].operands)
+            live.update(node.operands[len(loop.flow) :])  # a limit
         else:
             live.update(node.operands)
     return kept
 
 
-def _of_scan(node: Node, live: set[Tensor]) -> _Kept:
-    scan = Scan(node)
-    body, count, total = scan.body, len(scan.carries), len(scan.body.outputs)
-    outputs = [i for i in range(count, total) if node.results[i] in live]
-    carries = {i for i in range(count) if scan.finals[i] in live or scan.history[i] in live}
+def _of_loop(loop: Scan | While, live: set[Tensor]) -> _Kept:
+    body, count, total = loop.body, len(loop.carries), len(loop.body.outputs)
+    outputs = [i for i in range(count, total) if loop.node.results[i] in live]
+    carries = {i for i in range(count) if loop.finals[i] in live}
+    if isinstance(loop, Scan):
+        carries |= {i for i in range(count) if loop.history[i] in live}
     asked: set[int] = set()
-    if scan.proceed is not None:
-        behind = len(scan.sequences)  # it takes carries and constants
-        places = _inputs_read(scan.proceed, range(1))
-        asked = {i if i < count else i + behind for i in places}
+    if loop.proceed is not None:
+        asked = {loop.asked[i] for i in _inputs_read(loop.proceed, range(1))}
         carries |= {i for i in asked if i < count}
     while True:
         read = _inputs_read(body, [*sorted(carries), *outputs])
@@ -95,10 +97,11 @@ def _inputs_read(body: Graph, outputs: Iterable[int]) -> set[int]:
 def _prune(
     node: Node, operands: list[Tensor], kept: _Kept, report: list[Report] | None
 ) -> Mapping[Tensor, Tensor] | None:
-    """The results that stay to those of a smaller scan; None where nothing is to drop."""
-    scan = Scan(node)
-    body, flow, total = scan.body, len(scan.flow), len(scan.body.outputs)
-    count, sequences = len(scan.carries), len(scan.sequences)
+    """The results that stay to those of a smaller loop; None where nothing is to drop."""
+    loop = loop_of(node)
+    body, flow, total = loop.body, len(loop.flow), len(loop.body.outputs)
+    count = len(loop.carries)
+    sequences = flow - count - len(loop.constants)
     if len(kept.operands) == flow and len(kept.carries) + len(kept.outputs) == total:
         return None
 
@@ -111,27 +114,29 @@ def _prune(
         [body.outputs[i] for i in (*kept.carries, *kept.outputs)],
     )
     smaller = dead(smaller, report)
-    proceed = scan.proceed
+    proceed = loop.proceed
     if proceed is not None:
-        taken = [i for i in kept.operands if not count <= i < count + sequences]
-        inputs = [proceed.inputs[i if i < count else i - sequences] for i in taken]
-        proceed = Graph(proceed.name, inputs, proceed.outputs)
+        inputs = dict(zip(loop.asked, proceed.inputs, strict=True))
+        taken = [inputs[i] for i in kept.operands if i in inputs]
+        proceed = Graph(proceed.name, taken, proceed.outputs)
+    carries, constants = kept_of(0, count), kept_of(count + sequences, flow)
+    made: Scan | While
     with located(node.loc):
-        made = make_scan(
-            smaller,
-            kept_of(0, count),
-            kept_of(count, count + sequences),
-            kept_of(count + sequences, flow),
-            scan.length,
-            scan.reverse,
-            proceed,
-            operands[flow] if scan.limit is not None else None,
-        )
+        if isinstance(loop, Scan):
+            over = kept_of(count, count + sequences)
+            limit = operands[flow] if loop.limit is not None else None
+            made = make_scan(
+                smaller, carries, over, constants, loop.length, loop.reverse, proceed, limit
+            )
+        else:
+            assert proceed is not None
+            made = make_while(proceed, smaller, carries, constants)
     if report is not None:
         report.append(Report("unused results of a loop", node.op.name, node.loc))
-    pairs = [(scan.finals[i], t) for i, t in zip(kept.carries, made.finals, strict=True)]
-    pairs += [(node.results[i], t) for i, t in zip(kept.outputs, made.stacked, strict=True)]
-    pairs += [(scan.history[i], t) for i, t in zip(kept.carries, made.history, strict=True)]
-    if scan.steps is not None and made.steps is not None:
-        pairs.append((scan.steps, made.steps))
+    pairs = [(loop.finals[i], t) for i, t in zip(kept.carries, made.finals, strict=True)]
+    if isinstance(loop, Scan) and isinstance(made, Scan):
+        pairs += [(node.results[i], t) for i, t in zip(kept.outputs, made.stacked, strict=True)]
+        pairs += [(loop.history[i], t) for i, t in zip(kept.carries, made.history, strict=True)]
+    if loop.steps is not None and made.steps is not None:
+        pairs.append((loop.steps, made.steps))
     return dict(pairs)

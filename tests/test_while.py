@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import gradloom as gl
+from gradloom.compiler.dead import dead
 from gradloom.ir.graph import Graph
 from gradloom.ir.numerics import first_bad
 from gradloom.ir.tensor import Tensor
@@ -249,3 +250,24 @@ def test_explained() -> None:
     assert "scan" in str(gl.explain_grad(loss, x, feeds))
     looped = gl.while_loop(lambda c: c < 9, lambda c: c * x, x, bound=9)
     assert "scan" in str(gl.explain_grad(looped, x))
+
+
+def test_dead_carries() -> None:
+    """What only feeds itself leaves a while_loop, with what it alone reads; what ends it stays."""
+    x, w = gl.placeholder((), "float64", "x"), gl.placeholder((), "float64", "w")
+    init = {"end": x, "unread": w, "total": 0.0 * x, "count": gl.constant(0, "int64")}
+
+    def step(c: dict[str, Tensor]) -> dict[str, Tensor]:
+        total, unread = c["total"] + c["end"], c["unread"] * w
+        return {"end": c["end"] * 2, "unread": unread, "total": total, "count": c["count"] + 1}
+
+    last = gl.while_loop(lambda c: c["end"] < 9, step, init)
+    for name, carries in (("total", 2), ("count", 2), ("end", 1), ("unread", 2)):
+        graph = Graph("g", [x, w], [last[name]])
+        pruned = dead(graph)
+        gl.verify(pruned)
+        (node,) = [node for node in pruned.nodes if node.op.name == "while_loop"]
+        assert node.groups == (carries, int(name == "unread"))
+        feeds = {"x": 1.5, "w": 2.0}
+        assert gl.evaluate(graph, feeds) == gl.evaluate(pruned, feeds)
+        assert dead(pruned) is pruned
