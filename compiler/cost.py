@@ -8,9 +8,10 @@ their proportion stays true.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
 from typing import NamedTuple
 
-from ..ir.dims import DimLike
+from ..ir.dims import DimLike, maximum
 from ..ir.graph import topological
 from ..ir.tensor import Node, Tensor
 from .differentiate import differentiate_all
@@ -39,7 +40,7 @@ def cost(node: Node) -> Cost:
     Element-wise ops, gathers, scatters and host calls count `Op.flops` an element of their
     results, reductions and running values one of their operand; a product of m × k and k × n takes
     2·m·k·n; a composite costs what its formula costs, a loop its regions times its length, or once
-    where it has none.
+    where it has none, a switch the most that a branch does.
     """
     op = node.op
     if op.kind in _FREE:
@@ -47,6 +48,8 @@ def cost(node: Node) -> Cost:
     if node.regions:
         steps = node.attrs["length"] if op.name == "scan" else 1
         bodies = [differentiate_all(region) for region in node.regions]
+        if op.name == "switch":
+            return _most(total(body.nodes) for body in bodies)
         inner = total(inner for body in bodies for inner in body.nodes)
         return NOTHING.plus(inner, steps)
     moved = _bytes(node.operands) + _bytes(node.results)
@@ -70,6 +73,11 @@ def total(nodes: Iterable[Node]) -> Cost:
     for node in nodes:
         result = result.plus(cost(node))
     return result
+
+
+def _most(costs: Iterable[Cost]) -> Cost:
+    """The largest of each figure."""
+    return reduce(lambda a, b: Cost(maximum(a.flops, b.flops), maximum(a.bytes, b.bytes)), costs)
 
 
 def _bytes(tensors: Iterable[Tensor]) -> DimLike:

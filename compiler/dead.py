@@ -1,7 +1,7 @@
-"""Dead results: what a loop computes and nobody reads is taken out of the loop.
+"""Dead results: what a loop or a branch computes and nobody reads is taken out of it.
 
-Nodes that nothing needs are never part of a Graph; this is about the results of a ``scan`` or
-``while_loop``.
+Nodes that nothing needs are never part of a Graph; this is about the results of a ``scan``,
+``while_loop`` or ``switch``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..ir.graph import Graph, topological
 from ..ir.loc import located
+from ..ir.ops.branch import make_switch
 from ..ir.ops.scan import Scan, make_scan
 from ..ir.ops.while_loop import While, loop_of, make_while
 from ..ir.tensor import Node, Tensor
@@ -27,8 +28,8 @@ class _Kept:
 
 
 def dead(graph: Graph, report: list[Report] | None = None) -> Graph:
-    """The graph with unused outputs of loops dropped, carries that only feed themselves, and
-    the operands that nothing then reads; in regions too.
+    """The graph with unused outputs of loops and switches dropped, carries that only feed
+    themselves, and the operands that nothing then reads; in regions too.
 
     Whether a carry's history is read costs nothing to say: it is kept with its carry.
     """
@@ -37,7 +38,8 @@ def dead(graph: Graph, report: list[Report] | None = None) -> Graph:
     for node in graph.nodes:
         operands = [mapping.get(operand, operand) for operand in node.operands]
         if node in kept:
-            results = _prune(node, operands, kept[node], report)
+            prune = _prune_switch if node.op.name == "switch" else _prune
+            results = prune(node, operands, kept[node], report)
             if results is not None:
                 mapping.update(results)
                 continue
@@ -52,7 +54,7 @@ def dead(graph: Graph, report: list[Report] | None = None) -> Graph:
 
 
 def _find_kept(graph: Graph) -> dict[Node, _Kept]:
-    """For every loop, what must stay; from the results backwards, since less is then read."""
+    """For every loop and switch, what must stay; from the results backwards, since less is then read."""
     live = set(graph.results)
     kept: dict[Node, _Kept] = {}
     for node in reversed(graph.nodes):
@@ -63,6 +65,9 @@ def _find_kept(graph: Graph) -> dict[Node, _Kept]:
             kept[node] = _of_loop(loop, live)
             live.update(loop.flow[i] for i in kept[node].operands)
             live.update(node.operands[len(loop.flow) :])  # a limit
+        elif node.op.name == "switch":
+            kept[node] = _of_switch(node, live)
+            live.update(node.operands[i] for i in kept[node].operands)
         else:
             live.update(node.operands)
     return kept
@@ -86,6 +91,12 @@ def _of_loop(loop: Scan | While, live: set[Tensor]) -> _Kept:
         carries = more
     operands = sorted({*carries, *read, *asked})
     return _Kept(sorted(carries), outputs, operands)
+
+
+def _of_switch(node: Node, live: set[Tensor]) -> _Kept:
+    outputs = [i for i, result in enumerate(node.results) if result in live]
+    read = {i for branch in node.regions for i in _inputs_read(branch, outputs)}
+    return _Kept([], outputs, [0, *(1 + i for i in sorted(read))])
 
 
 def _inputs_read(body: Graph, outputs: Iterable[int]) -> set[int]:
@@ -140,3 +151,28 @@ def _prune(
     if loop.steps is not None and made.steps is not None:
         pairs.append((loop.steps, made.steps))
     return dict(pairs)
+
+
+def _prune_switch(
+    node: Node, operands: list[Tensor], kept: _Kept, report: list[Report] | None
+) -> Mapping[Tensor, Tensor] | None:
+    """The results that stay to those of a smaller switch; None where nothing is to drop."""
+    if len(kept.operands) == len(node.operands) and len(kept.outputs) == len(node.results):
+        return None
+    index, *given = kept.operands
+    branches = [
+        dead(
+            Graph(
+                branch.name,
+                [branch.inputs[i - 1] for i in given],
+                [branch.outputs[i] for i in kept.outputs],
+            ),
+            report,
+        )
+        for branch in node.regions
+    ]
+    with located(node.loc):
+        made = make_switch(operands[index], [operands[i] for i in given], branches)
+    if report is not None:
+        report.append(Report("unused results of a branch", node.op.name, node.loc))
+    return dict(zip((node.results[i] for i in kept.outputs), made.results, strict=True))

@@ -9,9 +9,10 @@ import numpy as np
 
 from ..ir.array import Array
 from ..ir.errors import GradloomError
-from ..ir.graph import Graph
+from ..ir.graph import Graph, inline
 from ..ir.interpret import run_node
 from ..ir.loc import located
+from ..ir.ops.branch import branch_taken
 from ..ir.ops.build import constant
 from ..ir.ops.shape import broadcast_to
 from ..ir.tensor import Node, Tensor
@@ -28,19 +29,29 @@ _FOLDED = (
 
 
 def fold(graph: Graph, report: list[Report] | None = None) -> Graph:
-    """The graph with constant nodes as data; regions too.
+    """The graph with constant nodes as data, and one branch of a switch by a constant; regions too.
 
     What one number fills stays a scalar, broadcast, so that kernels hold it as a literal; that
     works for symbolic shapes as well.  Random bits are not folded (they are cheaper to make than
     to read), nor what fails: that is the call's to report.
     """
     mapping: dict[Tensor, Tensor] = {}
-    asked = asked_about(graph)
+    named = asked_about(graph)
+    asked = set(named)
     for node in graph.nodes:
         made = remake(node, mapping, lambda region: fold(region, report))
         value = None
         if not asked.isdisjoint(node.operands):
             asked.update(node.results)  # a derivative by a constant goes by what is made of it
+        if made.op.name == "switch" and named.isdisjoint(node.results):
+            taken = _taken(made)
+            if taken is not None:
+                mapping.update(zip(node.results, inline(taken, made.group(1)), strict=True))
+                if not asked.isdisjoint(node.results):
+                    asked.update(mapping[result] for result in node.results)
+                if report is not None:
+                    report.append(Report("the branch taken", node.op.name, node.loc))
+                continue
         if made.op.kind in _FOLDED and made.operands and asked.isdisjoint(node.results):
             with located(made.loc):
                 value = _constant(made)
@@ -53,6 +64,13 @@ def fold(graph: Graph, report: list[Report] | None = None) -> Graph:
             if not asked.isdisjoint(node.results):
                 asked.update(made.results)
     return graph.map(mapping) if mapping else graph
+
+
+def _taken(switch: Node) -> Graph | None:
+    """The branch that a switch takes, if that is known."""
+    count = len(switch.regions)
+    index = 0 if count == 1 else uniform(switch.operands[0])
+    return None if index is None else switch.regions[branch_taken(int(index), count)]
 
 
 def _constant(node: Node) -> Tensor | None:

@@ -17,6 +17,7 @@ from ..ir.graph import Graph
 from ..ir.kernel import Argument, Contract, Kernel
 from ..ir.loc import quote
 from ..ir.op import View
+from ..ir.ops.branch import SWITCH
 from ..ir.ops.control import FUSED
 from ..ir.program import (
     Check,
@@ -28,6 +29,7 @@ from ..ir.program import (
 )
 from ..ir.target import Target
 from ..ir.tensor import Node, Tensor
+from .branches import lower_switch
 from .draft import Draft, finish
 from .emit_cpu import emit_cpu
 from .guard import NUMBER
@@ -182,6 +184,8 @@ def lower_nodes(
                 _scatter(state, stored, wanted, node)
             case "region" if node.op is FUSED:
                 _fused(state, stored, wanted, node)
+            case "region" if node.op is SWITCH:
+                lower_switch(state, graph, stored, wanted, node, lower_nodes)
             case "region":
                 lower_scan(state, graph, stored, node, lower_nodes)
             case _:

@@ -8,6 +8,7 @@ from ..ir.dims import DimLike
 from ..ir.kernel import Kernel
 from ..ir.loc import quote
 from ..ir.op import View
+from ..ir.ops.branch import SWITCH
 from ..ir.ops.control import FUSED
 from ..ir.program import Buffer, BufferKind, Failure, Launch, Step
 from ..ir.shapes import contiguous_strides
@@ -126,4 +127,4 @@ def typed(state: Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -> str:
 
 def fills_buffer(node: Node) -> bool:
     """Whether a node's results are written to buffers of their own, which may be chosen."""
-    return node.op is FUSED or node.op.kind in ("concat", "scatter")
+    return node.op is FUSED or node.op is SWITCH or node.op.kind in ("concat", "scatter")

@@ -264,6 +264,8 @@ def _row(passage: Passage, **more: Any) -> Row:
     notes = [f"operand {i} gets none" for i in passage.dropped if not passage.cut]
     if node.op.name == "custom":
         notes.append(f"the function {node.regions[0].name}, by the derivative it was given")
+    if node.op.name == "switch":
+        notes.append(f"the derivative of the branch taken, of {len(node.regions)}")
     if not passage.arriving and not passage.cut:
         notes.append("no derivative arrives here")
     fields: dict[str, Any] = {

@@ -72,8 +72,10 @@ class _Walk:
         told = [self.otherwise[t] for t in node.operands if t in self.otherwise]
         if node.op.name == "checked":  # (condition, value) -> value
             told = [self.otherwise[t] for t in node.operands[1:] if t in self.otherwise]
-        if node.op.name in ("scan", "while_loop", "custom") and not told:
-            (self._add_custom if node.op.name == "custom" else self._add_loop)(node, moving)
+        of_regions = {"scan": self._add_loop, "while_loop": self._add_loop}
+        of_regions |= {"custom": self._add_custom, "switch": self._add_switch}
+        if node.op.name in of_regions and not told:
+            of_regions[node.op.name](node, moving)
         elif not told and self._is_linear(node, moving):
             self.linear.update(node.results)
         else:
@@ -175,6 +177,18 @@ class _Walk:
             self.otherwise.update(dict.fromkeys(node.results, why))
             return
         self._copy(node.results, [*body.outputs, *body.inputs[:count]], inner)
+
+    def _add_switch(self, node: Node, moving: Sequence[int]) -> None:
+        """Linear is what each branch gives as something linear, or as 0."""
+        given, inside = node.group(1), [i - 1 for i in moving]
+        walks = [self._inside(branch, given, inside) for branch in node.regions]
+        for i, result in enumerate(node.results):
+            ways = [(walk, b.outputs[i]) for walk, b in zip(walks, node.regions, strict=True)]
+            told = [walk.otherwise[t] for walk, t in ways if t in walk.otherwise]
+            if not told and all(t in walk.linear or walk.is_zero(t) for walk, t in ways):
+                self.linear.add(result)
+            elif told or any(t in walk.linear for walk, t in ways):
+                self.otherwise[result] = (told or [_told(node)])[0]
 
     def _inside(
         self, region: Graph, operands: Sequence[Tensor], moving: Sequence[int], own: int = 0

@@ -10,7 +10,7 @@ order, the operands of the node that is found hold no needed nan: it was made th
 
 Needed are all results; through ``where`` only the side that it takes; through what moves numbers
 those that are moved; nothing through the tests isnan, isinf and isfinite.  A loop is walked step
-by step, and so is what it asks whether to go on.
+by step, and so is what it asks whether to go on; of a switch the branch that was taken.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from typing import Any
 
 import numpy as np
 
+from .bad_numbers import told
 from .errors import GradloomError
 from .graph import Graph
 from .half import widened
 from .interpret import evaluate_attribute, run_node
 from .loc import quote
+from .ops.branch import branch_taken
 from .ops.scan import Scan
 from .ops.while_loop import While, loop_of
-from .tensor import Node, Tensor, TensorType
+from .tensor import Node, Tensor
 
 NumpyArray = np.ndarray[Any, Any]
 Needs = dict[Tensor, NumpyArray]  # a bool for each element; what is not there is not needed
@@ -56,7 +58,10 @@ class _Trace:
 
 @dataclass
 class _Step:
-    """A step of a loop, by its number; or what was asked before it, whether to take it."""
+    """A step of a loop, by its number; or what was asked before it, whether to take it.
+
+    Of a switch the one branch that was taken.
+    """
 
     number: int
     trace: _Trace
@@ -89,6 +94,8 @@ def _run(graph: Graph, leaves: Sequence[NumpyArray], binding: Mapping[str, int])
         try:
             if node.op.name in ("scan", "while_loop"):
                 _run_steps(trace, node, operands)
+            elif node.op.name == "switch":
+                _run_branch(trace, node, operands)
             results = run_node(node, operands, binding)
         except GradloomError as error:
             trace.failed, trace.error = node, error
@@ -133,6 +140,15 @@ def _run_steps(trace: _Trace, node: Node, operands: Sequence[NumpyArray]) -> Non
         values[:n] = [made.values[output] for output in loop.body.outputs[:n]]
 
 
+def _run_branch(trace: _Trace, node: Node, operands: Sequence[NumpyArray]) -> None:
+    """Keep a trace of the branch that a switch takes; raise what it raises."""
+    number = branch_taken(int(operands[0]), len(node.regions))
+    made = _run(node.regions[number], operands[1:], trace.binding)
+    trace.steps[node] = [_Step(number, made)]
+    if made.error is not None:
+        raise made.error
+
+
 # --- needs --------------------------------------------------------------------------------------
 
 
@@ -152,14 +168,14 @@ def _demand(trace: _Trace, asked: Needs) -> None:
         _add(needs, tensor, mask, values[tensor].shape)
     if trace.failed is not None:
         if trace.failed in trace.steps:
-            _demand_of_loop(trace, trace.failed)
+            _demand_inside(trace, trace.failed)
         else:
             for operand in trace.failed.operands:
                 shape = values[operand].shape
                 _add(needs, operand, np.ones(shape, bool), shape)
     for node in reversed(trace.nodes):
         if node in trace.steps:
-            _demand_of_loop(trace, node)
+            _demand_inside(trace, node)
             continue
         masks = [needs.get(result) for result in node.results]
         for operand, mask in zip(node.operands, _operand_needs(trace, node, masks), strict=True):
@@ -207,6 +223,24 @@ def _moved(
         taken[numbers[i]] if i < plain else np.ones(value.shape, bool)
         for i, value in enumerate(values)
     ]
+
+
+def _demand_inside(trace: _Trace, node: Node) -> None:
+    (_demand_of_switch if node.op.name == "switch" else _demand_of_loop)(trace, node)
+
+
+def _demand_of_switch(trace: _Trace, node: Node) -> None:
+    """What the branch taken needs of what it was given; and the index."""
+    (step,), wanted = trace.steps[node], Needs()
+    inner = step.trace
+    for result, output in zip(node.results, inner.graph.outputs, strict=True):
+        if result in trace.needs and output in inner.values:
+            _add(wanted, output, trace.needs[result], inner.values[output].shape)
+    _demand(inner, wanted)
+    _add(trace.needs, node.operands[0], np.ones((), bool), ())
+    for operand, leaf in zip(node.group(1), inner.graph.inputs, strict=True):
+        if leaf in inner.needs:
+            _add(trace.needs, operand, inner.needs[leaf], inner.values[leaf].shape)
 
 
 def _demand_of_loop(trace: _Trace, node: Node) -> None:
@@ -267,14 +301,19 @@ def _search(trace: _Trace) -> str | None:
         for step in trace.steps.get(node, ()):
             found = _search(step.trace)
             if found is not None:
-                told = "what is asked before step" if step.asks else "step"
-                return f"{found}\n  in {told} {step.number} of the loop at {quote(node.loc)}"
+                return f"{found}\n  in {_place(node, step)} at {quote(node.loc)}"
         for result in node.results:
             bad = _bad(trace, result)
             if bad is not None:
                 made = "holds" if node.op.kind == "leaf" else "made"
-                return _told(trace, result, bad, f"{node.op.name} {made}")
+                return told(trace.values, result, bad, f"{node.op.name} {made}")
     return None
+
+
+def _place(node: Node, step: _Step) -> str:
+    if node.op.name == "switch":
+        return f"{step.trace.graph.name}, a branch"
+    return f"{'what is asked before step' if step.asks else 'step'} {step.number} of the loop"
 
 
 def _search_leaves(trace: _Trace) -> str | None:
@@ -283,7 +322,7 @@ def _search_leaves(trace: _Trace) -> str | None:
         for leaf in leaves:
             bad = _bad(trace, leaf)
             if bad is not None:
-                return _told(trace, leaf, bad, f"{word} {graph.names[leaf]} holds")
+                return told(trace.values, leaf, bad, f"{word} {graph.names[leaf]} holds")
     return None
 
 
@@ -321,53 +360,3 @@ def _reached(trace: _Trace, node: Node) -> Any:
             given[j] = infinite[i].astype("f4") if j == i else np.ones(values[j].shape, "f4")
         reached = reached | (np.asarray(op.reference(*given, **attrs)) != 0)
     return reached
-
-
-# --- what is said -------------------------------------------------------------------------------
-
-
-def _told(trace: _Trace, result: Tensor, bad: NumpyArray, start: str) -> str:
-    """The message: what and where, and what each operand was."""
-    node, values = result.node, widened(trace.values[result])
-    place = tuple(int(i) for i in np.argwhere(bad)[0])
-    first = f", first at {list(place)}" if bad.ndim else ""
-    type_ = _type(result, values)
-    count = f"{values[place]!s} in its one number"
-    if bad.ndim:
-        count = f"{_counted(values[bad], values[place], bad.size)} numbers"
-    lines = [f"{start} {count}{first}: {type_}, at {quote(node.loc)}"]
-    for operand in node.operands:
-        value = widened(trace.values[operand])
-        made = operand.node
-        while made.op.kind == "view":  # the same numbers
-            made = made.operands[0].node
-        name = made.attrs.get("name", made.op.name)
-        text = f"  of {name}: {_type(operand, value)}, {_described(value)}"
-        if node.op.kind == "elementwise" and bad.ndim and value.size > 1:
-            text += f", there {np.broadcast_to(value, bad.shape)[place]!s}"
-        lines.append(text + (f", from {quote(made.loc)}" if made.loc else ""))
-    return "\n".join(lines)
-
-
-def _counted(bad: NumpyArray, first: Any, size: int) -> str:
-    """How many there are of each kind, `first` in front: ``-inf in 1 and nan in 2 of 3``."""
-    counts = {"nan": np.isnan(bad).sum(), "inf": (bad > 0).sum(), "-inf": (bad < 0).sum()}
-    kinds = sorted((kind for kind in counts if counts[kind]), key=lambda kind: kind != str(first))
-    return " and ".join(f"{kind} in {counts[kind]}" for kind in kinds) + f" of {size}"
-
-
-def _type(tensor: Tensor, value: NumpyArray) -> TensorType:
-    """The type that it had in this call."""
-    return TensorType(tensor.dtype, value.shape)
-
-
-def _described(value: NumpyArray) -> str:
-    """The range of what is finite, and how much is not."""
-    finite = value[np.isfinite(value)]
-    if value.size == 1 or not value.size:
-        return str(value.reshape(-1)[0]) if value.size else "empty"
-    parts = [f"from {finite.min()!s} to {finite.max()!s}"] if finite.size else []
-    for word, count in (("nan", np.isnan(value).sum()), ("infinite", np.isinf(value).sum())):
-        if count:
-            parts.append(f"{count} {word}")
-    return ", ".join(parts)

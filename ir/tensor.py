@@ -8,6 +8,7 @@ are told apart by identity, and hash by it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,10 +45,24 @@ class TensorType(NamedTuple):
         return f"{self.dtype}[{','.join(map(str, self.shape))}]"
 
 
-class Node:
-    """An op applied to operands.  Immutable; `loc` takes no part in equality of graphs."""
+_numbers = count()
 
-    __slots__ = ("__weakref__", "attrs", "groups", "loc", "op", "operands", "regions", "results")
+
+def next_number() -> int:
+    """A number larger than those of all nodes so far, smaller than those of all to come."""
+    return next(_numbers)
+
+
+class Node:
+    """An op applied to operands.  Immutable; `loc` takes no part in equality of graphs.
+
+    number: nodes made later have larger ones, by which a branch knows what was built in it.
+    """
+
+    __slots__ = (
+        *("__weakref__", "attrs", "groups", "loc", "number", "op", "operands", "regions"),
+        "results",
+    )
 
     def __init__(
         self,
@@ -64,6 +79,7 @@ class Node:
         self.groups: tuple[int, ...] = (len(self.operands),) if groups is None else groups
         self.regions = regions
         self.loc = current_loc() if loc is None else loc
+        self.number = next_number()
         self.results: tuple[Tensor, ...] = ()
         try:
             types = op.infer(self)

@@ -32,6 +32,7 @@ PUBLIC: dict[str, Row] = {
     "amax": (lambda x: gl.amax(x, axis=1), (3, 4)),
     "amin": (lambda x: gl.amin(x, axis=0), (3, 4)),
     "associative_scan": (lambda x: gl.associative_scan(lambda a, b: a @ b, x), (5, 2, 2)),
+    "cond": (lambda x, w: gl.cond(gl.sum(x) > 0, lambda: x @ w, lambda: gl.exp(x)), (3,), (3, 3)),
     "broadcast_arrays": (lambda x, y: gl.broadcast_arrays(x, y), (3, 1), (4,)),
     "celu": (lambda x: gl.celu(x, 0.7), (6,)),
     "check": (lambda x: gl.check(x, x < 9.0, "small"), (4,)),

@@ -55,6 +55,7 @@ NumpyArray = np.ndarray[Any, Any]
 # Without samples because their operands are graphs or names; test_kinds and test_text have them.
 UNSAMPLED = {
     *("input", "parameter", "constant", "dimension", "fused", "scan", "while_loop", "custom"),
+    "switch",
     *("gradient", "pushforward"),
 }
 

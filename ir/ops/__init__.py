@@ -8,6 +8,7 @@ from ..explain import explained as _explained
 from . import activation as _activation
 from . import arithmetic as _arithmetic
 from . import assertion as _assertion
+from . import branch as _branch
 from . import build as _build
 from . import composite as _composite
 from . import contraction as _contraction
@@ -44,6 +45,7 @@ from . import weighted as _weighted
 from .activation import *  # noqa: F403
 from .arithmetic import *  # noqa: F403
 from .assertion import *  # noqa: F403
+from .branch import *  # noqa: F403
 from .build import *  # noqa: F403
 from .composite import *  # noqa: F403
 from .contraction import *  # noqa: F403
@@ -80,6 +82,7 @@ __all__ = ["fft", "linalg", "nn", "random", "solve"]
 __all__ += _activation.__all__
 __all__ += _arithmetic.__all__
 __all__ += _assertion.__all__
+__all__ += _branch.__all__
 __all__ += _build.__all__
 __all__ += _composite.__all__
 __all__ += _contraction.__all__

@@ -43,17 +43,19 @@ def placeholder_like(type_: TensorType, name: str) -> Tensor:
 
 
 def close(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], name: str
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], name: str, since: int | None = None
 ) -> tuple[Graph, list[Tensor]]:
     """A region computing `outputs` from `inputs`, and the outer tensors it reads.
 
-    Whatever does not depend on `inputs` stays outside: it is computed once.  The way to what a
-    derivative inside is asked of comes along, from what it is asked by.
+    Whatever does not depend on `inputs` stays outside: it is computed once; but for nodes made
+    `since` that number, which are computed inside.  The way to what a derivative inside is asked of
+    comes along, from what it is asked by.
     """
     graph = Graph(name, inputs, outputs, parameters=())
     inner: set[Tensor] = set(inputs)
     for node in graph.nodes:
-        if any(operand in inner for operand in node.operands):
+        is_new = since is not None and node.number > since
+        if is_new or any(operand in inner for operand in node.operands):
             inner.update(node.results)
     for node in reversed(graph.nodes):
         if node.op.kind == "request" and not inner.isdisjoint(node.results):
