@@ -54,7 +54,7 @@ def dead(graph: Graph, report: list[Report] | None = None) -> Graph:
 
 
 def _find_kept(graph: Graph) -> dict[Node, _Kept]:
-    """For every loop and switch, what must stay; from the results backwards, since less is then read."""
+    """For every loop and switch, what must stay; from the results backwards: less is then read."""
     live = set(graph.results)
     kept: dict[Node, _Kept] = {}
     for node in reversed(graph.nodes):
