@@ -21,6 +21,7 @@ import pytest
 import gradloom as gl
 from gradloom.ir.errors import (
     ArgumentError,
+    AxisError,
     CheckError,
     DTypeError,
     GradientError,
@@ -263,6 +264,42 @@ def a_negative_bound(x: Tensor, xs: Tensor) -> Any:
 def the_gradient_of_an_endless_loop(x: Tensor, xs: Tensor) -> Any:
     last = gl.while_loop(lambda h: gl.sum(h) < 9, lambda h: h * 2, x)  # here
     return gl.function([x], gl.grad(gl.sum(last), x))
+
+
+# --- map and associative_scan --------------------------------------------------------------------
+
+
+@wrong(ArgumentError, "map goes over tensors")
+def a_map_over_nothing(x: Tensor, xs: Tensor) -> Any:
+    return gl.map(lambda a: a, ())  # here
+
+
+@wrong(ArgumentError, "function", "an entry of xs")
+def a_map_of_two(x: Tensor, xs: Tensor) -> Any:
+    return gl.map(lambda a, b: a + b, (xs, xs))  # here
+
+
+@wrong(ShapeError, "leading axis", "f64[]")
+def a_map_over_a_scalar(x: Tensor, xs: Tensor) -> Any:
+    return gl.map(lambda a: a, gl.sum(x))  # here
+
+
+@wrong(ShapeError, "f64[3]", "f64[]")
+def an_associative_scan_changes_shapes(x: Tensor, xs: Tensor) -> Any:
+    def both(a: Tensor, b: Tensor) -> Tensor:
+        return gl.sum(a * b)  # here
+
+    return gl.associative_scan(both, xs)
+
+
+@wrong(ArgumentError, "function")
+def an_associative_scan_by_a_tensor(x: Tensor, xs: Tensor) -> Any:
+    return gl.associative_scan(x, xs)  # here
+
+
+@wrong(AxisError, "2")
+def an_associative_scan_along_no_axis(x: Tensor, xs: Tensor) -> Any:
+    return gl.associative_scan(lambda a, b: a + b, xs, axis=2)  # here
 
 
 # --- at the call ---------------------------------------------------------------------------------

@@ -203,7 +203,7 @@ MISSING = ("branches", "checkpoint")  # from the language
 LOWERED = ("scan", "scan reversed", "map", "join", "join reversed")
 
 
-@pytest.mark.parametrize("length", [0, 1, 2, 100])
+@pytest.mark.parametrize("length", [0, 1, 2, 5, 100])
 @pytest.mark.parametrize("name", [name for name in FIXED if name not in MISSING])
 def test_a_loop_is_its_unrolled_graph(name: str, length: int) -> None:
     """Values and both modes; second order where the unrolled graph is small."""
@@ -215,7 +215,7 @@ def test_a_loop_is_its_unrolled_graph(name: str, length: int) -> None:
     with np.errstate(all="ignore"):
         wanted = interpreted(unrolled, arrays)
         assert_near(interpreted(looped, arrays), wanted, 1e-9, "interpreted")
-    if name in LOWERED:
+    if name in LOWERED and (length < 100 or "join" not in name):  # whose rounds are many kernels
         found = compiled(looped, arrays)
         assert_near(found, wanted, 1e-9, "compiled")
         assert_same(compiled(looped, arrays, threads=1), found, "one thread")
