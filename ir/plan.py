@@ -1,20 +1,22 @@
 """The memory plan: where each temporary lies, once the dimensions are known.
 
 A temporary lives from the first step that touches it to the last; one that is touched inside a
-loop but also outside it lives through the whole loop.  Two that never live at the same step may
-share memory.  The planner is greedy by size (largest first, lowest offset that is free), which is
-close to the lower bound on deep networks (Pisarchyk and Lee 2020).
+loop but also outside it lives through the whole loop, and so does one that is read before it is
+written.  Two that never live at the same step may share memory.  The planner is greedy by size
+(largest first, lowest offset that is free), which is close to the lower bound on deep networks
+(Pisarchyk and Lee 2020).
 """
 
 from __future__ import annotations
 
 from bisect import insort
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .dims import evaluate
 from .parameter import ALIGNMENT
-from .program import Buffer, Loop, Program, Step, bodies, reads_and_writes
+from .program import Buffer, Loop, Program, Step, bodies, reads_and_writes, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +41,50 @@ def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
     bases = {buffer.name: buffer.of for buffer in program.buffers if buffer.of}
     clock = 0
 
-    def touch(name: str, first: int, last: int) -> None:
+    def base(name: str) -> str:
         while name in bases:
             name = bases[name]
+        return name
+
+    def touches(step: Step) -> tuple[list[str], list[str]]:
+        reads, writes = reads_and_writes(step, program)
+        moved = step.windows if isinstance(step, Loop) else ()
+        return list(map(base, reads)), list(map(base, (*writes, *moved)))
+
+    everywhere: Counter[str] = Counter()  # how often each is touched
+    kept: set[str] = set()  # read first: in a loop they hold what the step before left
+    for step in walk(program.steps):
+        reads, writes = touches(step)
+        kept.update(name for name in reads if name not in everywhere)
+        everywhere.update(reads + writes)
+
+    def touch(name: str, first: int, last: int) -> None:
         low, high = spans.get(name, (first, last))
         spans[name] = (min(low, first), max(high, last))
 
-    def visit(steps: tuple[Step, ...]) -> set[str]:
+    def visit(steps: tuple[Step, ...]) -> Counter[str]:
         nonlocal clock
-        touched: set[str] = set()
+        touched: Counter[str] = Counter()
         for step in steps:
             clock += 1
             start = clock
-            inner = {name for body in bodies(step) for name in visit(body)}
+            inner: Counter[str] = Counter()
+            for body in bodies(step):
+                inner += visit(body)
             if isinstance(step, Loop):
                 clock += 1
-                inner.update(step.windows)
-                for name in inner:  # what a step may leave for the next one lives through all
+                for name, times in inner.items():
+                    if times < everywhere[name] or name in kept:
+                        touch(name, start, clock)
+                for name in map(base, step.windows):
                     touch(name, start, clock)
-            reads, writes = reads_and_writes(step, program)
+            reads, writes = touches(step)
             for name in reads:  # of a loop or a branch: before what is in it
                 touch(name, start, start)
             for name in writes:  # of a loop: behind it
                 touch(name, clock, clock)
-            touched.update(reads, writes, inner)
+            touched += inner
+            touched.update(reads + writes)
         return touched
 
     visit(program.steps)

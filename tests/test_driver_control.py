@@ -78,9 +78,28 @@ bad:
 out:
   ret i32 0
 }
+; the last thread: after a while the int64 at buffers[0] becomes dims[0]
+define i32 @control_late(ptr %r, ptr %e, ptr %b, ptr %d, ptr %s, i64 %tid, i64 %nth) {
+entry:
+  %next = add i64 %tid, 1
+  %last = icmp eq i64 %next, %nth
+  br i1 %last, label %spin, label %out
+spin:
+  %i = phi i64 [0, %entry], [%i1, %spin]
+  %v = load volatile i64, ptr %d
+  %i1 = add i64 %i, 1
+  %more = icmp slt i64 %i1, 300000
+  br i1 %more, label %spin, label %end
+end:
+  %p = load ptr, ptr %b
+  store i64 %v, ptr %p
+  br label %out
+out:
+  ret i32 0
+}
 """
-ADD, COUNT, PUT, FAIL = range(4)
-FIRST = 5  # the first slot of the table that is not a kernel's or the callback's
+ADD, COUNT, PUT, FAIL, LATE = range(5)
+FIRST = 6  # the first slot of the table that is not a kernel's or the callback's
 ENDLESS = (1 << 63) - 1
 THREADS = pytest.mark.parametrize("threads", [1, 2, 3])
 
@@ -88,7 +107,7 @@ THREADS = pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.fixture(scope="module")
 def kernels():
     native.load_object(native.compile_object(KERNELS))
-    return [native.address(f"control_{name}") for name in ("add", "count", "put", "fail")]
+    return [native.address(f"control_{name}") for name in ("add", "count", "put", "fail", "late")]
 
 
 class Memory:
@@ -226,6 +245,20 @@ def test_a_branch(kernels, threads):
 
 
 @THREADS
+def test_what_follows_waits_for_the_branch(kernels, threads):
+    """Also where another way of it, or a loop without a trip, would leave nothing to wait for."""
+    value, index, seen = numbers(0), numbers(1), []
+    callback = HostCallback(lambda number: seen.append(int(value[0])))
+    memory = Memory(kernels, [value, index], [1, 2, 0], callback)
+    late = Branch(FIRST + 1, ((), (Launch(LATE, FIRST, 0), Loop(2, (), ())), ()))
+    later = Branch(FIRST + 1, ((), (Launch(LATE, FIRST, 1),)))
+    call = memory.call([late, Host(FIRST - 1, 0), later, Host(FIRST - 1, 0)])
+    for n in range(1, 21):
+        assert call(threads) == 0
+        assert seen == [1, 2] * n
+
+
+@THREADS
 def test_loops_in_branches_in_loops(kernels, threads):
     """The index counts 1, 2, 3; way 1 nothing, way 2 a loop over rows, way 3 a limited one."""
     index, flag, limit, rows, data = (
@@ -273,6 +306,7 @@ def test_a_failure_ends_a_loop_that_would_not_end(kernels, threads, notices):
         assert count[0] == 3
         assert memory.table.tolist() == memory.first
         assert data[0] == (0 if notices == "end of the step" else n)
+        assert not data[threads + 1 :].any()  # the two steps before it failed
 
 
 def test_two_python_threads(kernels):

@@ -120,8 +120,15 @@ def test_lifetimes() -> None:
     assert spans["a"] == (1, 20)
     assert spans["which"] == (2, end)  # read in each step of the loop
     assert spans["n"] == (2, end)
-    assert spans["flag"] == spans["b"] == spans["c"] == spans["go"] == (start, end)
+    assert spans["go"] == (start, end)
     assert spans["taken"] == (start, 21)
+    # Within a step of the loop, or of the loop in it:
+    assert (spans["flag"], spans["b"], spans["c"], spans["d"]) == (
+        (4, 5),
+        (7, 8),
+        (10, 11),
+        (11, 11),
+    )
     assert spans["x"] == (1, end)
 
 
@@ -183,8 +190,54 @@ program ends on cpu lanes 8 {
 """
     spans = lifetimes(gl.parse_program(text))
     assert spans["limit"] == (1, 2)
-    assert spans["inside"] == (2, 4)
+    assert spans["inside"] == (3, 3)
     assert spans["taken"] == (4, 5)
+
+
+def test_what_lives_through_a_loop() -> None:
+    """A carry, what is read before it is written, what a window moves over; the rest shares."""
+    text = """
+program ends on cpu lanes 8 {
+  input x: f32[T,100]
+  temporary carry: f32[100]
+  temporary late: f32[100]
+  temporary rows: f32[T,100]
+  temporary a: f32[100]
+  temporary b: f32[100]
+  temporary c: f32[100]
+  temporary d: f32[100]
+  window w: f32[100] of x
+  window v: f32[100] of rows
+  output out0: f32[100]
+  steps {
+    copy carry = x
+    loop T over (w, v) {
+      copy a = late
+      copy b = a
+      copy v = b
+      loop T over () {
+        copy c = b
+        copy d = c
+      }
+      copy a = b
+      copy late = a
+      copy carry = late
+    }
+    copy out0 = carry
+  }
+  return out0
+}
+"""
+    program = gl.parse_program(text)
+    spans = lifetimes(program)
+    through = (2, 13)
+    assert spans["carry"] == (1, 14)
+    assert spans["late"] == spans["rows"] == through
+    assert spans["a"] == (3, 11)
+    assert spans["b"] == (4, 10)  # the loop within reads it again and again
+    assert (spans["c"], spans["d"]) == ((7, 8), (8, 8))
+    planned = plan(program, {"T": 1})
+    assert planned.total == 448 * 7  # all live at step 8, each rounded up to whole cache lines
 
 
 # --- drawn programs -------------------------------------------------------------------------------
