@@ -87,8 +87,7 @@ class _Draw:
             Copy(self.v, self.start),
             Copy(self.outputs[1], self.inputs[0]),
             Copy(self.held, self.inputs[1]),
-            *self.steps(3, self.numbers, []),
-            *self.steps(3, self.numbers, []),
+            *(step for _ in range(3) for step in self.steps(3, self.numbers, [])),
             Copy(self.outputs[0], self.v),
         ]
         lanes = cpu_target().lanes
@@ -140,6 +139,8 @@ class _Draw:
         ]
         ask = [Break(flag)] if endless or self.random.random() < 0.5 else []
         inner = self.steps(depth, [*scalars, count], [*rows, *windows])
+        if windows:
+            inner += [*self.turned(self.random.choice(windows)), Copy(windows[-1], self.v)]
         at = self.random.randint(0, len(inner))
         # The number of a trip that is not whole is written over: it may not be seen to change.
         body = (*tick, *inner[:at], *ask, *inner[at:])
