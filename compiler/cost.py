@@ -16,7 +16,7 @@ from ..ir.graph import topological
 from ..ir.tensor import Node, Tensor
 from .differentiate import differentiate_all
 
-_FREE = ("leaf", "view", "request")  # no arithmetic, and no memory of their own
+_FREE = ("leaf", "view", "order", "request")  # no arithmetic, and no memory of their own
 _MOVES = ("gather", "concat")
 
 

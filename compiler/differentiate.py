@@ -13,7 +13,9 @@ where 0 may meet an infinite slope, and behind what is steep, where it is the ot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 from ..ir.batching import batch_leading
@@ -40,6 +42,7 @@ def differentiate(graph: Graph) -> Graph:
     """Expand every request whose own operands hold none; regions included."""
     mapping: dict[Tensor, Tensor] = {}
     tainted: set[Tensor] = set()  # depends on a request that stood in this graph
+    parts: Parts = {}
     for node in graph.nodes:
         made = remake(node, mapping, differentiate)
         if any(a is not b for a, b in zip(made.regions, node.regions, strict=True)):
@@ -50,9 +53,12 @@ def differentiate(graph: Graph) -> Graph:
             tainted.update(node.results)
             if not outer and not _holds_request(made.operands):
                 with located(node.loc):
-                    results = expand_request(made)
+                    results = expand_request(made, parts)
+                parts.update({r: parts.get(t, []) for r, t in _by_inputs(node, made)})
         elif outer:
             tainted.update(node.results)
+            if _adds_once(graph, node, parts):
+                results = [reduce(add, parts[node.operands[1]], made.operands[0])]
         if any(a is not b for a, b in zip(results, node.results, strict=True)):
             mapping.update(zip(node.results, results, strict=True))
     return graph.map(mapping) if mapping else graph
@@ -67,6 +73,28 @@ def differentiate_all(graph: Graph) -> Graph:
 
 before_evaluation.append(differentiate_all)
 
+# What is added up for a tensor that a gradient is asked by, or for that result of the request.
+Parts = dict[Tensor, list[Tensor]]
+
+
+def _by_inputs(request: Node, made: Node) -> Iterable[tuple[Tensor, Tensor]]:
+    """The gradients by the inputs of a checkpoint, with these as they stand in the request made."""
+    if request.op.name == "gradient" and not extra_axes(request):
+        for result, wrt in zip(request.results, made.group(1), strict=True):
+            if wrt.node.op.name in ("pin", "after"):
+                yield result, wrt
+
+
+def _adds_once(graph: Graph, node: Node, parts: Parts) -> bool:
+    """Whether the node adds such a gradient, for which nothing else has use, to another.
+
+    Then what it is made of is added one by one, as it is without the checkpoint: the same bits.
+    """
+    if node.op.name != "add" or node.operands[1] not in parts:
+        return False
+    gradient = node.operands[1]
+    return len(graph.users[gradient]) == 1 and gradient not in graph.results_set
+
 
 def _holds_request(operands: Sequence[Tensor]) -> bool:
     return any(
@@ -75,8 +103,10 @@ def _holds_request(operands: Sequence[Tensor]) -> bool:
     )
 
 
-def expand_request(node: Node) -> list[Tensor]:
+def expand_request(node: Node, parts: Parts | None = None) -> list[Tensor]:
     """The derivatives that `node` asks for; zeros where none leads from one to the other.
+
+    parts: is told what gradients are the sums of.
 
     That is no error here: what users ask is checked when they ask, and a second derivative of
     something linear, or a rule's request inside a loop, may well find no way.
@@ -91,10 +121,10 @@ def expand_request(node: Node) -> list[Tensor]:
         return batch_leading(
             Graph("derivative", own, single, parameters=()), given, extra_axes(node)
         )
-    return _expand(node, given)
+    return _expand(node, given, parts)
 
 
-def _expand(node: Node, given: Sequence[Tensor]) -> list[Tensor]:
+def _expand(node: Node, given: Sequence[Tensor], parts: Parts | None = None) -> list[Tensor]:
     outputs, wrt = node.group(0), node.group(1)
     if node.op.name == "pushforward":
         tangents: dict[Tensor, Tensor] = {}
@@ -102,7 +132,7 @@ def _expand(node: Node, given: Sequence[Tensor]) -> list[Tensor]:
             tangents[tensor] = tangents[tensor] + tangent if tensor in tangents else tangent
         return push(outputs, tangents)
     seeds = given or [ones(output.shape, output.dtype) for output in outputs]
-    found = pull(outputs, seeds, wrt)
+    found = pull(outputs, seeds, wrt, parts=parts)
     return [
         zeros(tensor.shape, tensor.dtype) if value is None else value
         for tensor, value in zip(wrt, found, strict=True)
@@ -117,16 +147,21 @@ def pull(
     seeds: Sequence[Tensor],
     wrt: Sequence[Tensor],
     note: Callable[[Node, MaybeTensors, MaybeTensors], None] | None = None,
+    parts: Parts | None = None,
 ) -> list[Tensor | None]:
     """Σ seed · ∂output/∂wrt for each of `wrt`; None where no path leads.
 
     note: is told of each node on the way what cotangents arrive and what it gives its operands.
+    parts: is told the terms of each sum.
     """
+    asked = set(wrt)
     path, depends = between(outputs, wrt)
     cotangents: dict[Tensor, Tensor] = {}
     gated: set[Tensor] = set()  # cotangents of which products are gated
 
     def add(tensor: Tensor, value: Tensor) -> None:
+        if parts is not None and tensor in asked:
+            parts.setdefault(tensor, []).append(value)
         before = cotangents.get(tensor)
         if before is None:
             cotangents[tensor] = value
@@ -138,7 +173,6 @@ def pull(
     for output, seed in zip(outputs, seeds, strict=True):
         if output in depends:
             add(output, seed)
-    asked = set(wrt)
     for node in reversed(path):
         arriving = [cotangents.get(result) for result in node.results]
         if all(value is None for value in arriving):
@@ -163,7 +197,7 @@ def _is_rounded_once(node: Node) -> bool:
 
 # What selects leaves the derivative of all else 0, and what moves numbers about keeps it so.
 _SELECTING = ("gather", "slice", "diagonal", "max", "min")
-_MOVING = ("view", "gather", "scatter", "concat", "reduction")
+_MOVING = ("view", "order", "gather", "scatter", "concat", "reduction")
 
 
 def _vjp(

@@ -176,6 +176,8 @@ def lower_nodes(
                 _leaf(state, stored, node)
             case "view":
                 _view(state, stored, node)
+            case "order":
+                stored[node.results[0]] = stored[node.operands[0]]
             case "host":
                 _host(state, stored, node)
             case "concat":

@@ -17,7 +17,8 @@ from .walk import remake
 
 
 def release(graph: Graph, report: list[Report] | None = None) -> Graph:
-    """pin(x) -> x, stop_gradient(x) -> x, custom(x) -> its function of x; in regions too.
+    """pin(x) -> x, stop_gradient(x) -> x, custom(x) -> its function of x, checkpoint(x) likewise;
+    in regions too.
 
     While a derivative is still asked for, anywhere, the graph stays as it is.
     """
@@ -31,7 +32,7 @@ def _release(graph: Graph, report: list[Report]) -> Graph:
         results: Sequence[Tensor] = made.results
         if made.op.name in ("pin", "stop_gradient"):
             results = made.operands
-        elif made.op.name == "custom":
+        elif made.op.name in ("custom", "checkpoint"):
             results = inline(made.regions[0], made.operands)
         if results is not made.results:
             report.append(Report("release", made.op.name, made.loc))

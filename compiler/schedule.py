@@ -19,7 +19,8 @@ from ..ir.tensor import Node, Tensor
 from .storage import fills_buffer
 
 NOMINAL = 128
-_NO_STEP = ("view", "leaf")
+ALIASES = ("view", "order")  # kinds of nodes whose result is the memory of the first operand
+_NO_STEP = (*ALIASES, "leaf")
 
 Size = Callable[[DimLike], int]
 
@@ -59,9 +60,14 @@ class Work:
         self.makes: dict[Node, tuple[Tensor, ...]] = {}
         self.bytes: dict[Tensor, int] = {}
         self.inside: dict[Node, int] = {}
+        waits: dict[Tensor, tuple[Node, ...]] = {}
         for node in graph.nodes:
-            if node.op.kind == "view":
+            if node.op.kind in ALIASES:
                 self.owner[node.results[0]] = self.owner_of(node.operands[0])
+                before = [w for operand in node.operands for w in waits.get(operand, ())]
+                before += [self.owner_of(other).node for other in node.operands[1:]]
+                if before:
+                    waits[node.results[0]] = tuple(dict.fromkeys(before))
         for node in self.steps:
             self.makes[node] = node.results
             for result in node.results:
@@ -69,6 +75,10 @@ class Work:
             read = dict.fromkeys(self.owner_of(operand) for operand in node.operands)
             self.reads[node] = tuple(owner for owner in read if owner in self.bytes)
             self.inside[node] = self._inside(node)
+            later = [w for operand in node.operands for w in waits.get(operand, ())]
+            if later:
+                known = self.after.get(node, ())
+                self.after[node] = (*known, *(w for w in later if w.op.kind not in _NO_STEP))
         self.kept: set[Tensor] = set()
         straight = set(direct)
         for output in graph.outputs:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from ..ir.graph import Graph
 from ..ir.ops.control import FUSED
 from ..ir.tensor import Node, Tensor
+from .schedule import ALIASES
 
 
 def direct_updates(graph: Graph) -> dict[Tensor, Tensor]:
@@ -57,18 +58,18 @@ def can_fail(node: Node) -> bool:
 
 
 def _views(graph: Graph, tensor: Tensor) -> list[Tensor]:
-    """The tensor and all views of it."""
+    """The tensor and all that is the same memory."""
     found = [tensor]
     for view in found:
-        users = graph.users.get(view, ())
-        found += [node.results[0] for node in users if node.op.kind == "view"]
+        users = [node for node in graph.users.get(view, ()) if node.op.kind in ALIASES]
+        found += [node.results[0] for node in users if node.operands[0] is view]
     return found
 
 
 def _readers(graph: Graph, tensor: Tensor) -> list[Node]:
     """The steps that read the tensor or a view of it."""
     users = [node for view in _views(graph, tensor) for node in graph.users.get(view, ())]
-    return [node for node in dict.fromkeys(users) if node.op.kind != "view"]
+    return [node for node in dict.fromkeys(users) if node.op.kind not in ALIASES]
 
 
 def _is_result(graph: Graph, tensor: Tensor) -> bool:

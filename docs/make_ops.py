@@ -44,6 +44,7 @@ FORMS = {
     "cumulative": "a loop that stores `{combine}` of the values seen so far",
     "contraction": "the tile product",
     "view": "none: other strides over the operand's memory, or a copy where that cannot be",
+    "order": "none: the operand's memory, for kernels that run later",
     "concat": "a copy of each operand into its part of the result",
     "gather": "loads at computed addresses",
     "scatter": "stores at computed addresses, in order",

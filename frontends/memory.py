@@ -127,7 +127,7 @@ def binding_of(
     given: dict[str, Any] = dict(zip(names, arrays, strict=False))
     sizes: dict[str, int] = {}
     for name, value in named.items():
-        if name in needed and isinstance(value, Integral) and value >= 0:
+        if name in needed and isinstance(value, Integral) and int(value) >= 0:
             sizes[name] = int(value)
         elif name in names and name not in given:
             given[name] = value

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NumpyArray = np.ndarray[Any, Any]
 
 # What only moves values, or holds graphs in which others compute.
-_MOVING = ("leaf", "view", "gather", "concat", "region", "request")
+_MOVING = ("leaf", "view", "order", "gather", "concat", "region", "request")
 
 
 def computes_in_float32(node: Node) -> bool:

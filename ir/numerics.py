@@ -38,7 +38,7 @@ NumpyArray = np.ndarray[Any, Any]
 Needs = dict[Tensor, NumpyArray]  # a bool for each element; what is not there is not needed
 
 _TESTS = ("isnan", "isinf", "isfinite")
-_MOVING = ("view", "gather", "concat")  # kinds whose results are operands
+_MOVING = ("view", "order", "gather", "concat")  # kinds whose results are operands
 _CHOOSING = ("max", "min", "cumulative_max", "cumulative_min", "scatter_set", "where", "checked")
 
 

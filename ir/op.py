@@ -23,6 +23,7 @@ Kind = Literal[
     "cumulative",  # folds along one axis in order, and keeps every value on the way
     "contraction",  # sums products over a shared axis: matmul
     "view",  # other strides over the same memory: permute, broadcast, slice, reshape
+    "order",  # the same memory as it is, once other values are there
     "gather",  # reads at computed indices
     "scatter",  # writes at computed indices
     "concat",  # copies parts into one buffer

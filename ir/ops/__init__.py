@@ -10,6 +10,7 @@ from . import arithmetic as _arithmetic
 from . import assertion as _assertion
 from . import branch as _branch
 from . import build as _build
+from . import checkpoint as _checkpoint
 from . import composite as _composite
 from . import contraction as _contraction
 from . import control as _control
@@ -47,6 +48,7 @@ from .arithmetic import *  # noqa: F403
 from .assertion import *  # noqa: F403
 from .branch import *  # noqa: F403
 from .build import *  # noqa: F403
+from .checkpoint import *  # noqa: F403
 from .composite import *  # noqa: F403
 from .contraction import *  # noqa: F403
 from .control import *  # noqa: F403
@@ -84,6 +86,7 @@ __all__ += _arithmetic.__all__
 __all__ += _assertion.__all__
 __all__ += _branch.__all__
 __all__ += _build.__all__
+__all__ += _checkpoint.__all__
 __all__ += _composite.__all__
 __all__ += _contraction.__all__
 __all__ += _control.__all__
