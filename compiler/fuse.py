@@ -269,7 +269,7 @@ def _build(
             continue
         operands = [mapping.get(operand, operand) for operand in item.operands]
         made = item.remake(operands)
-        if item.regions:
+        if item.regions and item.op is not FUSED:
             regions = tuple(fuse(region, enabled) for region in item.regions)
             made = Node(item.op, operands, item.attrs, item.groups, regions, item.loc)
         if made is not item:

@@ -103,6 +103,7 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     "checked": lambda condition, x, message: np.where(condition, x, x),
     "stop_gradient": lambda x: x,
     "pin": lambda x: x,
+    "after": lambda x, *others: x,
     "sum": lambda x, axes: np.sum(
         x, axes, dtype=np.longdouble if x.dtype.kind == "f" else x.dtype, keepdims=True
     ),
