@@ -84,7 +84,7 @@ class Loop:
 
 OUTER = ("scan", "scan", "scan", "until", "lengths", "while")
 BRANCHES = ("cond", "switch", "checkpoint")
-INNER = (*OUTER, "map")
+INNER = (*OUTER, "map", "cond", "cond", "switch")
 
 
 def draw_loop(dice: Dice, depth: int = 1, forms: Sequence[str] = OUTER, mixed: int = -1) -> Loop:

@@ -266,6 +266,80 @@ def the_gradient_of_an_endless_loop(x: Tensor, xs: Tensor) -> Any:
     return gl.function([x], gl.grad(gl.sum(last), x))
 
 
+# --- cond and switch -----------------------------------------------------------------------------
+
+
+@wrong(ArgumentError, "one bool", "bool[3]")
+def a_condition_of_many(x: Tensor, xs: Tensor) -> Any:
+    return gl.cond(x > 0, lambda: x, lambda: -x)  # here
+
+
+@wrong(ArgumentError, "one bool", "f64[]")
+def a_condition_is_a_number(x: Tensor, xs: Tensor) -> Any:
+    return gl.cond(gl.sum(x), lambda: x, lambda: -x)  # here
+
+
+@wrong(ShapeError, "f64[3]", "f64[]", "lambda: gl.sum(x)")
+def branches_of_different_shapes(x: Tensor, xs: Tensor) -> Any:
+    return gl.cond(
+        gl.sum(x) > 0,
+        lambda: gl.sin(x),
+        lambda: gl.sum(x),  # here
+    )
+
+
+@wrong(DTypeError, "f64[3]", "f32[3]")
+def branches_of_different_dtypes(x: Tensor, xs: Tensor) -> Any:
+    def narrow() -> Tensor:
+        return gl.astype(x, "float32")  # here
+
+    return gl.cond(gl.sum(x) > 0, lambda: gl.sin(x), narrow)
+
+
+@wrong(ArgumentError, "then", "else_")
+def branches_of_different_structures(x: Tensor, xs: Tensor) -> Any:
+    return gl.cond(gl.sum(x) > 0, lambda: (x, x), lambda: {"a": x, "b": x})  # here
+
+
+@wrong(ArgumentError, "function", "else_")
+def a_branch_is_a_tensor(x: Tensor, xs: Tensor) -> Any:
+    return gl.cond(gl.sum(x) > 0, lambda: x, -x)  # here
+
+
+@wrong(ArgumentError, "else_", "operand")
+def a_branch_takes_no_operand(x: Tensor, xs: Tensor) -> Any:
+    return gl.cond(gl.sum(x) > 0, lambda a: a, lambda: x, x)  # here
+
+
+@wrong(ArgumentError, "at least one branch")
+def no_branches(x: Tensor, xs: Tensor) -> Any:
+    return gl.switch(gl.constant(0, "int64"), [])  # here
+
+
+@wrong(ArgumentError, "function", "then")
+def branches_are_no_list(x: Tensor, xs: Tensor) -> Any:
+    return gl.cond(gl.sum(x) > 0, None, lambda: x)  # here
+
+
+@wrong(ArgumentError, "index", "f64[]")
+def an_index_is_a_float(x: Tensor, xs: Tensor) -> Any:
+    return gl.switch(gl.sum(x), [lambda: x, lambda: -x])  # here
+
+
+@wrong(ShapeError, "f64[3]", "f64[4,3]")
+def a_branch_in_a_loop_grows(x: Tensor, xs: Tensor) -> Any:
+    def body(h: Tensor, a: Tensor) -> Any:
+        low = gl.sum(h) < 0
+        after = gl.cond(
+            low,
+            lambda: h + a,
+            lambda: h + xs,  # here
+        )
+        return after, None
+
+    return gl.scan(body, x, xs)
+
+
 # --- map and associative_scan --------------------------------------------------------------------
 
 

@@ -199,8 +199,8 @@ FIXED: dict[str, Callable[[Any, int], Made]] = {
     "join reversed": lambda way, length: _joined(way, length, True),
     "checkpoint": _checkpointed,
 }
-MISSING = ("branches", "checkpoint")  # from the language
-LOWERED = ("scan", "scan reversed", "map", "join", "join reversed")
+MISSING = ("checkpoint",)  # from the language
+LOWERED = ("scan", "scan reversed", "map", "join", "join reversed", "branches", "cond", "switch")
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 5, 100])
