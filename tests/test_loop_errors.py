@@ -321,6 +321,11 @@ def branches_are_no_list(x: Tensor, xs: Tensor) -> Any:
     return gl.cond(gl.sum(x) > 0, None, lambda: x)  # here
 
 
+@wrong(ArgumentError, "sequence of functions")
+def branches_are_one_function(x: Tensor, xs: Tensor) -> Any:
+    return gl.switch(gl.constant(0, "int64"), lambda: x)  # here
+
+
 @wrong(ArgumentError, "index", "f64[]")
 def an_index_is_a_float(x: Tensor, xs: Tensor) -> Any:
     return gl.switch(gl.sum(x), [lambda: x, lambda: -x])  # here

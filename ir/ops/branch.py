@@ -28,6 +28,7 @@ from .arithmetic import minimum
 from .control import close, flatten, placeholder_like, zeros_where_none
 from .conversion import astype
 from .logic import less_equal, where
+from .loops import call_function
 from .request import gradient, pushforward
 from .scan import make_scan
 from .shape import broadcast_to, reshape
@@ -248,7 +249,7 @@ def cond(pred: Any, then: Callable[..., Any], else_: Callable[..., Any], *operan
     results of different types, with the lines of both.
     """
     if isinstance(pred, (bool, np.bool_)):
-        return then(*operands) if pred else else_(*operands)
+        return _called(*(("then", then) if pred else ("else_", else_)), operands)
     if not isinstance(pred, Tensor) or pred.type != TensorType(bool_, ()):
         got = pred.type if isinstance(pred, Tensor) else repr(pred)
         raise ArgumentError(f"the condition must be one bool, of shape (), got {got}")
@@ -263,11 +264,13 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     built.  It is clamped: below 0 it takes the first branch, beyond the last one the last.
     All else is as for `cond`.
     """
+    if not isinstance(branches, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentError(f"the branches are a sequence of functions, got {branches!r}")
     named = {f"branch{i}": branch for i, branch in enumerate(branches)}
     if not named:
         raise ArgumentError("needs at least one branch")
     if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
-        return list(named.values())[branch_taken(int(index), len(named))](*operands)
+        return _called(*list(named.items())[branch_taken(int(index), len(named))], operands)
     if not isinstance(index, Tensor) or index.dtype.kind not in "iu" or index.shape != ():
         got = index.type if isinstance(index, Tensor) else repr(index)
         raise ArgumentError(f"the index must be one integer, of shape (), got {got}")
@@ -275,6 +278,10 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
         index = minimum(index, len(named) - 1)
     regions, captured, build = _traced(named, operands)
     return build(astype(index, int64), captured, regions)
+
+
+def _called(name: str, branch: Any, operands: Sequence[Any]) -> Any:
+    return call_function(branch, name, [f"operand {i}" for i in range(len(operands))], operands)
 
 
 Build = Callable[[Tensor, Sequence[Tensor], Sequence[Graph]], Any]
@@ -286,7 +293,7 @@ def _traced(
     """A region for each branch, what they read from outside, and what makes a switch of them and
     gives its results in the structure of the first branch's."""
     since = next_number()
-    trees = {name: branch(*operands) for name, branch in branches.items()}
+    trees = {name: _called(name, branch, operands) for name, branch in branches.items()}
     first, *_ = trees.values()
     leaves, arranged = flatten(first)
     _check_structures({name: _paths(tree) for name, tree in trees.items()})
