@@ -267,3 +267,50 @@ def test_jacobian_and_hessian_of_a_scan_that_stops() -> None:
         close(rows[1], [3.0 if steps == 2 else 0.0, 0.0, 0.0])
         flat = np.array([[2.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
         close(hessian, flat if steps == 2 else np.zeros((3, 3)))
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
+def test_lengths_and_until(backwards: bool) -> None:
+    """Both, over named sizes, with words by their numbers: no step once all that there is, is."""
+    words = gl.placeholder(("T", "B"), "int64", "words")
+    ends = gl.placeholder(("B",), "int64", "ends")
+    table = gl.placeholder((4,), "float64", "table")
+    last, ys = gl.scan(
+        lambda c, k: (c + table[k], c),
+        gl.zeros_like(ends).astype("float64"),
+        words,
+        reverse=backwards,
+        lengths=ends,
+        until=lambda c: gl.any(c > 5.0),
+    )
+    slope = gl.grad(gl.sum(last), table)
+    values = np.array([1.0, 2.0, 3.0, 4.0])
+    rng = np.random.default_rng(0)
+    for steps, batch in ((0, 2), (5, 0), (1, 1), (6, 3)):
+        numbers, cut = rng.integers(0, 4, (steps, batch)), rng.integers(0, steps + 1, batch)
+        found = run([words, ends, table], [last, ys, slope], numbers, cut, values)
+        total, rows, counts = np.zeros(batch), np.zeros((steps, batch)), np.zeros(4)
+        for step in range(steps)[:: -1 if backwards else 1]:
+            if (total > 5.0).any():
+                break
+            for b in range(batch):
+                if step < cut[b]:
+                    rows[step, b] = total[b]
+                    total[b] += values[numbers[step, b]]
+                    counts[numbers[step, b]] += 1
+        for got, wanted in zip(found, (total, rows, counts), strict=True):
+            close(got, wanted)
+
+
+def test_no_step_is_run_that_no_sample_takes() -> None:
+    """A check in the body would fail there; and steps that a sample does not take see zeros."""
+    xs, ends = gl.placeholder((4, 2), "float64", "xs"), gl.placeholder((2,), "int64", "ends")
+
+    def step(c: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return gl.check(c + x, gl.any(x > 0), "a step without a positive entry"), c
+
+    values = np.array([[1.0, 1.0], [2.0, -9.0], [0.0, 0.0], [0.0, 0.0]])
+    last, _ = gl.scan(step, gl.zeros((2,), "float64"), xs, lengths=ends)
+    assert run([xs, ends], [last], values, [2, 1])[0].tolist() == [3.0, 1.0]
+    with pytest.raises(gl.CheckError, match="without a positive entry"):
+        run([xs, ends], [last], values, [3, 1])

@@ -11,6 +11,7 @@ import pytest
 import gradloom as gl
 from gradloom.compiler.dead import dead
 from gradloom.ir.graph import Graph
+from gradloom.ir.linearity import why_not_linear
 from gradloom.ir.numerics import first_bad
 from gradloom.ir.tensor import Tensor
 
@@ -271,3 +272,29 @@ def test_dead_carries() -> None:
         feeds = {"x": 1.5, "w": 2.0}
         assert gl.evaluate(graph, feeds) == gl.evaluate(pruned, feeds)
         assert dead(pruned) is pruned
+
+
+def test_linear_loops() -> None:
+    """A loop is linear in what does not decide when it ends."""
+    u, x = gl.placeholder((), "float64", "u"), gl.placeholder((), "float64", "x")
+    zero, one = gl.constant(0, "int64"), gl.ones((), "float64")
+
+    def blame(result: Tensor) -> str:
+        return why_not_linear(Graph("g", [u, x], [result]), 1)
+
+    def doubled(c: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return c[0] * x, c[1] + 1
+
+    counted = gl.while_loop(lambda c: c[1] < 3, doubled, (u, zero))[0]
+    by_size = gl.while_loop(lambda c: c[0] < 3, doubled, (u, zero))[0]
+    by_other = gl.while_loop(lambda c: c[0] < u, lambda c: (c[0] + 1, c[1] * 2), (one, u))[1]
+    assert blame(counted) == ""
+    assert "less at test_while.py:" in blame(by_size)
+    assert "less at test_while.py:" in blame(by_other)
+    xs = gl.stack([x, x, x])
+    stopped = gl.scan(lambda c, v: (c * v, c + c), u, xs, until=lambda c: x > 3)[1]
+    bent = gl.scan(lambda c, v: (c * v, c + c), u, xs, until=lambda c: c > 3)[1]
+    lengths = gl.constant([2], "int64")
+    masked = gl.scan(lambda c, v: (c * v, c), u[None], xs[:, None], lengths=lengths)[1]
+    assert [blame(gl.sum(stopped)), blame(gl.sum(masked))] == ["", ""]
+    assert "greater at" in blame(gl.sum(bent))
