@@ -1,3 +1,5 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 """map and associative_scan against NumPy, loops over entries, and cumulative ops."""
 
 from __future__ import annotations

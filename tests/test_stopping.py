@@ -1,3 +1,5 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 """Scans that stop: by a condition on the carry, or after a number of steps for each sample; their
 values and derivatives against the steps that are taken, written out."""
 
@@ -11,6 +13,7 @@ import pytest
 
 import gradloom as gl
 from gradloom.ir.graph import Graph
+from gradloom.ir.ops.scan import make_scan
 from gradloom.ir.tensor import Tensor
 
 from .op_cases import close
@@ -275,23 +278,24 @@ def test_lengths_and_until(backwards: bool) -> None:
     words = gl.placeholder(("T", "B"), "int64", "words")
     ends = gl.placeholder(("B",), "int64", "ends")
     table = gl.placeholder((4,), "float64", "table")
+    most = gl.placeholder((), "float64", "most")
     last, ys = gl.scan(
         lambda c, k: (c + table[k], c),
         gl.zeros_like(ends).astype("float64"),
         words,
         reverse=backwards,
         lengths=ends,
-        until=lambda c: gl.any(c > 5.0),
+        until=lambda c: gl.any(c > most),
     )
     slope = gl.grad(gl.sum(last), table)
     values = np.array([1.0, 2.0, 3.0, 4.0])
     rng = np.random.default_rng(0)
-    for steps, batch in ((0, 2), (5, 0), (1, 1), (6, 3)):
-        numbers, cut = rng.integers(0, 4, (steps, batch)), rng.integers(0, steps + 1, batch)
-        found = run([words, ends, table], [last, ys, slope], numbers, cut, values)
+    for steps, batch, bound in ((5, 0, 5), (1, 1, 5), (6, 3, 5), (9, 2, 5), (9, 3, 99)):
+        numbers, cut = rng.integers(0, 4, (steps, batch)), rng.integers(0, steps // 2 + 2, batch)
+        found = run([words, ends, table, most], [last, ys, slope], numbers, cut, values, bound)
         total, rows, counts = np.zeros(batch), np.zeros((steps, batch)), np.zeros(4)
         for step in range(steps)[:: -1 if backwards else 1]:
-            if (total > 5.0).any():
+            if (total > bound).any():
                 break
             for b in range(batch):
                 if step < cut[b]:
@@ -314,3 +318,52 @@ def test_no_step_is_run_that_no_sample_takes() -> None:
     assert run([xs, ends], [last], values, [2, 1])[0].tolist() == [3.0, 1.0]
     with pytest.raises(gl.CheckError, match="without a positive entry"):
         run([xs, ends], [last], values, [3, 1])
+
+
+@pytest.mark.parametrize("kind", ["limit", "limit, reverse", "condition", "both"])
+@pytest.mark.parametrize("flags", [(0, 0, 0), (0, None, None), (None, 0, None), (None, None, 0)])
+def test_every_result_of_a_batched_scan(flags: tuple[int | None, ...], kind: str) -> None:
+    """Histories and numbers of steps too, which are read where a derivative was taken before."""
+
+    def results(start: Tensor, xs: Tensor, limit: Tensor) -> tuple[Tensor, ...]:
+        c, x, before = (gl.placeholder((), "float64", name) for name in ("c", "x", "before"))
+        body = Graph("body", [c, x], [c + x, gl.sqrt(c * x)])
+        proceed = Graph("proceed", [before], [before < 4.0])
+        asks, limited = kind in ("condition", "both"), kind != "condition"
+        made = make_scan(
+            body,
+            [start],
+            [xs],
+            [],
+            4,
+            "reverse" in kind,
+            proceed if asks else None,
+            limit if limited else None,
+        )
+        return made.node.results
+
+    single = [
+        gl.placeholder((), "float64", "start"),
+        gl.placeholder((4,), "float64", "xs"),
+        gl.placeholder((), "int64", "limit"),
+    ]
+    rng = np.random.default_rng(0)
+    entries = [
+        [np.array(start), 1 + rng.random(4), np.array(limit)]
+        for start, limit in ((0.5, 2), (3.0, 4), (9.0, 3), (0.1, 9), (2.0, -1), (0.2, 0))
+    ]
+    batched = [
+        gl.placeholder(("N", *t.shape) if flag == 0 else t.shape, t.dtype, f"x{i}")
+        for i, (t, flag) in enumerate(zip(single, flags, strict=True))
+    ]
+    arrays = [
+        np.stack([entry[i] for entry in entries]) if flag == 0 else entries[0][i]
+        for i, flag in enumerate(flags)
+    ]
+    if flags == (None, None, 0) and kind == "condition":  # the limit is not read
+        return
+    found = run(batched, list(gl.vmap(results, flags)(*batched)), *arrays)
+    for n, entry in enumerate(entries):
+        own = [entry[i] if flag == 0 else entries[0][i] for i, flag in enumerate(flags)]
+        for got, wanted in zip(found, run(single, results(*single), *own), strict=True):
+            close(got[n], wanted)

@@ -1,3 +1,5 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 """while_loop: values, derivatives forwards and, with a bound, backwards; batched; its errors."""
 
 from __future__ import annotations
