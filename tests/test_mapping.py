@@ -62,12 +62,14 @@ def test_map(length: int) -> None:
 
 def test_wrong_uses_of_map() -> None:
     x = gl.placeholder((3,), name="x")
+    wrong: Any = x
+    two: Any = lambda a, b: a  # noqa: E731
     for make, told in (
         (lambda: gl.map(gl.sin, []), "map goes over tensors"),
         (lambda: gl.map(gl.sin, 1.0), "but xs is f32[]"),
-        (lambda: gl.map(lambda a, b: a, x), "the function is called with (an entry of xs)"),
+        (lambda: gl.map(two, x), "the function is called with (an entry of xs)"),
         (lambda: gl.map(lambda e: e[0], (x, x[:2])), "xs[0] is f32[3] but xs[1] is f32[2]"),
-        (lambda: gl.map(x, x), "the function is a function, got"),
+        (lambda: gl.map(wrong, x), "the function is a function, got"),
         (lambda: gl.map(lambda e: e @ e, x), "matmul"),
     ):
         with pytest.raises(gl.GradloomError) as caught:
@@ -168,14 +170,14 @@ def test_integers_and_vmap() -> None:
 
 def test_wrong_uses_of_associative_scan() -> None:
     x = gl.placeholder((3, 2), name="x")
-    both = (x, x[:2])
+    both, wrong = (x, x[:2]), dict[str, Any](tensor=x, one=lambda a: a)
     cases: list[tuple[Callable[[], Any], type[Exception], str]] = [
         (lambda: gl.associative_scan(gl.add, []), ValueError, "goes over tensors"),
         (lambda: gl.associative_scan(gl.add, 1.0), ValueError, "but xs is f32[]"),
         (lambda: gl.associative_scan(gl.add, x, 2), IndexError, "axis 2"),
-        (lambda: gl.associative_scan(x, x), ValueError, "the function is a function"),
+        (lambda: gl.associative_scan(wrong["tensor"], x), ValueError, "the function is a function"),
         (
-            lambda: gl.associative_scan(lambda a: a, x),
+            lambda: gl.associative_scan(wrong["one"], x),
             ValueError,
             "called with (the result so far, an entry of xs)",
         ),

@@ -67,12 +67,12 @@ def test_until(length: int, backwards: bool) -> None:
             loss = loss + gl.sum(y * gl.sin(y))
         return loss
 
-    def step(c: dict[str, Tensor], x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def counted_body(c: dict[str, Tensor], x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         after, y = body(c["h"], x, w)
         return {"h": after, "n": c["n"] + 1}, y
 
     last, ys = gl.scan(
-        step,
+        counted_body,
         {"n": gl.constant(0, "int64"), "h": h},
         xs,
         reverse=backwards,
