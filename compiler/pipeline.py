@@ -11,6 +11,7 @@ from ..ir.program import Program
 from ..ir.target import Target
 from ..ir.tensor import Tensor
 from ..ir.verify import verify
+from .alike import alike
 from .contract_fma import contract_fma
 from .cse import cse
 from .dead import dead
@@ -22,6 +23,7 @@ from .hoist import hoist
 from .isolate import isolate
 from .lift import lift
 from .lower import generate, lower
+from .merge import merge
 from .release import release
 from .report import Report, Reports, collected
 from .residual import residual
@@ -30,6 +32,8 @@ from .select import select
 from .simplify import simplify
 from .split import split
 from .stabilise import stabilise
+from .sums import sums
+from .unroll import unroll
 from .widen import widen
 
 Pass = Callable[[Graph], Graph]
@@ -43,10 +47,14 @@ PASSES: dict[str, Pass] = {
     "differentiate": differentiate,
     "fold": fold,
     "dead": dead,
+    "sums": sums,  # where additions are additions still, and not multiply-adds
     "widen": widen,  # before composites are expanded: they are rounded as a whole
     "expand": expand,  # composites have served the rules; kernels are made of formulas
-    "residual": residual,  # behind the last rule and every multiply-add: now nodes only move
+    "merge": merge,  # behind the last rule and every multiply-add: from here on nodes only move
+    "alike": alike,
+    "residual": residual,
     "hoist": hoist,  # after residual: what is kept needs no product, be it of all steps
+    "unroll": unroll,  # last of those on loops; nothing is folded behind it, by NumPy's bits
     "select": select,  # after expanding: only then it shows what computes the row
     "contract_fma": contract_fma,  # before fusion, so that fusion changes no bit
     "lift": lift,  # reshapes stand at memory, not inside what one kernel computes
@@ -58,15 +66,20 @@ PASSES: dict[str, Pass] = {
 REPORTING = {
     "stabilise": stabilise,
     "simplify": simplify,
+    "sums": sums,
+    "merge": merge,
+    "alike": alike,
     "residual": residual,
     "hoist": hoist,
+    "unroll": unroll,
 }
 
 BEFORE: tuple[str, ...] = ("release", "cse", "fold", "isolate", "stabilise", "simplify")
 ROUND: tuple[str, ...] = ("differentiate", "release", "cse", "stabilise", "simplify")
 AFTER: tuple[str, ...] = (
-    *("fold", "cse", "dead", "widen", "expand", "simplify", "cse", "contract_fma", "fold"),
-    *("residual", "hoist", "cse", "dead", "select", "lift", "split", "cse", "fuse"),
+    *("fold", "cse", "dead", "sums", "widen", "expand", "simplify", "cse"),
+    *("contract_fma", "fold", "merge", "alike", "cse", "residual", "hoist", "cse", "alike"),
+    *("cse", "dead", "unroll", "select", "lift", "split", "cse", "fuse"),
 )
 
 ORDER: tuple[tuple[str, str, str], ...] = (

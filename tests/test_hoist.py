@@ -194,7 +194,7 @@ def test_the_way_back_keeps_the_host_calls_of_the_way_there() -> None:
     def body(c: Tensor, _: None) -> Any:
         return gl.tanh(c @ gl.linalg.inv(c + 4 * gl.eye(4))), None
 
-    last, _ = gl.scan(body, state, length=3)
+    last, _ = gl.scan(body, state, length=30)
     loss = gl.sum(last)
     made = check_bits([state], [loss, gl.grad(loss, state)], drawn_arrays([state], {}, 0))
     forward, back = scans_of(made)
@@ -205,7 +205,7 @@ def test_the_way_back_keeps_the_host_calls_of_the_way_there() -> None:
 def test_short_products_are_computed_again() -> None:
     """An outer product is larger than what it is made of."""
     state = gl.placeholder((3, 9), "float32", "state")
-    last, _ = gl.scan(lambda c, _: (gl.sin(c @ gl.tanh(c.T @ c)), None), state, length=3)
+    last, _ = gl.scan(lambda c, _: (gl.sin(c @ gl.tanh(c.T @ c)), None), state, length=30)
     loss = gl.sum(last)
     made = check_bits([state], [loss, gl.grad(loss, state)], drawn_arrays([state], {}, 0))
     forward, _ = scans_of(made)
