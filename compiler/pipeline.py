@@ -99,6 +99,14 @@ ORDER: tuple[tuple[str, str, str], ...] = (
     ("contract_fma", "fuse", "fusion must change no bit"),
     ("expand", "select", "softmax is no kernel op, its formula is"),
     ("simplify", "select", "simplify makes gathers of what select makes maxima"),
+    ("sums", "widen", "between the additions of a sum of halves there then are casts"),
+    ("contract_fma", "merge", "in a loop or before it, a product and a sum are one op or are not"),
+    ("contract_fma", "residual", "what is stored has the bits of what would be computed again"),
+    ("contract_fma", "hoist", "a product that left the loop would be rounded on its own"),
+    ("alike", "residual", "one loop of values, be they for a gradient or a tangent, keeps them"),
+    ("residual", "hoist", "what is kept needs no product, be it one for all steps"),
+    ("hoist", "unroll", "a step without its product may be small"),
+    ("unroll", "fuse", "the steps of a loop that is written out share kernels"),
     ("split", "fuse", "fusion must change no bit"),
 )
 
