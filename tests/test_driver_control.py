@@ -245,6 +245,20 @@ def test_a_branch(kernels, threads):
 
 
 @THREADS
+def test_limits_by_a_window_and_steps_read_at_once(kernels, threads):
+    """The caller writes the number of steps, the last thread copies it."""
+    limits, steps, found = np.arange(500) % 3, numbers(0), np.full(500, 7)
+    memory = Memory(kernels, [limits, steps, found], [500, 5, 8])
+    inner = Loop(1, (), (), limit=FIRST, steps=FIRST + 1)
+    moves = ((FIRST, 2), (FIRST + 2, 2))
+    call = memory.call([Loop(0, moves, (inner, Copy(FIRST + 2, FIRST + 1, 2)))])
+    for _ in range(10):
+        found[:] = 7
+        assert call(threads) == 0
+        np.testing.assert_array_equal(found, limits)
+
+
+@THREADS
 def test_what_follows_waits_for_the_branch(kernels, threads):
     """Also where another way of it, or a loop without a trip, would leave nothing to wait for."""
     value, index, seen = numbers(0), numbers(1), []
