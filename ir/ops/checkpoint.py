@@ -18,7 +18,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from ..errors import ArgumentError, ShapeError
-from ..graph import inline
+from ..graph import Graph, inline
 from ..op import MaybeTensors, Op, register
 from ..tensor import Node, Tensor, TensorType
 from .build import primitive
@@ -108,7 +108,7 @@ def _batch_checkpoint(
 
     size = next(t.shape[0] for t, flag in zip(operands, batched, strict=True) if flag)
     region = batch_graph(node.regions[0], batched, size)
-    return Node(CHECKPOINT, operands, {}, node.groups, (region,)).results
+    return make_checkpoint(region, operands[: node.groups[0]], operands[node.groups[0] :])
 
 
 CHECKPOINT = register(
@@ -124,6 +124,14 @@ CHECKPOINT = register(
         batch=_batch_checkpoint,
     )
 )
+
+
+def make_checkpoint(
+    region: Graph, arguments: Sequence[Tensor], given: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """The results of `region`, a function of the arguments and of what it reads from outside."""
+    groups = (len(arguments), len(given))
+    return Node(CHECKPOINT, [*arguments, *given], {}, groups, (region,)).results
 
 
 def checkpoint(function: Callable[P, R]) -> Callable[P, R]:
@@ -166,5 +174,4 @@ def _apply(function: Callable[..., Any], args: Any, named: Any) -> Any:
     outputs, structured = flatten(function(*own, **named_own))
     name = re.sub(r"\W", "", getattr(function, "__name__", "")) or "function"
     region, captured = close(outputs, inputs, name)
-    groups = (len(tensors), len(captured))
-    return structured(Node(CHECKPOINT, [*tensors, *captured], {}, groups, (region,)).results)
+    return structured(make_checkpoint(region, tensors, captured))

@@ -23,6 +23,7 @@ from .create import arange, zeros
 from .logic import logical_not
 from .reduction import max as max_
 from .scan import make_scan
+from .segments import segmented, sizes_of
 from .slicing import flip
 from .structure import leaves_like, paths_of
 from .while_loop import make_while
@@ -150,6 +151,7 @@ def scan(
     reverse: bool = False,
     until: Callable[[Any], Tensor] | None = None,
     lengths: TensorLike | None = None,
+    checkpoint: int | str | None = None,
 ) -> tuple[Any, Any]:
     """Loop over the leading axis: ``carry, y = body(carry, x)`` for each x of `xs`.
 
@@ -167,6 +169,11 @@ def scan(
     the samples in front, entries of xs too.  Sample b takes the steps t < lengths[b] alone, in
     reverse as well: elsewhere its carry stays and its ys are 0.  Padding, which the body gets
     as 0, may be anything, nan included.  No step is run that no sample takes.
+
+    checkpoint: what the gradient keeps of the carries that enter the T steps.  None: all of them.
+    A number S: those that enter each S-th step, the others being computed again, S at a time; so
+    T / S + S.  "sqrt": S = √T.  "log": segments of segments, about 4 · log₄ T, for log₄ T times the
+    steps; both need a length that is a number.  The values are the same.  Not with `until`.
 
     Raises ArgumentError, ShapeError or DTypeError, with the line in the body, where the carry
     changes its structure, shape or dtype, where the body gives no pair, `until` no single bool,
@@ -210,6 +217,15 @@ def scan(
         holds = _condition(until, "until", carry.build(asked))
         regions.append(("until", asked, [logical_not(holds)]))
     closed, captured = close_all(regions)
+    sizes = sizes_of(steps, checkpoint)
+    if sizes:
+        if until is not None:
+            raise ArgumentError(
+                "checkpoint needs a fixed number of steps, so it does not take until"
+            )
+        parts = (closed[0], carry.first, sequences, captured, steps, reverse)
+        finals, stacked = segmented(*parts, sizes)
+        return carry.build(finals), y_tree(stacked)
     turned = reverse and until is not None  # the op with a condition goes forwards
     if turned:
         sequences = [flip(sequence, 0) for sequence in sequences]
