@@ -169,6 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if error.name != peer:
                     raise
                 print(f"{name:12s} {peer} is not installed", flush=True)
+            except NotImplementedError as error:
+                print(error, flush=True)
             except ArithmeticError as error:
                 print(error, flush=True)
                 disagreed = True

@@ -2,7 +2,8 @@
 
 Every workload is float32 and one whole step.  `elementwise` is one long expression on three
 vectors of 4 Mi elements; `mlp_small` and `mlp` are tanh networks with a softmax cross-entropy loss,
-a step being forward, backward and plain gradient descent at a rate of 0.01 on a fixed batch.
+a step being forward, backward and plain gradient descent at a rate of 0.01 on a fixed batch; `lstm`
+is a loop of 32 steps over a batch of 32 sequences, whose last state is classified, and learns alike.
 
 Frameworks are imported when they are asked for, by name: none but gradloom need be installed.
 """
@@ -80,10 +81,21 @@ def mlp() -> Workload:
     return Workload([normal(rng, 128, 784), rng.integers(0, 10, 128)], parameters)
 
 
+def lstm() -> Workload:
+    """Sequences [32, 32, 64]; weights of the input, of the state, and their bias, then the output's."""
+    rng = np.random.default_rng(0)
+    width, hidden = 64, 128
+    inputs = [normal(rng, 32, 32, width), rng.integers(0, 10, 32)]
+    gates = [glorot(rng, width, 4 * hidden), glorot(rng, hidden, 4 * hidden)]
+    gates.append(np.zeros(4 * hidden, np.float32))
+    return Workload(inputs, [*gates, *network(rng, (hidden, 10))])
+
+
 WORKLOADS: dict[str, Callable[[], Workload]] = {
     "elementwise": elementwise,
     "mlp_small": mlp_small,
     "mlp": mlp,
+    "lstm": lstm,
 }
 
 
@@ -95,13 +107,25 @@ def run_gradloom(workload: Workload, threads: int) -> Runner:
         vectors = gl.function([x, y, z], result)
         return Runner(lambda: vectors(*workload.inputs), lambda: [], lambda: None)
 
-    x = gl.placeholder(("B", workload.inputs[0].shape[1]), name="x")
+    x = gl.placeholder(("B", *workload.inputs[0].shape[1:]), name="x")
     t = gl.placeholder(("B",), "int64", name="t")
     parameters = [gl.parameter(v, name=f"p{k}") for k, v in enumerate(workload.parameters)]
-    *hidden, (w, b) = zip(parameters[::2], parameters[1::2], strict=True)
+    w, b = parameters[-2:]
     h = x
-    for weight, bias in hidden:
-        h = gl.tanh(h @ weight + bias)
+    if x.ndim == 3:
+        w_x, w_h, bias = parameters[:3]
+
+        def cell(carry: tuple[Any, Any], x_t: Any) -> tuple[tuple[Any, Any], None]:
+            h, s = carry
+            i, f, o, u = gl.split(x_t @ w_x + h @ w_h + bias, 4, axis=1)
+            s = gl.sigmoid(f) * s + gl.sigmoid(i) * gl.tanh(u)
+            return (gl.sigmoid(o) * gl.tanh(s), s), None
+
+        start = gl.zeros((x.shape[0], w_h.shape[0]))
+        (h, _), _ = gl.scan(cell, (start, start), gl.moveaxis(x, 1, 0))
+    else:
+        for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
+            h = gl.tanh(h @ weight + bias)
     log_p = gl.log_softmax(h @ w + b, axis=1)
     loss = -gl.mean(gl.take_along_axis(log_p, t[:, None], axis=1))
     gradients = zip(parameters, gl.grad(loss, parameters), strict=True)
@@ -126,10 +150,26 @@ def run_jax(workload: Workload, threads: int) -> Runner:
         vectors = jax.jit(formula)
         return Runner(lambda: vectors(*inputs).block_until_ready(), lambda: [], lambda: None)
 
+    def last_state(parameters: list[Any], x: Any) -> Any:
+        w_x, w_h, bias = parameters
+
+        def cell(carry: tuple[Any, Any], x_t: Any) -> tuple[tuple[Any, Any], None]:
+            h, s = carry
+            i, f, o, u = jnp.split(x_t @ w_x + h @ w_h + bias, 4, axis=1)
+            s = jax.nn.sigmoid(f) * s + jax.nn.sigmoid(i) * jnp.tanh(u)
+            return (jax.nn.sigmoid(o) * jnp.tanh(s), s), None
+
+        start = jnp.zeros((x.shape[0], w_h.shape[0]), jnp.float32)
+        (h, _), _ = jax.lax.scan(cell, (start, start), jnp.swapaxes(x, 0, 1))
+        return h
+
     def loss(parameters: list[Any], x: Any, t: Any) -> Any:
-        *hidden, (w, b) = zip(parameters[::2], parameters[1::2], strict=True)
-        for weight, bias in hidden:
-            x = jnp.tanh(x @ weight + bias)
+        *inner, w, b = parameters
+        if x.ndim == 3:
+            x = last_state(inner, x)
+        else:
+            for weight, bias in zip(inner[::2], inner[1::2], strict=True):
+                x = jnp.tanh(x @ weight + bias)
         log_p = jax.nn.log_softmax(x @ w + b)
         return -jnp.mean(jnp.take_along_axis(log_p, t[:, None], axis=1))
 
@@ -164,8 +204,17 @@ def run_torch(workload: Workload, threads: int) -> Runner:
         return Runner(lambda: vectors(*inputs), lambda: [], lambda: None)
 
     parameters = [torch.from_numpy(v.copy()).requires_grad_() for v in workload.parameters]
-    *hidden, (w, b) = zip(parameters[::2], parameters[1::2], strict=True)
+    *inner, w, b = parameters
     x, t = inputs
+
+    def last_state() -> Any:
+        w_x, w_h, bias = inner
+        h = s = torch.zeros(x.shape[0], w_h.shape[0])
+        for k in range(x.shape[1]):
+            i, f, o, u = (x[:, k] @ w_x + h @ w_h + bias).chunk(4, 1)
+            s = torch.sigmoid(f) * s + torch.sigmoid(i) * torch.tanh(u)
+            h = torch.sigmoid(o) * torch.tanh(s)
+        return h
 
     def reset() -> None:
         with torch.no_grad():
@@ -173,9 +222,12 @@ def run_torch(workload: Workload, threads: int) -> Runner:
                 parameter.copy_(torch.from_numpy(value))
 
     def step() -> Any:
-        h = x
-        for weight, bias in hidden:
-            h = torch.tanh(h @ weight + bias)
+        if x.ndim == 3:
+            h = last_state()
+        else:
+            h = x
+            for weight, bias in zip(inner[::2], inner[1::2], strict=True):
+                h = torch.tanh(h @ weight + bias)
         loss = torch.nn.functional.cross_entropy(h @ w + b, t)
         gradients = torch.autograd.grad(loss, parameters)
         with torch.no_grad():
@@ -187,6 +239,8 @@ def run_torch(workload: Workload, threads: int) -> Runner:
 
 
 def run_pytensor(workload: Workload, threads: int) -> Runner:
+    if workload.inputs[0].ndim == 3:
+        raise NotImplementedError("lstm is not written for pytensor")
     pytensor: Any = import_module("pytensor")  # its compiled code takes OMP_NUM_THREADS
     pt: Any = import_module("pytensor.tensor")
     pytensor.config.floatX = "float32"

@@ -21,7 +21,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Any:
         sys.modules.pop(name)
 
 
-@pytest.mark.parametrize("workload", ["elementwise", "mlp_small", "mlp"])
+@pytest.mark.parametrize("workload", ["elementwise", "mlp_small", "mlp", "lstm"])
 def test_workload_agrees_with_jax(run: Any, workload: str) -> None:
     pytest.importorskip("jax", reason="JAX is not installed")
     made = run.WORKLOADS[workload]()
