@@ -3,7 +3,7 @@
 Every workload is float32 and one whole step.  `elementwise` is one long expression on three
 vectors of 4 Mi elements; `mlp_small` and `mlp` are tanh networks with a softmax cross-entropy loss,
 a step being forward, backward and plain gradient descent at a rate of 0.01 on a fixed batch; `lstm`
-is a loop of 32 steps over a batch of 32 sequences, whose last state is classified, and learns alike.
+is a loop of 32 steps over 32 sequences at once, whose last state is classified, and learns alike.
 
 Frameworks are imported when they are asked for, by name: none but gradloom need be installed.
 """
@@ -82,7 +82,7 @@ def mlp() -> Workload:
 
 
 def lstm() -> Workload:
-    """Sequences [32, 32, 64]; weights of the input, of the state, and their bias, then the output's."""
+    """Parameters: weights by the input, weights by the state, their bias; the output layer."""
     rng = np.random.default_rng(0)
     width, hidden = 64, 128
     inputs = [normal(rng, 32, 32, width), rng.integers(0, 10, 32)]

@@ -35,6 +35,15 @@ def nbytes(buffer: Buffer, binding: Mapping[str, int]) -> int:
     return size
 
 
+def window_start(window: Buffer, base: Buffer, binding: Mapping[str, int]) -> int:
+    """Bytes from the start of `base` to where a window over it lies before any step."""
+    length = evaluate(base.type.shape[0], binding) if base.type.shape else 1
+    start = evaluate(window.start, binding)
+    if window.reverse:
+        start = max(length - 1 - start, 0)
+    return start * (nbytes(base, binding) // max(length, 1))
+
+
 def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
     """First and last step, by number in order of the text, of each buffer."""
     spans: dict[str, tuple[int, int]] = {}

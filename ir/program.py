@@ -26,7 +26,11 @@ BufferKind = Literal["input", "parameter", "constant", "temporary", "output", "w
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """Memory in C order.  A window is one entry, by loop step, of the buffer `of`."""
+    """Memory in C order.  A window lies over the buffer `of`, from its entry number `start` on.
+
+    Loops that name a window move it by its own size with each step, to the next entry; or, if it
+    is `reverse`, to the one before: then it starts at entry number `start` from the end.
+    """
 
     name: str
     kind: BufferKind
@@ -34,6 +38,7 @@ class Buffer:
     value: Array | None = None
     of: str = ""
     reverse: bool = False
+    start: DimLike = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ def _print_buffer(buffer: Buffer) -> str:
         text += f" = {buffer.value}"
     if buffer.of:
         text += f" of {buffer.of}" + (" reverse" if buffer.reverse else "")
+        text += f" from {buffer.start}" if buffer.start != 0 else ""
     return text
 
 
@@ -99,7 +100,7 @@ def print_program(program: Program) -> str:
 _NAMES = r"[\w., -]*"
 _BUFFER = re.compile(
     r"(input|parameter|constant|temporary|output|window) ([\w.-]+): (\w+)\[([^\]]*)\](?: = (.*))?"
-    r"(?: of ([\w.-]+)( reverse)?)?$"
+    r"(?: of ([\w.-]+)( reverse)?(?: from (.*))?)?$"
 )
 _LAUNCH = re.compile(rf"launch (\w+)\(({_NAMES})(?:; (.*))?\)$")
 _HOST = re.compile(rf"host ({_NAMES}) = (\w+)\(({_NAMES})\) \{{(.*)\}} check (\d+)$")
@@ -133,7 +134,7 @@ def _parse_buffer(line: str, blobs: Mapping[str, Any]) -> Buffer:
     match = _BUFFER.match(line)
     if match is None:
         raise ParseError(f"{line!r} is no buffer")
-    kind, name, short, inner, value, of, reverse = match.groups(default="")
+    kind, name, short, inner, value, of, reverse, start = match.groups(default="")
     type_ = TensorType(BY_SHORT[short], parse_dims(inner))
     array: Array | None = None
     if value:
@@ -151,7 +152,8 @@ def _parse_buffer(line: str, blobs: Mapping[str, Any]) -> Buffer:
             tree = ast.parse(plain, mode="eval")
             numbers = _number(tree.body)
             array = Array(np.array(numbers, type_.dtype.numpy).reshape(type_.shape))  # type: ignore[arg-type]
-    return Buffer(name, kind, type_, array, of, bool(reverse))  # type: ignore[arg-type]
+    first = parse_dim(start or "0")
+    return Buffer(name, kind, type_, array, of, bool(reverse), first)  # type: ignore[arg-type]
 
 
 def _number(node: ast.expr) -> Any:

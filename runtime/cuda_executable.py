@@ -24,7 +24,7 @@ from ..ir.kernel import Kernel
 from ..ir.launch import Dimensions, is_narrow, launch_configuration
 from ..ir.op import TABLE
 from ..ir.parameter import Parameter
-from ..ir.plan import nbytes, plan
+from ..ir.plan import nbytes, plan, window_start
 from ..ir.program import (
     Branch,
     Break,
@@ -96,7 +96,7 @@ class _Instance:
             if buffer.kind in ("input", "parameter", "output"):
                 self.bases[buffer.name] = device.allocate(nbytes(buffer, binding))
                 self.owned.append(self.bases[buffer.name])
-        self.windows: dict[str, int] = {}  # the entry at which each window stands
+        self.windows: dict[str, int] = {}  # by how many entries each window has moved
         self.launches: dict[int, tuple[Any, ...]] = {}
 
     def shape(self, buffer: Buffer) -> tuple[int, ...]:
@@ -106,8 +106,9 @@ class _Instance:
         buffer = self.executable.buffers[name]
         if not buffer.of:
             return self.bases[name]
-        entry = self.windows.get(name, 0)
-        return self.address(buffer.of) + entry * nbytes(buffer, self.binding)
+        start = window_start(buffer, self.executable.buffers[buffer.of], self.binding)
+        moved = self.windows.get(name, 0) * nbytes(buffer, self.binding)
+        return self.address(buffer.of) + start + moved
 
     def empty(self, name: str) -> np.ndarray[Any, Any]:
         buffer = self.executable.buffers[name]
@@ -146,15 +147,17 @@ class _Instance:
 
     def loop(self, loop: Loop) -> bool:
         """Run a loop; False where the program is to be left."""
-        total = None if loop.count is None else evaluate(loop.count, self.binding)
+        count = None if loop.count is None else evaluate(loop.count, self.binding)
+        total = count
         if loop.limit:
             limit = self.number(loop.limit)
-            total = limit if total is None else min(limit, total)
+            total = limit if count is None else min(limit, count)
+        left = (count or 0) - (total or 0)
         taken, way = 0, "on"
         while way == "on" and (total is None or taken < total):
             for name in loop.windows:
                 reverse = self.executable.buffers[name].reverse
-                self.windows[name] = (total or 0) - 1 - taken if reverse else taken
+                self.windows[name] = -(left + taken) if reverse else taken
             way = self.trip(loop.body)
             taken += way == "on"
         for name in loop.windows:

@@ -24,7 +24,7 @@ from ..ir.interpret import bind_dims, evaluate_attribute
 from ..ir.kernel import Contract
 from ..ir.op import TABLE
 from ..ir.parameter import ALIGNMENT, Parameter, aligned_empty
-from ..ir.plan import nbytes, plan
+from ..ir.plan import nbytes, plan, window_start
 from ..ir.program import Branch, Break, Buffer, Check, Copy, Host, Launch, Loop, Program, Step, walk
 from . import driver
 from .loader import load_kernels
@@ -154,14 +154,8 @@ class Instance:
     def shift(self, name: str) -> int:
         """Bytes from the start of the buffer at the end of the chain to a window's first entry."""
         layout = self.executable.layout
-        total = 0
-        for link in layout.bases(name)[:-1]:
-            window = layout.buffers[link]
-            if window.reverse:
-                base = layout.buffers[window.of]
-                steps = evaluate(base.type.shape[0], self.binding)
-                total += max(steps - 1, 0) * nbytes(window, self.binding)
-        return total
+        windows = [layout.buffers[link] for link in layout.bases(name)[:-1]]
+        return sum(window_start(w, layout.buffers[w.of], self.binding) for w in windows)
 
 
 class Context:
