@@ -1,89 +1,318 @@
-"""Lower loops: carries in buffers of their own, sequences and outputs through windows."""
+"""Lower loops, so that no step copies what it can write where the next one reads it.
+
+A carry whose values of all steps are wanted lives in its *trail*, memory of one entry more than
+there are steps: a step reads one entry and writes the next, through two windows.  The last carry,
+the history, and the new carries where they are stacked, are parts of the trail.  Any other carry
+has one buffer, in which a kernel replaces the old value where it may (``carries.py``); what is
+left is copied when a step is done.  A loop that may stop early has no trails, since its last carry
+could lie anywhere; and rows of steps not taken are zeros beforehand.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
-from ..ir.errors import GradloomError
+import numpy as np
+
+from ..ir.array import Array
+from ..ir.dims import DimLike
 from ..ir.graph import Graph
-from ..ir.ops.scan import Scan
-from ..ir.program import Copy, Loop
+from ..ir.op import View
+from ..ir.ops.control import FUSED
+from ..ir.ops.scan import SCAN, Scan
+from ..ir.program import Break, Loop
 from ..ir.tensor import Node, Tensor, TensorType
+from .carries import assign, is_private, overwriting, root, views_of
 from .schedule import schedule
-from .storage import Lowering, Stored, contiguous, dense, fills_buffer, typed
+from .storage import (
+    Lowering,
+    Stored,
+    as_type,
+    contiguous,
+    copy,
+    dense,
+    fills_buffer,
+    is_whole,
+    move,
+    right_sides,
+    typed,
+)
 
-Lower = Callable[
-    [Lowering, Graph, dict[Tensor, Stored], dict[Tensor, Stored], list[Node]], None
-]  # `lower_nodes`, which calls this
+Places = dict[Tensor, Stored]
+Lower = Callable[[Lowering, Graph, Places, Places, list[Node]], None]  # `lower_nodes`, which calls
 
 
 def lower_scan(
-    state: Lowering, graph: Graph, stored: dict[Tensor, Stored], node: Node, lower: Lower
+    state: Lowering, graph: Graph, stored: Places, wanted: Places, node: Node, lower: Lower
 ) -> None:
-    """A native loop: carries in buffers of their own, sequences and outputs through windows."""
+    """Steps before the loop, the loop, and where its results lie: those in `wanted` there."""
+    _Loop(state, graph, stored, wanted, Scan(node), lower).lowered()
+
+
+@dataclass
+class _Loop:
+    """A scan on its way to a loop.
+
+    inner: where the body's tensors lie.  windows: those that the loop moves.  trails: by number of
+    the carry.  carried: the buffers that take the new carries.  rows: windows that take an entry in
+    each step, and which.
+    """
+
+    state: Lowering
+    graph: Graph
+    stored: Places
+    wanted: Places
+    scan: Scan
+    lower: Lower
+    inner: Places = field(default_factory=dict[Tensor, Stored])
+    windows: list[str] = field(default_factory=list[str])
+    trails: dict[int, str] = field(default_factory=dict[int, str])
+    carried: list[str] = field(default_factory=list[str])
+    rows: list[tuple[str, Tensor]] = field(default_factory=list[tuple[str, Tensor]])
+
+    def lowered(self) -> None:
+        state, scan = self.state, self.scan
+        self.place_carries()
+        self.place_sequences()
+        late = self.place_rows()
+        fixed = self.lower_fixed(scan.body, self.inner, scan.body.inputs[len(scan.carries) :])
+        asked: Places = {}
+        unasked: set[Node] = set()
+        if scan.proceed is not None:
+            n, m = len(scan.carries), len(scan.sequences)
+            known = (*scan.body.inputs[:n], *scan.body.inputs[n + m :])
+            for mine, own in zip(scan.proceed.inputs, known, strict=True):
+                asked[mine] = self.inner[own]
+            unasked = self.lower_fixed(scan.proceed, asked, scan.proceed.inputs[n:])
+        limit = "" if scan.limit is None else contiguous(state, self.stored, scan.limit)
+
+        before, state.steps = state.steps, []
+        if scan.proceed is not None:
+            rest = [node for node in scan.proceed.nodes if node not in unasked]
+            self.lower(state, scan.proceed, asked, {}, rest)
+            state.steps.append(Break(contiguous(state, asked, scan.proceed.outputs[0])))
+        self.lower_body([node for node in schedule(scan.body) if node not in fixed])
+        steps, state.steps = state.steps, before
+        count = ""
+        if scan.steps is not None and self.is_read(scan.steps):
+            self.stored[scan.steps] = self.wanted.get(scan.steps) or state.temporary(
+                scan.steps.type
+            )
+            count = self.stored[scan.steps].buffer
+        state.steps.append(Loop(scan.length, tuple(self.windows), tuple(steps), limit, count))
+        for i, final in enumerate(scan.finals):
+            if self.is_read(final):
+                self.leave(final, self.last(i))
+        for result, place in late:
+            self.leave(result, place)
+
+    # --- where things lie ---------------------------------------------------------------------
+
+    @cached_property
+    def entering(self) -> tuple[Tensor, ...]:
+        """The carries as the body gets them."""
+        return self.scan.body.inputs[: len(self.scan.carries)]
+
+    @cached_property
+    def leaving(self) -> tuple[Tensor, ...]:
+        """The carries as the body leaves them."""
+        return self.scan.body.outputs[: len(self.scan.carries)]
+
+    @cached_property
+    def stacked(self) -> list[tuple[Tensor, Tensor]]:
+        """What of the body is kept of each step, and the result that holds it."""
+        scan = self.scan
+        inside = (*scan.body.outputs[len(scan.carries) :], *self.entering)
+        pairs = zip(inside, (*scan.stacked, *scan.history), strict=True)
+        return [(y, result) for y, result in pairs if self.is_read(result)]
+
+    @property
+    def stops(self) -> bool:
+        """Whether fewer steps may be taken than there are entries."""
+        return self.scan.proceed is not None or self.scan.limit is not None
+
+    def is_read(self, result: Tensor) -> bool:
+        return result in self.graph.results_set or bool(self.graph.users.get(result))
+
+    def window(self, of: str, type_: TensorType, start: DimLike = 0) -> str:
+        """A buffer that the loop moves over `of`."""
+        reverse = self.scan.reverse
+        made = self.state.buffer("window", type_, of=of, reverse=reverse, start=start)
+        self.windows.append(made)
+        return made
+
+    def part(self, i: int, type_: TensorType, start: DimLike) -> Stored:
+        """A part of a trail."""
+        return Stored(
+            self.state.buffer("window", type_, of=self.trails[i], start=start), dense(type_)
+        )
+
+    def place_carries(self) -> None:
+        """Trails, or buffers, with what enters the first step in them."""
+        state, scan = self.state, self.scan
+        for i, carry in enumerate(scan.carries):
+            before, after = self.entering[i], self.leaving[i]
+            type_, target = carry.type, self.wanted.get(scan.finals[i])
+            if (
+                not self.stops
+                and after is not before
+                and any(
+                    y in {before, after} and result not in self.wanted for y, result in self.stacked
+                )
+            ):
+                entries = TensorType(type_.dtype, (scan.length + 1, *type_.shape))
+                trail = self.trails[i] = state.temporary(entries).buffer
+                first = self.part(i, type_, scan.length if scan.reverse else 0)
+                move(state, carry, self.stored[carry], first.buffer)
+                self.inner[before] = Stored(self.window(trail, type_), dense(type_))
+                self.carried.append(self.window(trail, type_, 1))
+                continue
+            place = self.stored[carry]
+            if target is None and is_private(self.graph, carry, scan.node):
+                if state.buffers[place.buffer].kind == "temporary" and is_whole(
+                    state, place, type_
+                ):
+                    target = place
+            target = target or state.temporary(type_)
+            if place != target:
+                move(state, carry, place, target.buffer)
+            self.inner[before] = target
+            self.carried.append(target.buffer)
+
+    def place_sequences(self) -> None:
+        scan, n = self.scan, len(self.scan.carries)
+        for sequence, entry in zip(scan.sequences, scan.body.inputs[n:], strict=False):
+            place = self.stored[sequence]
+            if place.view.strides[0] == 0:  # all entries are one
+                view = View(place.view.strides[1:], place.view.offset)
+                self.inner[entry] = Stored(place.buffer, view)
+            else:
+                window = self.window(typed(self.state, self.stored, sequence), entry.type)
+                self.inner[entry] = Stored(window, dense(entry.type))
+        fixed = scan.body.inputs[n + len(scan.sequences) :]
+        for constant, own in zip(scan.constants, fixed, strict=True):
+            self.inner[own] = self.stored[constant]
+
+    def place_rows(self) -> list[tuple[Tensor, Stored]]:
+        """Windows over what is stacked; returns results that lie elsewhere when all is done."""
+        late: list[tuple[Tensor, Stored]] = []
+        for y, result in self.stacked:
+            place = self.kept(y)
+            if place is not None:
+                late.append((result, place))
+                continue
+            place = self.stored[result] = self.wanted.get(result) or self.state.temporary(
+                result.type
+            )
+            if self.stops:
+                zero = Array(np.zeros((), result.dtype.numpy))
+                scalar = TensorType(result.dtype, ())
+                name = self.state.buffer("constant", scalar, value=zero)
+                copy(self.state, result, Stored(name, View((0,) * result.ndim, 0)), place)
+            rows = as_type(self.state, place.buffer, result.type)
+            self.rows.append((self.window(rows, y.type), y))
+        return late
+
+    def kept(self, y: Tensor) -> Stored | None:
+        """Where the values of a carry in all steps lie anyway."""
+        for i, (before, after) in enumerate(zip(self.entering, self.leaving, strict=True)):
+            if y is before and y is after:  # it stays as it is
+                place = self.inner[y]
+                return Stored(place.buffer, View((0, *place.view.strides), place.view.offset))
+            if i in self.trails and (y is before or y is after):
+                type_ = TensorType(y.dtype, (self.scan.length, *y.shape))
+                return self.part(i, type_, int((y is after) != self.scan.reverse))
+        return None
+
+    def last(self, i: int) -> Stored:
+        """Where a carry lies when all steps are done."""
+        if i in self.trails:
+            return self.part(i, self.entering[i].type, 0 if self.scan.reverse else self.scan.length)
+        return self.inner[self.entering[i]]
+
+    def leave(self, result: Tensor, place: Stored) -> None:
+        """A result that lies at `place`; copied to where it is wanted."""
+        target = self.wanted.get(result, place)
+        if target != place:
+            move(self.state, result, place, target.buffer)
+        self.stored[result] = target
+
+    # --- steps --------------------------------------------------------------------------------
+
+    def lower_fixed(self, region: Graph, inner: Places, inputs: Sequence[Tensor]) -> set[Node]:
+        """What is the same in each step, before the loop: views of constants, and where these
+        must be dense for what reads them, copies.  Returns the nodes that this does."""
+        fixed = {tensor for tensor in inputs if inner[tensor].buffer not in self.windows}
+        nodes: list[Node] = []
+        for node in region.nodes:
+            if node.op.kind in ("view", "leaf") and all(x in fixed for x in node.operands):
+                fixed.update(node.results)
+                nodes.append(node)
+        self.lower(self.state, region, inner, {}, nodes)
+        for node in region.nodes:
+            for tensor in _dense_operands(node):
+                if tensor in fixed:
+                    contiguous(self.state, inner, tensor)
+            for tensor in _right_sides(node):
+                if tensor in fixed and inner[tensor].view.strides[-1] != 1:
+                    contiguous(self.state, inner, tensor)
+        return set(nodes)
+
+    def lower_body(self, nodes: list[Node]) -> None:
+        """One step; what it leaves is written where it belongs, or copied there."""
+        state, body, inner = self.state, self.scan.body, self.inner
+        known = views_of(body, body.inputs)  # before anything is computed
+        first = [node for node in nodes if node.results[0] in known]
+        self.lower(state, body, inner, {}, first)
+        rows = list(self.rows)
+        stays: list[tuple[str, Tensor]] = []
+        for i, (target, after) in enumerate(zip(self.carried, self.leaving, strict=True)):
+            (rows if i in self.trails else stays).append((target, after))
+        for target, y in rows:
+            if y in known:  # a carry may be overwritten later on
+                move(state, y, inner[y], target)
+        rows = [(target, y) for target, y in rows if y not in known]
+
+        wanted: Places = {}
+        for target, y in rows:
+            made = root(y)
+            if fills_buffer(made.node):
+                wanted.setdefault(made, Stored(target, dense(made.type)))
+        candidates: dict[Tensor, Tensor] = {}
+        for i, (before, after) in enumerate(zip(self.entering, self.leaving, strict=True)):
+            made = root(after)
+            if i not in self.trails and fills_buffer(made.node) and made not in wanted:
+                if views_of(body, [before]).isdisjoint(y for _, y in stays):
+                    candidates.setdefault(made, before)
+        accepted, order = overwriting(body, [n for n in nodes if n not in set(first)], candidates)
+        for made, before in accepted.items():
+            if made.node.op is FUSED:
+                state.overwritten[made] = inner[before].buffer
+            else:
+                wanted[made] = Stored(inner[before].buffer, dense(made.type))
+        self.lower(state, body, inner, wanted, order)
+        for target, y in rows:
+            if inner[y].buffer != target or not is_whole(state, inner[y], y.type):
+                move(state, y, inner[y], target)
+        assign(state, [(target, y, inner[y]) for target, y in stays])
+
+
+def _dense_operands(node: Node) -> Sequence[Tensor]:
+    """Operands that a node needs in C order."""
+    if node.op is SCAN:
+        return Scan(node).sequences
+    return node.operands if node.op.kind == "host" else ()
+
+
+def _right_sides(node: Node) -> list[Tensor]:
+    """Operands that products read as their right sides, perhaps in a loop in this loop."""
+    if node.op is FUSED:
+        return right_sides(node)
+    if node.op is not SCAN:
+        return []
     scan = Scan(node)
-    if scan.proceed is not None or scan.limit is not None:
-        raise GradloomError("a scan that stops is not compiled yet")
-    body, length, reverse = scan.body, scan.length, scan.reverse
-    n, m = len(scan.carries), len(scan.sequences)
-    used = {result for result in node.results if result in graph.results_set}
-    used |= {result for result in node.results if graph.users.get(result)}
-    inner: dict[Tensor, Stored] = {}
-    windows: list[str] = []
-
-    def window(of: str, type_: TensorType) -> str:
-        windows.append(state.buffer("window", type_, of=of, reverse=reverse))
-        return windows[-1]
-
-    carries: list[str] = []
-    for i in range(n):
-        source = contiguous(state, stored, node.operands[i])
-        place = state.temporary(node.operands[i].type)
-        state.steps.append(Copy(place.buffer, source))
-        carries.append(place.buffer)
-        inner[body.inputs[i]] = place
-    for i in range(n, n + m):
-        source = typed(state, stored, node.operands[i])
-        type_ = body.inputs[i].type
-        inner[body.inputs[i]] = Stored(window(source, type_), dense(type_))
-    for i in range(n + m, len(node.operands)):
-        inner[body.inputs[i]] = stored[node.operands[i]]
-
-    outer_steps, state.steps = state.steps, []
-    count = len(body.outputs)
-    for i in range(n):
-        history = node.results[count + i]
-        if history in used:
-            place = state.temporary(history.type)
-            stored[history] = place
-            state.steps.append(Copy(window(place.buffer, body.inputs[i].type), carries[i]))
-    wanted: dict[Tensor, Stored] = {}
-    pending: list[tuple[str, Tensor]] = []
-    for output, result in zip(body.outputs[n:], node.results[n:count], strict=True):
-        if result not in used:
-            continue
-        place = state.temporary(result.type)
-        stored[result] = place
-        target = window(place.buffer, output.type)
-        if fills_buffer(output.node) and output not in wanted:
-            wanted[output] = Stored(target, dense(output.type))
-        else:
-            pending.append((target, output))
-    lower(state, body, inner, wanted, schedule(body))
-    for target, output in pending:
-        state.steps.append(Copy(target, contiguous(state, inner, output)))
-    sources: list[str] = []
-    for i, output in enumerate(body.outputs[:n]):
-        source = contiguous(state, inner, output)
-        if source in carries and source != carries[i]:  # it would be overwritten before it is read
-            held = state.temporary(output.type)
-            state.steps.append(Copy(held.buffer, source))
-            source = held.buffer
-        sources.append(source)
-    for carry, source in zip(carries, sources, strict=True):
-        if carry != source:
-            state.steps.append(Copy(carry, source))
-    steps, state.steps = state.steps, outer_steps
-    state.steps.append(Loop(length, tuple(windows), tuple(steps)))
-    for i in range(n):
-        stored[node.results[i]] = Stored(carries[i], dense(node.results[i].type))
+    inside = {tensor for item in scan.body.nodes for tensor in _right_sides(item)}
+    fixed = scan.body.inputs[len(scan.carries) + len(scan.sequences) :]
+    return [x for x, own in zip(scan.constants, fixed, strict=True) if own in inside]

@@ -36,7 +36,17 @@ from .guard import NUMBER
 from .kernels import build_kernel
 from .loops import lower_scan
 from .schedule import schedule
-from .storage import Lowering, Stored, contiguous, copy, dense, fills_buffer, launch, typed
+from .storage import (
+    Lowering,
+    Stored,
+    contiguous,
+    copy,
+    dense,
+    fills_buffer,
+    launch,
+    right_sides,
+    typed,
+)
 from .updates import before_updates, direct_updates
 
 
@@ -189,7 +199,7 @@ def lower_nodes(
             case "region" if node.op is SWITCH:
                 lower_switch(state, graph, stored, wanted, node, lower_nodes)
             case "region":
-                lower_scan(state, graph, stored, node, lower_nodes)
+                lower_scan(state, graph, stored, wanted, node, lower_nodes)
             case _:
                 raise AssertionError(f"{node.op.name} is left behind fusion")
         for result in node.results:
@@ -228,12 +238,9 @@ def _fused(
     state: Lowering, stored: dict[Tensor, Stored], wanted: dict[Tensor, Stored], node: Node
 ) -> None:
     region = node.regions[0]
-    for inner in region.nodes:  # the right side of a product needs unit stride
-        if inner.op.kind == "contraction":
-            place = {tensor: i for i, tensor in enumerate(region.inputs)}
-            right = node.operands[place[inner.operands[1]]]
-            if right.shape[-1] != 1 and stored[right].view.strides[-1] != 1:
-                contiguous(state, stored, right)
+    for right in right_sides(node):
+        if stored[right].view.strides[-1] != 1:
+            contiguous(state, stored, right)
     sources = [stored[operand].view for operand in node.operands]
     kernel, sizes, scratch = build_kernel(region, sources, state.check)
     arguments = [stored[operand].buffer for operand in node.operands]
@@ -247,7 +254,7 @@ def _fused(
             if scratch == position and old and kernel.stores(names[own]):
                 kernel = _own_scratch(kernel, result)  # the raw product must not cover it early
                 scratch = len(node.results)
-            if kernel.may_overwrite(names[own], old):
+            if not old or kernel.may_overwrite(names[own], old):
                 stored[result] = Stored(target, dense(result.type))
         if result not in stored:
             stored[result] = wanted.get(result) or state.temporary(result.type)
@@ -281,12 +288,16 @@ def _host(state: Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
 def _scatter(
     state: Lowering, stored: dict[Tensor, Stored], wanted: dict[Tensor, Stored], node: Node
 ) -> None:
-    """A copy of the array, then a kernel that walks the indexed axes in order."""
+    """A copy of the array, then a kernel that walks the indexed axes in order.
+
+    No copy where the result is wanted in place of the array, as a loop may want a carry.
+    """
     x, updates, *indices = node.operands
     (result,) = node.results
     axes: tuple[int, ...] = node.attrs["axes"]
     target = stored[result] = wanted.get(result) or state.temporary(result.type)
-    copy(state, x, stored[x], target)
+    if stored[x] != target:
+        copy(state, x, stored[x], target)
     room = minimum(product(x.shape[axis] for axis in axes), 1)  # no place, nothing to write
     shape = tuple(n * room if i in axes else n for i, n in enumerate(updates.shape))
     draft = Draft(

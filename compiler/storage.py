@@ -10,7 +10,8 @@ from ..ir.loc import quote
 from ..ir.op import View
 from ..ir.ops.branch import SWITCH
 from ..ir.ops.control import FUSED
-from ..ir.program import Buffer, BufferKind, Failure, Launch, Step
+from ..ir.ops.scan import SCAN
+from ..ir.program import Buffer, BufferKind, Copy, Failure, Launch, Step
 from ..ir.shapes import contiguous_strides
 from ..ir.tensor import Node, Tensor, TensorType
 from .draft import Draft, finish
@@ -60,6 +61,12 @@ class Lowering:
     def temporary(self, type_: TensorType) -> Stored:
         return Stored(self.buffer("temporary", type_), dense(type_))
 
+    def base(self, name: str) -> str:
+        """The buffer whose memory a window is part of."""
+        while self.buffers[name].of:
+            name = self.buffers[name].of
+        return name
+
     def check(self, node: Node) -> int:
         """The number under which a failure of `node` is reported."""
         self.checks.append(_failure(node))
@@ -96,12 +103,17 @@ def launch(
     state.steps.append(Launch(state.kernel(kernel).name, tuple(arguments), sizes))
 
 
+def is_whole(state: Lowering, place: Stored, type_: TensorType) -> bool:
+    """Whether the place is all of its buffer, in C order."""
+    in_order = place.view.strides == dense(type_).strides and place.view.offset == 0
+    return in_order and state.buffers[place.buffer].type.size == type_.size
+
+
 def contiguous(state: Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -> str:
     """A buffer that holds exactly the tensor in C order; copied where it does not yet."""
     place = stored[tensor]
-    if place.view.strides == dense(tensor.type).strides and place.view.offset == 0:
-        if state.buffers[place.buffer].type.size == tensor.type.size:
-            return place.buffer
+    if is_whole(state, place, tensor.type):
+        return place.buffer
     target = state.temporary(tensor.type)
     copy(state, tensor, place, target)
     stored[tensor] = target
@@ -117,14 +129,33 @@ def copy(state: Lowering, tensor: Tensor, source: Stored, target: Stored) -> Non
     launch(state, *finish(draft, "copy"), [source.buffer, target.buffer])
 
 
+def move(state: Lowering, tensor: Tensor, source: Stored, target: str) -> None:
+    """Copy the tensor to all of another buffer, byte by byte where it lies as it shall."""
+    if is_whole(state, source, tensor.type):
+        state.steps.append(Copy(target, source.buffer))
+    else:
+        copy(state, tensor, source, Stored(target, dense(tensor.type)))
+
+
 def typed(state: Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -> str:
     """As `contiguous`, a buffer of the tensor's own type: for what goes by a buffer's shape."""
-    name = contiguous(state, stored, tensor)
-    if state.buffers[name].type == tensor.type:
-        return name
-    return state.buffer("window", tensor.type, of=name)
+    return as_type(state, contiguous(state, stored, tensor), tensor.type)
+
+
+def as_type(state: Lowering, name: str, type_: TensorType) -> str:
+    """The buffer, or a name of another type for the same memory."""
+    return name if state.buffers[name].type == type_ else state.buffer("window", type_, of=name)
+
+
+def right_sides(node: Node) -> list[Tensor]:
+    """What a fused product reads as its right side, which needs unit stride along its last axis."""
+    region = node.regions[0]
+    place = {tensor: i for i, tensor in enumerate(region.inputs)}
+    products = [inner for inner in region.nodes if inner.op.kind == "contraction"]
+    found = [node.operands[place[product.operands[1]]] for product in products]
+    return [right for right in found if right.shape[-1] != 1]
 
 
 def fills_buffer(node: Node) -> bool:
     """Whether a node's results are written to buffers of their own, which may be chosen."""
-    return node.op is FUSED or node.op is SWITCH or node.op.kind in ("concat", "scatter")
+    return node.op in (FUSED, SCAN, SWITCH) or node.op.kind in ("concat", "scatter")
