@@ -176,7 +176,7 @@ class _Loop:
                 ):
                     target = place
             target = target or state.temporary(type_)
-            if place != target:
+            if place.buffer != target.buffer:
                 move(state, carry, place, target.buffer)
             self.inner[before] = target
             self.carried.append(target.buffer)
@@ -235,7 +235,7 @@ class _Loop:
     def leave(self, result: Tensor, place: Stored) -> None:
         """A result that lies at `place`; copied to where it is wanted."""
         target = self.wanted.get(result, place)
-        if target != place:
+        if target.buffer != place.buffer:
             move(self.state, result, place, target.buffer)
         self.stored[result] = target
 

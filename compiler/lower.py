@@ -296,7 +296,7 @@ def _scatter(
     (result,) = node.results
     axes: tuple[int, ...] = node.attrs["axes"]
     target = stored[result] = wanted.get(result) or state.temporary(result.type)
-    if stored[x] != target:
+    if stored[x].buffer != target.buffer:
         copy(state, x, stored[x], target)
     room = minimum(product(x.shape[axis] for axis in axes), 1)  # no place, nothing to write
     shape = tuple(n * room if i in axes else n for i, n in enumerate(updates.shape))

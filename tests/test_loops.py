@@ -1,0 +1,214 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+"""How loops are lowered: what is copied, what is written over, and that values are right anyway.
+
+All numbers here are small integers, so that every sum is exact and results must be equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradloom as gl
+from gradloom.ir.program import Copy, Launch, Loop, Program, Step, walk
+from gradloom.ir.tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+Body = Callable[[Any, Any], Any]
+LENGTHS = (0, 1, 2, 5)
+
+
+def small(x: Tensor) -> Tensor:
+    """Keeps integers small: the remainder by 7."""
+    return x - gl.floor(x / 7.0) * 7.0
+
+
+def whole(rng: np.random.Generator, *shape: int) -> Array:
+    return rng.integers(0, 7, shape).astype(np.float32)
+
+
+def loops(program: Program) -> list[Loop]:
+    return [step for step in walk(program.steps) if isinstance(step, Loop)]
+
+
+def copies(program: Program) -> list[Step]:
+    """Steps inside loops that only copy."""
+    found: list[Step] = []
+    for loop in loops(program):
+        for step in walk(loop.body):
+            if isinstance(step, Copy) or (isinstance(step, Launch) and "copy" in step.kernel):
+                found.append(step)
+    return found
+
+
+def check(inputs: list[Tensor], outputs: list[Tensor], arrays: list[Array], **options: Any) -> Any:
+    """Compiled and interpreted: equal; returns the function."""
+    function = gl.function(inputs, outputs, **options)
+    wanted = gl.evaluate(function.graph, dict(zip(inputs, arrays, strict=True)))
+    wanted = wanted if isinstance(wanted, list) else [wanted]
+    for _ in range(2):  # again in the same memory
+        for got, expected in zip(function(*arrays), wanted, strict=True):
+            np.testing.assert_array_equal(got, expected)
+    return function
+
+
+W = gl.placeholder((3, 3), name="w")
+XS = gl.placeholder(("T", 3, 3), name="xs")
+H = gl.placeholder((3, 3), name="h")
+
+BODIES: dict[str, tuple[Body, int]] = {
+    # body, and how many copies a step may make
+    "sum": (lambda c, x: (c + x, None), 0),
+    "elementwise": (lambda c, x: (small(c * c + x), None), 0),
+    "product": (lambda c, x: (small(c @ W + x), None), 1),  # reads rows while it writes others
+    "added product": (lambda c, x: (small(c + x @ W), None), 0),
+    "stacked": (lambda c, x: ((y := small(c @ W + x)), y), 0),
+    "stacked old": (lambda c, x: (small(c @ W + x), c), 0),
+    "stacked both": (lambda c, x: ((y := small(c * c + x)), (c, y, y)), 0),
+    "stacked transposed": (lambda c, x: (small(c + x), c.T), 1),
+    "stacked reshaped": (lambda c, x: ((y := small(c + x)), gl.reshape(y, (9,))), 1),
+    "made reshaped": (lambda c, x: (gl.reshape(small(gl.reshape(c, (9,)) * 2), (3, 3)), x), 1),
+    "read later": (lambda c, x: (c + x, small(c.T @ W)), 0),
+    "read by a later one": (lambda c, x: (small(c * 2 + x), gl.sum(c, axis=0)), 0),
+    "transposed": (lambda c, x: (c.T, x + 1), 2),
+    "turned over": (lambda c, x: (c[::-1] + x, None), 1),
+    "given x": (lambda c, x: (x, c), 1),
+    "given w": (lambda c, x: (W, x + c), 1),
+    "constant": (lambda c, x: (gl.zeros((3, 3)) + 2.0, c + x), 1),
+    "unchanged": (lambda c, x: (c, c + x), 0),
+    "unchanged, stacked": (lambda c, x: (c, c), 0),
+    "shifted in": (lambda c, x: (gl.concatenate([c[1:], x[:1]]), None), 3),
+    "one row set": (lambda c, x: (c.at[gl.astype(x[0, 0], "int64") % 3].set(x[1]), None), 0),
+    "one row set by itself": (lambda c, x: (c.at[0].add(c[1]), x), 1),
+    "no sequence read": (lambda c, x: (small(c + 1), None), 0),
+}
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("name", BODIES)
+def test_one_carry(name: str, reverse: bool) -> None:
+    """Its last value, what is stacked, and the initial value still there afterwards."""
+    body, most = BODIES[name]
+    last, ys = gl.scan(body, H, XS, reverse=reverse)
+    kept = [y + 1.0 for y in (ys if isinstance(ys, tuple) else [ys]) if y is not None]
+    inputs = [W, H, XS]
+    rng = np.random.default_rng(0)
+    for length in LENGTHS:
+        arrays = [whole(rng, 3, 3), whole(rng, 3, 3), whole(rng, length, 3, 3)]
+        function = check(inputs, [last + H, *kept], arrays)
+        assert len(copies(function.program)) <= most, str(function.program)
+        check(inputs, [last, *kept, H * 2], arrays, fusion=False)
+        if ys is not None:  # as they are: into the buffers of the outputs
+            check(inputs, [last, *(ys if isinstance(ys, tuple) else [ys])], arrays, threads=2)
+
+
+PAIRS: dict[str, Body] = {
+    "swapped": lambda c, x: ((c[1], c[0]), x),
+    "swapped and stacked": lambda c, x: ((c[1], c[0]), c[0] + x),
+    "swapped views": lambda c, x: ((c[1].T, c[0][::-1]), c[0]),
+    "delayed": lambda c, x: ((small(c[0] + x), c[0]), c[1]),
+    "twice": lambda c, x: (((y := small(c[0] * c[1] + x)), y), y),
+    "twice, old": lambda c, x: ((c[0], c[0]), c[1]),
+    "sum and product": lambda c, x: ((small(c[0] + c[1]), small(c[0] * c[1] + x)), None),
+    "by each other": lambda c, x: ((small(c[1] @ W), small(c[0] @ W + x)), None),
+    "by each other's transpose": lambda c, x: ((small(c[1].T + x), small(c[0].T + c[1])), c[0]),
+    "one by the other's new": lambda c, x: (((y := small(c[1] + x)), small(y @ c[0])), None),
+    "one unchanged": lambda c, x: ((c[0], small(c[0] @ c[1] + x)), c[1]),
+    "one from outside": lambda c, x: ((W, small(c[0] + c[1])), x @ W),
+    "a scan": lambda c, x: (
+        gl.scan(lambda d, r: ((small(d[0] + r), d[1] + d[0]), None), c, x[:, None] + W)[0],
+        None,
+    ),
+    "a scan of one": lambda c, x: (
+        (gl.scan(lambda d, r: (small(d @ W + r), None), c[0], x[:, None] + c[1])[0], c[1] + x),
+        c[0],
+    ),
+}
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("name", PAIRS)
+def test_two_carries(name: str, reverse: bool) -> None:
+    """Carries that read one another, change places, or are one."""
+    one = small(H * 3)
+    for init in ((H, H), (H, one), (one, one), (one, small(one + 1))):
+        lasts, ys = gl.scan(PAIRS[name], init, XS, reverse=reverse)
+        outputs = [*lasts, *([] if ys is None else [ys])]
+        rng = np.random.default_rng(1)
+        for length in (0, 1, 4):
+            arrays = [whole(rng, 3, 3), whole(rng, 3, 3), whole(rng, length, 3, 3)]
+            check([W, H, XS], outputs, arrays)
+            check([W, H, XS], [sum(outputs[1:], outputs[0] * 2), one], arrays)
+
+
+def drawn(rng: np.random.Generator, count: int, w: Tensor) -> Body:
+    """A body over `count` carries: operations and results drawn from what there is."""
+    choices = rng.integers(0, 1 << 30, 60).tolist()
+
+    def body(carries: Any, x: Tensor) -> Any:
+        left = iter(choices)
+        pool: list[Tensor] = [*carries, x, w]
+
+        def some() -> Tensor:
+            return pool[next(left) % len(pool)]
+
+        for _ in range(6):
+            a, b = some(), some()
+            match next(left) % 10:
+                case 0:
+                    made = small(a + b)
+                case 1:
+                    made = small(a @ b)
+                case 2:
+                    made = a.T
+                case 3:
+                    made = a[::-1, ::-1]
+                case 4:
+                    made = gl.concatenate([a[1:], b[:1]])
+                case 5:
+                    made = a.at[0].set(b[-1])
+                case 6:
+                    made = small(gl.sum(a, axis=0) + b)
+                case 7:
+                    made = gl.reshape(gl.reshape(a, (-1,)), a.shape)
+                case 8:
+                    made = small(a * b + 1)
+                case _:
+                    made = gl.scan(lambda c, _, b=b: (small(c + b), None), a, length=2)[0]
+            pool.append(made)
+        return [some() for _ in carries], [some() for _ in range(2)]
+
+    return body
+
+
+def campaign(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n, count, reverse = int(rng.choice([1, 3])), int(rng.integers(1, 4)), bool(rng.integers(2))
+    w, h = (gl.placeholder((n, n), name=name) for name in "wh")
+    xs = gl.placeholder(("T", n, n), name="xs")
+    starts = [h, small(h + 1), h.T, w, gl.zeros((n, n))]
+    init = [starts[k] for k in rng.integers(0, len(starts), count)]
+    last, ys = gl.scan(drawn(rng, count, w), init, xs, reverse=reverse)
+    made = [*last, *ys]
+    outputs = [made[k] for k in rng.permutation(len(made))[: rng.integers(1, len(made) + 1)]]
+    if rng.integers(2):
+        outputs = [small(outputs[0] * 2), *outputs[1:]]
+    length = int(rng.choice(LENGTHS))
+    arrays = [whole(rng, n, n), whole(rng, n, n), whole(rng, length, n, n)]
+    check([w, h, xs], outputs, arrays, fusion=bool(rng.integers(4)), threads=2)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_drawn_bodies(seed: int) -> None:
+    campaign(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(20))
+def test_many_drawn_bodies(block: int) -> None:
+    for seed in range(100 + 25 * block, 125 + 25 * block):
+        campaign(seed)
