@@ -9,6 +9,7 @@ from ..ir.graph import Graph
 from ..ir.op import Op
 from ..ir.ops.control import FUSED
 from ..ir.ops.scan import SCAN
+from ..ir.ops.while_loop import WHILE
 from ..ir.tensor import Node, Tensor
 from .storage import Lowering, Stored, is_whole, move
 
@@ -82,7 +83,7 @@ def _may_begin_there(maker: Node, made: Tensor, carry: Tensor, old: set[Tensor])
         return True
     if len(reads) > 1 or maker.operands[reads[0]] is not carry:
         return False
-    if op is SCAN:  # as its carry of the same number
+    if op in (SCAN, WHILE):  # as its carry of the same number
         return reads[0] < maker.groups[0] and maker.results[reads[0]] is made
     return op.kind == "scatter" and reads == [0]
 

@@ -20,8 +20,10 @@ from ..ir.array import Array
 from ..ir.dims import DimLike
 from ..ir.graph import Graph
 from ..ir.op import View
+from ..ir.ops.branch import SWITCH
 from ..ir.ops.control import FUSED
 from ..ir.ops.scan import SCAN, Scan
+from ..ir.ops.while_loop import WHILE, While, loop_of
 from ..ir.program import Break, Loop
 from ..ir.tensor import Node, Tensor, TensorType
 from .carries import assign, is_private, overwriting, root, views_of
@@ -44,16 +46,16 @@ Places = dict[Tensor, Stored]
 Lower = Callable[[Lowering, Graph, Places, Places, list[Node]], None]  # `lower_nodes`, which calls
 
 
-def lower_scan(
+def lower_loop(
     state: Lowering, graph: Graph, stored: Places, wanted: Places, node: Node, lower: Lower
 ) -> None:
     """Steps before the loop, the loop, and where its results lie: those in `wanted` there."""
-    _Loop(state, graph, stored, wanted, Scan(node), lower).lowered()
+    _Loop(state, graph, stored, wanted, loop_of(node), lower).lowered()
 
 
 @dataclass
 class _Loop:
-    """A scan on its way to a loop.
+    """A scan or while_loop on its way to a native loop.
 
     inner: where the body's tensors lie.  windows: those that the loop moves.  trails: by number of
     the carry.  carried: the buffers that take the new carries.  rows: windows that take an entry in
@@ -64,7 +66,7 @@ class _Loop:
     graph: Graph
     stored: Places
     wanted: Places
-    scan: Scan
+    scan: Scan | While
     lower: Lower
     inner: Places = field(default_factory=dict[Tensor, Stored])
     windows: list[str] = field(default_factory=list[str])
@@ -81,11 +83,10 @@ class _Loop:
         asked: Places = {}
         unasked: set[Node] = set()
         if scan.proceed is not None:
-            n, m = len(scan.carries), len(scan.sequences)
-            known = (*scan.body.inputs[:n], *scan.body.inputs[n + m :])
-            for mine, own in zip(scan.proceed.inputs, known, strict=True):
-                asked[mine] = self.inner[own]
-            unasked = self.lower_fixed(scan.proceed, asked, scan.proceed.inputs[n:])
+            for i, own in zip(scan.asked, scan.proceed.inputs, strict=True):
+                asked[own] = self.inner[scan.body.inputs[i]]
+            constants = scan.proceed.inputs[len(scan.carries) :]
+            unasked = self.lower_fixed(scan.proceed, asked, constants)
         limit = "" if scan.limit is None else contiguous(state, self.stored, scan.limit)
 
         before, state.steps = state.steps, []
@@ -125,12 +126,17 @@ class _Loop:
         """What of the body is kept of each step, and the result that holds it."""
         scan = self.scan
         inside = (*scan.body.outputs[len(scan.carries) :], *self.entering)
-        pairs = zip(inside, (*scan.stacked, *scan.history), strict=True)
+        pairs = zip(inside, (*scan.stacked, *scan.history), strict=False)  # none of a while_loop
         return [(y, result) for y, result in pairs if self.is_read(result)]
 
     @property
+    def length(self) -> DimLike:
+        """How many entries trails and stacked results have; a while_loop has none of these."""
+        return 0 if self.scan.length is None else self.scan.length
+
+    @property
     def stops(self) -> bool:
-        """Whether fewer steps may be taken than there are entries."""
+        """Whether it is not known where the last step stands."""
         return self.scan.proceed is not None or self.scan.limit is not None
 
     def is_read(self, result: Tensor) -> bool:
@@ -155,26 +161,21 @@ class _Loop:
         for i, carry in enumerate(scan.carries):
             before, after = self.entering[i], self.leaving[i]
             type_, target = carry.type, self.wanted.get(scan.finals[i])
-            if (
-                not self.stops
-                and after is not before
-                and any(
-                    y in {before, after} and result not in self.wanted for y, result in self.stacked
-                )
-            ):
-                entries = TensorType(type_.dtype, (scan.length + 1, *type_.shape))
+            kept = any(
+                y in {before, after} and result not in self.wanted for y, result in self.stacked
+            )
+            if kept and after is not before and not self.stops:
+                entries = TensorType(type_.dtype, (self.length + 1, *type_.shape))
                 trail = self.trails[i] = state.temporary(entries).buffer
-                first = self.part(i, type_, scan.length if scan.reverse else 0)
+                first = self.part(i, type_, self.length if scan.reverse else 0)
                 move(state, carry, self.stored[carry], first.buffer)
                 self.inner[before] = Stored(self.window(trail, type_), dense(type_))
                 self.carried.append(self.window(trail, type_, 1))
                 continue
             place = self.stored[carry]
-            if target is None and is_private(self.graph, carry, scan.node):
-                if state.buffers[place.buffer].kind == "temporary" and is_whole(
-                    state, place, type_
-                ):
-                    target = place
+            own = state.buffers[place.buffer].kind == "temporary" and is_whole(state, place, type_)
+            if target is None and own and is_private(self.graph, carry, scan.node):
+                target = place
             target = target or state.temporary(type_)
             if place.buffer != target.buffer:
                 move(state, carry, place, target.buffer)
@@ -222,14 +223,15 @@ class _Loop:
                 place = self.inner[y]
                 return Stored(place.buffer, View((0, *place.view.strides), place.view.offset))
             if i in self.trails and (y is before or y is after):
-                type_ = TensorType(y.dtype, (self.scan.length, *y.shape))
+                type_ = TensorType(y.dtype, (self.length, *y.shape))
                 return self.part(i, type_, int((y is after) != self.scan.reverse))
         return None
 
     def last(self, i: int) -> Stored:
         """Where a carry lies when all steps are done."""
         if i in self.trails:
-            return self.part(i, self.entering[i].type, 0 if self.scan.reverse else self.scan.length)
+            end = 0 if self.scan.reverse else self.length
+            return self.part(i, self.entering[i].type, end)
         return self.inner[self.entering[i]]
 
     def leave(self, result: Tensor, place: Stored) -> None:
@@ -307,12 +309,17 @@ def _dense_operands(node: Node) -> Sequence[Tensor]:
 
 
 def _right_sides(node: Node) -> list[Tensor]:
-    """Operands that products read as their right sides, perhaps in a loop in this loop."""
+    """Operands that products read as their right sides, perhaps in what is inside the node."""
     if node.op is FUSED:
         return right_sides(node)
-    if node.op is not SCAN:
-        return []
-    scan = Scan(node)
-    inside = {tensor for item in scan.body.nodes for tensor in _right_sides(item)}
-    fixed = scan.body.inputs[len(scan.carries) + len(scan.sequences) :]
-    return [x for x, own in zip(scan.constants, fixed, strict=True) if own in inside]
+    constants: Sequence[Tensor] = ()
+    if node.op is SWITCH:
+        constants = node.group(1)
+    elif node.op in (SCAN, WHILE):
+        constants = loop_of(node).constants
+    found: set[Tensor] = set()
+    for region in node.regions:
+        inside = {tensor for item in region.nodes for tensor in _right_sides(item)}
+        fixed = region.inputs[len(region.inputs) - len(constants) :]
+        found |= {x for x, own in zip(constants, fixed, strict=True) if own in inside}
+    return [x for x in constants if x in found]

@@ -34,7 +34,7 @@ from .draft import Draft, finish
 from .emit_cpu import emit_cpu
 from .guard import NUMBER
 from .kernels import build_kernel
-from .loops import lower_scan
+from .loops import lower_loop
 from .schedule import schedule
 from .storage import (
     Lowering,
@@ -199,7 +199,7 @@ def lower_nodes(
             case "region" if node.op is SWITCH:
                 lower_switch(state, graph, stored, wanted, node, lower_nodes)
             case "region":
-                lower_scan(state, graph, stored, wanted, node, lower_nodes)
+                lower_loop(state, graph, stored, wanted, node, lower_nodes)
             case _:
                 raise AssertionError(f"{node.op.name} is left behind fusion")
         for result in node.results:

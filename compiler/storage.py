@@ -11,6 +11,7 @@ from ..ir.op import View
 from ..ir.ops.branch import SWITCH
 from ..ir.ops.control import FUSED
 from ..ir.ops.scan import SCAN
+from ..ir.ops.while_loop import WHILE
 from ..ir.program import Buffer, BufferKind, Copy, Failure, Launch, Step
 from ..ir.shapes import contiguous_strides
 from ..ir.tensor import Node, Tensor, TensorType
@@ -158,4 +159,4 @@ def right_sides(node: Node) -> list[Tensor]:
 
 def fills_buffer(node: Node) -> bool:
     """Whether a node's results are written to buffers of their own, which may be chosen."""
-    return node.op in (FUSED, SCAN, SWITCH) or node.op.kind in ("concat", "scatter")
+    return node.op in (FUSED, SCAN, WHILE, SWITCH) or node.op.kind in ("concat", "scatter")

@@ -7,6 +7,7 @@ All numbers here are small integers, so that every sum is exact and results must
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -142,7 +143,7 @@ def test_two_carries(name: str, reverse: bool) -> None:
         for length in (0, 1, 4):
             arrays = [whole(rng, 3, 3), whole(rng, 3, 3), whole(rng, length, 3, 3)]
             check([W, H, XS], outputs, arrays)
-            check([W, H, XS], [sum(outputs[1:], outputs[0] * 2), one], arrays)
+            check([W, H, XS], [functools.reduce(gl.add, outputs), one], arrays)
 
 
 def drawn(rng: np.random.Generator, count: int, w: Tensor) -> Body:
@@ -212,3 +213,72 @@ def test_drawn_bodies(seed: int) -> None:
 def test_many_drawn_bodies(block: int) -> None:
     for seed in range(100 + 25 * block, 125 + 25 * block):
         campaign(seed)
+
+
+UNTIL: dict[str, tuple[Body, Callable[[Any], Tensor]]] = {
+    "sum": (lambda c, x: (c + x, c * 2), lambda c: gl.sum(c) > 60.0),
+    "product": (lambda c, x: ((y := small(c @ W + x)), (c, y)), lambda c: gl.sum(c) > 22.0),
+    "given": (lambda c, x: (small(c + W), x), lambda c: gl.sum(c * W) > gl.sum(H)),
+    "at once": (lambda c, x: (c + 1, c), lambda c: gl.sum(c) > -1.0),
+    "never": (lambda c, x: (c + 1, c), lambda c: gl.any(c < 0.0)),
+    "transposed": (lambda c, x: (c.T, x), lambda c: c[0, 1] < c[1, 0]),
+}
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("name", UNTIL)
+def test_loops_that_stop(name: str, reverse: bool) -> None:
+    """Rows of steps not taken are zeros, also in memory used before."""
+    body, until = UNTIL[name]
+    last, ys = gl.scan(body, H, XS, reverse=reverse, until=until)
+    outputs = [last, *(ys if isinstance(ys, tuple) else [ys])]
+    rng = np.random.default_rng(2)
+    for length in LENGTHS:
+        arrays = [whole(rng, 3, 3), whole(rng, 3, 3), whole(rng, length, 3, 3)]
+        check([W, H, XS], outputs, arrays)
+        check([W, H, XS], [y * 2.0 for y in outputs], arrays, fusion=False, threads=2)
+
+
+@pytest.mark.parametrize("most", [0, 1, 20])
+def test_a_loop_without_an_end(most: int) -> None:
+    """Until its predicate says so; what it reads, of carries and from outside."""
+    body = lambda c: (small(c[0] @ W + c[1]), c[0], c[2] + 1)  # noqa: E731
+    lasts = gl.while_loop(lambda c: c[2] < most, body, (H, H, gl.constant(0, "int64")))
+    turned = gl.while_loop(lambda c: gl.sum(c) < gl.sum(W) * most, lambda c: c + W.T, W)
+    rng = np.random.default_rng(3)
+    check([W, H], [*lasts, turned, lasts[0] + turned], [whole(rng, 3, 3) + 1, whole(rng, 3, 3)])
+
+
+def test_the_way_back_through_a_loop_that_stops() -> None:
+    """Its gradient, of as many steps as were taken, against the loop over these alone."""
+    w, h, xs = (
+        gl.placeholder(shape, "float64", name)
+        for name, shape in (("w", (3, 3)), ("h", (3,)), ("xs", ("T", 3)))
+    )
+
+    def body(c: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        after = gl.tanh(w @ c + x)
+        return after, after * c
+
+    def results(last: Tensor, ys: Tensor) -> list[Tensor]:
+        loss = gl.sum(last * last) + gl.sum(gl.sin(ys))
+        slopes = gl.grad(loss, [w, h, xs])
+        return [loss, *slopes, gl.grad(gl.sum(slopes[0] * slopes[0]), w)]
+
+    rng = np.random.default_rng(4)
+    arrays = [rng.normal(size=(3, 3)), rng.normal(size=3), rng.normal(size=(6, 3))]
+    stopped = gl.function(
+        [w, h, xs], results(*gl.scan(body, h, xs, until=lambda c: gl.sum(c * c) < 0.5))
+    )
+    plain = gl.function([w, h, xs], results(*gl.scan(body, h, xs)))
+    state, taken = arrays[1], 0
+    while taken < 6 and np.sum(state * state) >= 0.5:
+        state, taken = np.tanh(arrays[0] @ state + arrays[2][taken]), taken + 1
+    assert 0 < taken < 6
+    loss, by_w, by_h, by_xs, second = stopped(*arrays)
+    wanted = plain(*arrays[:2], arrays[2][:taken])
+    padded = np.concatenate([wanted[3], np.zeros((6 - taken, 3))])
+    for got, expected in zip(
+        (loss, by_w, by_h, by_xs, second), (*wanted[:3], padded, wanted[4]), strict=True
+    ):
+        np.testing.assert_allclose(got, expected, 1e-11, 1e-12)

@@ -37,7 +37,7 @@ class While:
 
     carries, constants: its operands.  proceed, body: its regions, of carries and constants.
     finals, steps: its results.  flow, asked: the operands of the body, and which of them
-    `proceed` takes; as of a scan.
+    `proceed` takes; as of a scan, of which it has no more: no length, limit, or sequences.
     """
 
     def __init__(self, node: Node) -> None:
@@ -45,6 +45,8 @@ class While:
         self.carries, self.constants = node.group(0), node.group(1)
         self.proceed, self.body = node.regions
         self.finals, self.steps = node.results[:-1], node.results[-1]
+        self.sequences = self.stacked = self.history = ()
+        self.length, self.limit, self.reverse = None, None, False
         self.flow = node.operands
         self.asked = list(range(len(node.operands)))
 
