@@ -199,6 +199,7 @@ class _Loop:
     def place_rows(self) -> list[tuple[Tensor, Stored]]:
         """Windows over what is stacked; returns results that lie elsewhere when all is done."""
         late: list[tuple[Tensor, Stored]] = []
+        constants = set(self.scan.body.inputs[len(self.scan.carries) + len(self.scan.sequences) :])
         for y, result in self.stacked:
             place = self.kept(y)
             if place is not None:
@@ -207,6 +208,11 @@ class _Loop:
             place = self.stored[result] = self.wanted.get(result) or self.state.temporary(
                 result.type
             )
+            if y in constants and not self.stops:
+                lies = self.inner[y]
+                view = View((0, *lies.view.strides), lies.view.offset)
+                copy(self.state, result, Stored(lies.buffer, view), place)
+                continue
             if self.stops:
                 zero = Array(np.zeros((), result.dtype.numpy))
                 scalar = TensorType(result.dtype, ())
