@@ -106,6 +106,19 @@ def test_until_is_asked_before_the_first_step() -> None:
     assert ys.eval({}).tolist() == [0.0, 0.0, 0.0]
 
 
+def test_until_sees_the_carry_alone() -> None:
+    """What exists inside the body is not there yet when the condition is asked."""
+    seen: list[Tensor] = []
+
+    def step(c: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append(x + 1)
+        return c + x, c
+
+    with pytest.raises(gl.GradloomError, match="which exists inside the body alone") as caught:
+        gl.scan(step, gl.constant(0.0), gl.ones((3,)), until=lambda c: seen[0] > c)
+    assert "test_stopping.py:" in str(caught.value)
+
+
 def test_until_over_a_named_length() -> None:
     xs = gl.placeholder(("T",), "float64", "xs")
     last, ys = gl.scan(lambda c, x: (c + x, c), gl.zeros((), "float64"), xs, until=lambda c: c > 3)

@@ -155,6 +155,6 @@ def _refuse_leaks(
     for node in topological(captured):
         if not theirs.isdisjoint(node.results) or not theirs.isdisjoint(node.operands):
             raise ArgumentError(
-                f"the {name} reads {node.results[0]!r}, made at {quote(node.loc)}, which exists "
-                f"in the {other} alone"
+                f"{name} reads {node.results[0]!r}, made at {quote(node.loc)}, which exists "
+                f"inside the {other} alone"
             )
