@@ -28,6 +28,22 @@ def run(inputs: Sequence[Tensor], outputs: Sequence[Tensor], *arrays: Any) -> li
     return [found] if len(outputs) == 1 else found
 
 
+class Both:
+    """A function that is compiled once; what a call gives is compared with the interpreter."""
+
+    def __init__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        self.inputs, self.outputs = inputs, outputs
+        self.function = gl.function(list(inputs), list(outputs))
+
+    def __call__(self, *arrays: Any) -> list[NumpyArray]:
+        types = [tensor.dtype.numpy for tensor in self.inputs]
+        given = [np.asarray(array, dtype) for array, dtype in zip(arrays, types, strict=True)]
+        found = self.function(*given)
+        for got, wanted in zip(found, run(self.inputs, self.outputs, *given), strict=True):
+            close(got, wanted, 1e-10)
+        return found
+
+
 def body(carry: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     after = gl.tanh(w @ carry) + x
     return after, after * x
@@ -80,9 +96,10 @@ def test_until(length: int, backwards: bool) -> None:
     )
     counted, inputs = last["n"], [w, h, xs, *directions]
     by_scan = derivatives(loss_of(last["h"], [ys]), wrt, directions)
+    compiled = Both([*inputs, limit], [counted, ys, *by_scan])
     taken: set[int] = set()
     for bound in (0.2, 2.0, 3.0, 1e9):
-        count, rows, *found = run([*inputs, limit], [counted, ys, *by_scan], *arrays, *along, bound)
+        count, rows, *found = compiled(*arrays, *along, bound)
         steps = int(count)
         taken.add(steps)
         order = list(range(length))[::-1] if backwards else list(range(length))
@@ -123,8 +140,9 @@ def test_until_over_a_named_length() -> None:
     xs = gl.placeholder(("T",), "float64", "xs")
     last, ys = gl.scan(lambda c, x: (c + x, c), gl.zeros((), "float64"), xs, until=lambda c: c > 3)
     slope = gl.grad(last * last, xs)
+    compiled = Both([xs], [last, ys, slope])
     for count in (0, 1, 2, 5, 9):
-        total, _, by_xs = run([xs], [last, ys, slope], np.ones(count))
+        total, _, by_xs = compiled(np.ones(count))
         steps = min(count, 4)
         assert float(total) == steps
         assert by_xs.tolist() == [2.0 * steps] * steps + [0.0] * (count - steps)
@@ -158,7 +176,7 @@ def test_lengths(lengths: Sequence[int], backwards: bool) -> None:
     pushed = gl.jvp(loss, [w, u], [w, u])
     second = gl.grad(gl.sum(slopes[0] * w), [u, h])
     outputs = [last, ys, *slopes, pushed, *second]
-    found = run([w, u, h, xs, ends], outputs, *arrays, np.array(lengths, "int32"))
+    found = Both([w, u, h, xs, ends], outputs)(*arrays, lengths)
     assert all(np.isfinite(value).all() for value in found)
 
     total = 0.0
@@ -229,7 +247,7 @@ def test_vmap_of_until(backwards: bool) -> None:
             np.stack([entry[i] for entry in entries]) if flag == 0 else entries[2][i]
             for i, flag in enumerate(flags)
         ]
-        found = run(batched, list(gl.vmap(outputs, flags)(*batched)), *arrays)
+        found = Both(batched, list(gl.vmap(outputs, flags)(*batched)))(*arrays)
         for n, entry in enumerate(entries):
             own = [entry[i] if flag == 0 else entries[2][i] for i, flag in enumerate(flags)]
             for got, wanted in zip(found, run(single, alone, *own), strict=True):
@@ -254,7 +272,7 @@ def test_vmap_of_lengths(backwards: bool) -> None:
 
     rng = np.random.default_rng(0)
     values, lengths = rng.normal(size=(3, 4, 2)), np.array([[4, 2], [0, 0], [1, 3]])
-    found = run([xs, ends], list(gl.vmap(outputs)(xs, ends)), values, lengths)
+    found = Both([xs, ends], list(gl.vmap(outputs)(xs, ends)))(values, lengths)
     shared = run([xs, ends], list(gl.vmap(outputs, (0, None))(xs, ends[0])), values, lengths)
     one, own = gl.placeholder((4, 2), "float64", "one"), gl.placeholder((2,), "int64", "own")
     alone = outputs(one, own)
@@ -274,9 +292,10 @@ def test_jacobian_and_hessian_of_a_scan_that_stops() -> None:
     loss = last + gl.sum(ys)
     plain = {1: x[0] + 1.0, 2: x[0] * x[1] + 1.0 + x[0] ** 2}
     value = np.array([1.5, 2.0, 3.0])
+    made = [gl.jacobian(loss, x), gl.jacobian(ys, x), gl.hessian(loss, x)]
+    compiled = Both([x, limit], made)
     for steps, bound in ((1, 1.2), (2, 2.0)):
-        made = [gl.jacobian(loss, x), gl.jacobian(ys, x), gl.hessian(loss, x)]
-        jacobian, rows, hessian = run([x, limit], made, value, bound)
+        jacobian, rows, hessian = compiled(value, bound)
         wanted = run([x], [gl.jacobian(plain[steps], x)], value)[0]
         close(jacobian, wanted, 1e-12)
         close(rows[0], np.zeros(3))
@@ -303,9 +322,10 @@ def test_lengths_and_until(backwards: bool) -> None:
     slope = gl.grad(gl.sum(last), table)
     values = np.array([1.0, 2.0, 3.0, 4.0])
     rng = np.random.default_rng(0)
+    compiled = Both([words, ends, table, most], [last, ys, slope])
     for steps, batch, bound in ((5, 0, 5), (1, 1, 5), (6, 3, 5), (9, 2, 5), (9, 3, 99)):
         numbers, cut = rng.integers(0, 4, (steps, batch)), rng.integers(0, steps // 2 + 2, batch)
-        found = run([words, ends, table, most], [last, ys, slope], numbers, cut, values, bound)
+        found = compiled(numbers, cut, values, bound)
         total, rows, counts = np.zeros(batch), np.zeros((steps, batch)), np.zeros(4)
         for step in range(steps)[:: -1 if backwards else 1]:
             if (total > bound).any():
