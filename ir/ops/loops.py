@@ -117,30 +117,46 @@ def _length(xs: Any, sequences: Sequence[Tensor], length: DimLike | str | None) 
     return steps
 
 
-def _batch_axis(tensor: Tensor, what: str, batch: DimLike) -> None:
-    """ShapeError where a tensor does not begin with the axis of the samples."""
-    try:
-        found = bool(tensor.ndim)
-        if found:
-            unify(tensor.shape[0], batch)
-    except ShapeError:
-        found = False
-    if not found:
-        raise ShapeError(
-            f"with lengths of {batch} samples, {what} has their axis in front, got {tensor.type}, "
-            f"made at {quote(tensor.node.loc)}"
-        )
+class _Samples:
+    """Samples of which each takes the steps t < lengths[b]: ends, and who is active in a step.
 
+    number: the input of the body that is the number of the step, an entry of one more sequence.
+    """
 
-def _read_lengths(lengths: TensorLike, steps: DimLike) -> Tensor:
-    given = as_tensor(lengths)
-    if not given.dtype.is_integer:
-        raise DTypeError(f"lengths are integers, got {given.type}")
-    if given.ndim != 1:
-        raise ShapeError(f"lengths are one number a sample, int64[B], got {given.type}")
-    given = astype(given, int64)
-    within = (given >= 0) & (given <= dimension(steps))
-    return check(given, within, f"a length is not between 0 and the {steps} steps of the scan")
+    def __init__(self, lengths: TensorLike, steps: DimLike) -> None:
+        given = as_tensor(lengths)
+        if not given.dtype.is_integer:
+            raise DTypeError(f"lengths are integers, got {given.type}")
+        if given.ndim != 1:
+            raise ShapeError(f"lengths are one number a sample, int64[B], got {given.type}")
+        ends = astype(given, int64)
+        told = f"a length is not between 0 and the {steps} steps of the scan"
+        self.ends = check(ends, (ends >= 0) & (ends <= dimension(steps)), told)
+        self.number = placeholder_like(TensorType(int64, ()), "number")
+        self.active = self.number < self.ends
+
+    def require(self, tensors: Sequence[Tensor], paths: Sequence[str]) -> None:
+        """ShapeError where a tensor does not begin with the axis of the samples."""
+        (batch,) = self.ends.shape
+        for tensor, path in zip(tensors, paths, strict=True):
+            try:
+                unify((*tensor.shape, 0)[0], batch)
+                fits = tensor.ndim > 0
+            except ShapeError:
+                fits = False
+            if not fits:
+                raise ShapeError(
+                    f"with lengths of {batch} samples, {path} has their axis in front, got "
+                    f"{tensor.type}, made at {quote(tensor.node.loc)}"
+                )
+
+    def or_zero(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The tensors where samples are active, else 0."""
+        return [choose(self.active, t, zeros((), t.dtype)) for t in tensors]
+
+    def carried(self, new: Sequence[Tensor], old: Sequence[Tensor]) -> list[Tensor]:
+        """New carries where samples are active, else the old ones."""
+        return [choose(self.active, a, b) for a, b in zip(new, old, strict=True)]
 
 
 def scan(
@@ -186,31 +202,22 @@ def scan(
     own = carry.inputs()
     elements = [TensorType(t.dtype, t.shape[1:]) for t in sequences]
     entries = [placeholder_like(type_, f"x{i}") for i, type_ in enumerate(elements)]
-    ends: Tensor | None = None
-    active: Tensor | None = None
+    samples = None if lengths is None else _Samples(lengths, steps)
     given = entries
-    if lengths is not None:
-        ends = _read_lengths(lengths, steps)
-        for tensor, path in zip(carry.first, carry.paths, strict=True):
-            _batch_axis(tensor, path, ends.shape[0])
-        for entry, path in zip(entries, paths_of("an entry of xs", xs), strict=True):
-            _batch_axis(entry, path, ends.shape[0])
-        number = placeholder_like(TensorType(int64, ()), "number")
-        sequences = [*sequences, arange(steps)]
-        active = number < ends
-        given = [choose(active, entry, zeros((), entry.dtype)) for entry in entries]
-        entries = [*entries, number]
+    if samples is not None:
+        samples.require(carry.first, carry.paths)
+        samples.require(entries, paths_of("an entry of xs", xs))
+        given = samples.or_zero(entries)
+        entries, sequences = [*entries, samples.number], [*sequences, arange(steps)]
 
     result: Any = call_function(body, "the body", ["carry", "x"], [carry.build(own), x_tree(given)])
     if not isinstance(result, tuple) or len(result) != 2:  # pyright: ignore[reportUnknownArgumentType]
         raise ArgumentError(f"the body of a scan returns a pair (carry, y), got {result!r}")
     new = carry.read(result[0])
     ys, y_tree = flatten(result[1])
-    if active is not None:
-        for y, path in zip(ys, paths_of("y", result[1]), strict=True):
-            _batch_axis(y, path, active.shape[0])
-        new = [choose(active, after, before) for after, before in zip(new, own, strict=True)]
-        ys = [choose(active, y, zeros((), y.dtype)) for y in ys]
+    if samples is not None:
+        samples.require(ys, paths_of("y", result[1]))
+        new, ys = samples.carried(new, own), samples.or_zero(ys)
     regions = [("body", [*own, *entries], [*new, *ys])]
     if until is not None:
         asked = carry.inputs()
@@ -237,7 +244,7 @@ def scan(
         steps,
         reverse and not turned,
         closed[1] if until is not None else None,
-        None if ends is None or turned else max_(ends),
+        None if samples is None or turned else max_(samples.ends),
     )
     stacked = [flip(y, 0) for y in made.stacked] if turned else made.stacked
     return carry.build(made.finals), y_tree(stacked)
