@@ -225,7 +225,7 @@ class _Loop:
     def kept(self, y: Tensor) -> Stored | None:
         """Where the values of a carry in all steps lie anyway."""
         for i, (before, after) in enumerate(zip(self.entering, self.leaving, strict=True)):
-            if y is before and y is after:  # it stays as it is
+            if y is before and y is after and not self.stops:  # it stays as it is
                 place = self.inner[y]
                 return Stored(place.buffer, View((0, *place.view.strides), place.view.offset))
             if i in self.trails and (y is before or y is after):
