@@ -82,9 +82,9 @@ class Loop:
         return own or any(loop.is_mixed() for loop in self.inner())
 
 
-OUTER = ("scan", "scan", "scan", "until", "lengths", "while")
+OUTER = ("scan", "scan", "scan", "until", "lengths", "both", "while", "vmap")
 BRANCHES = ("cond", "switch", "checkpoint")
-INNER = (*OUTER, "map", "cond", "cond", "switch")
+INNER = (*OUTER, *BRANCHES, "cond", "map")
 
 
 def draw_loop(dice: Dice, depth: int = 1, forms: Sequence[str] = OUTER, mixed: int = -1) -> Loop:
@@ -93,11 +93,11 @@ def draw_loop(dice: Dice, depth: int = 1, forms: Sequence[str] = OUTER, mixed: i
     kinds = ("v", "v", "s", "n", "b", "h") if mixed == 0 else ("v", "v", "s", "n", "b")
     form = dice.one_of(forms)
     wide = ("v", "h") if mixed == 0 else ("v",)
-    own = wide if form == "lengths" else kinds
+    own = wide if form in ("lengths", "both") else kinds
     carries, entries, rows = (
         tuple(dice.one_of(own) for _ in range(dice.integer(low, 2))) for low in (1, 0, 0)
     )
-    if form in (*BRANCHES, "map"):
+    if form in (*BRANCHES, "map", "vmap"):
         carries, rows, entries = (), rows or ("v",), entries or ("v",)
     if form == "while":
         rows, entries = (), ()
@@ -329,15 +329,16 @@ def _run(
             return [], leaves_of(way.cond(pick(pools, "b", loop.length), *branches, x))
         case "switch":
             return [], leaves_of(way.switch(pick(pools, "n", loop.length) - 1, branches, x))
-        case "map":
-            return [], leaves_of(way.map(lambda entry: body((), entry)[1], entries))
+        case "map" | "vmap":
+            over = way.map if loop.form == "map" else way.vmap
+            return [], leaves_of(over(lambda entry: body((), entry)[1], entries))
         case "checkpoint":
             return [], leaves_of(way.checkpoint(branches[0])(x))
         case _:
             more: dict[str, Any] = {}
-            if loop.form == "until":
+            if loop.form in ("until", "both"):
                 more["until"] = is_high
-            elif loop.form == "lengths":
+            if loop.form in ("lengths", "both"):
                 more["lengths"] = world.lengths % (loop.length + 1)
             given = entries if xs else None
             found = way.scan(body, carries, given, loop.length, loop.reverse, **more)

@@ -29,6 +29,10 @@ class Looped:
         return gl.map(function, xs)
 
     @staticmethod
+    def vmap(function: Any, xs: Any) -> Any:
+        return gl.vmap(function)(xs)
+
+    @staticmethod
     def checkpoint(function: Any) -> Any:
         return gl.checkpoint(function)
 
@@ -65,8 +69,12 @@ class Unrolled:
             if until is not None:
                 goes_on = ~until(carry)
                 active = goes_on if active is None else active & goes_on
-            keep = active if lengths is None else lengths > t
-            after, rows[t] = body(carry, entry([x[t] for x in sequences]))
+            given = entry([x[t] for x in sequences])
+            keep = active
+            if lengths is not None:  # samples that are done get 0
+                keep = lengths > t if active is None else active & (lengths > t)
+                given = _chosen(lengths > t, given, None)
+            after, rows[t] = body(carry, given)
             carry, rows[t] = _chosen(keep, after, carry), _chosen(keep, rows[t], None)
         if not length:  # as many rows, of what the body would give
             rows[0] = body(carry, entry([gl.zeros(x.shape[1:], x.dtype) for x in sequences]))[1]
@@ -98,6 +106,10 @@ class Unrolled:
     def map(function: Any, xs: Any) -> Any:
         length: Any = flatten(xs)[0][0].shape[0]
         return Unrolled.scan(lambda carry, x: (carry, function(x)), (), xs, length)[1]
+
+    @staticmethod
+    def vmap(function: Any, xs: Any) -> Any:
+        return Unrolled.map(function, xs)
 
     @staticmethod
     def checkpoint(function: Any) -> Any:
