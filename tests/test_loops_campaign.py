@@ -202,20 +202,21 @@ FIXED: dict[str, Callable[[Any, int], Made]] = {
 UNTIL_LOWERED = ("until", "until reversed", "lengths", "lengths reversed", "both", "while")
 
 
-@pytest.mark.parametrize("length", [0, 1, 2, 5, 100])
+@pytest.mark.parametrize("length", [0, 1, 2, 100])
 @pytest.mark.parametrize("name", FIXED)
 def test_a_loop_is_its_unrolled_graph(name: str, length: int) -> None:
     """Values and both modes; second order where the unrolled graph is small."""
+    if length == 100 and "join" in name:
+        length = 5  # the rounds of more entries are many kernels
     looped, unrolled = (
-        with_derivatives(*FIXED[name](way, length), second=MODES if length <= 2 else ())
+        with_derivatives(*FIXED[name](way, length), second=MODES if length == 2 else ())
         for way in (Looped, Unrolled)
     )
     arrays = feeds_of(looped, length)
     with np.errstate(all="ignore"):
         wanted = interpreted(unrolled, arrays)
         assert_near(interpreted(looped, arrays), wanted, 1e-9, "interpreted")
-    is_long = length == 100 and "join" in name  # its rounds are many kernels
-    if name not in UNTIL_LOWERED and not is_long:
+    if name not in UNTIL_LOWERED:
         found = compiled(looped, arrays)
         assert_near(found, wanted, 1e-9, "compiled")
         assert_same(compiled(looped, arrays, threads=1), found, "one thread")
@@ -252,7 +253,7 @@ def check(loop: Loop, seed: int, thorough: bool = False) -> None:
 
 @pytest.mark.parametrize("seed", range(24))
 def test_random_loops(seed: int) -> None:
-    check(draw_loop(Seeded(seed)), seed, thorough=seed % 6 == 0)
+    check(draw_loop(Seeded(seed)), seed, thorough=seed % 12 == 0)
 
 
 @pytest.mark.slow
