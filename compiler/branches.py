@@ -6,6 +6,7 @@ from ..ir.graph import Graph
 from ..ir.program import Branch, Copy, Step
 from ..ir.tensor import Node, Tensor
 from .loops import Lower
+from .schedule import schedule
 from .storage import Lowering, Stored, contiguous, copy, fills_buffer, typed
 
 
@@ -56,7 +57,7 @@ def _body(
             own[output] = target
         else:
             pending.append((target, output))
-    lower(state, branch, inner, own, list(branch.nodes))
+    lower(state, branch, inner, own, schedule(branch))
     for target, output in pending:
         if state.guarded and output.dtype.is_float:  # a kernel looks at what it copies
             copy(state, output, inner[output], target)

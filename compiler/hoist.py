@@ -97,7 +97,7 @@ def _is_harmless(node: Node) -> bool:
     """Whether the node may run although the loop takes no step: it cannot fail, and it ends."""
     if node.op.kind in ("host", "request") or node.op.check:
         return False
-    if node.op.kind == "region" and node.op.name != "scan":
+    if node.op.kind == "region" and node.op.name not in ("scan", "switch"):
         return False
     return all(_is_harmless(inner) for region in node.regions for inner in region.nodes)
 
