@@ -7,9 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 import gradloom as gl
 from gradloom.ir.graph import Graph
+from gradloom.ir.linearity import why_not_linear
 from gradloom.ir.ops.control import placeholder_like
 from gradloom.ir.ops.scan import make_scan
 from gradloom.ir.program import Branch, walk
@@ -154,6 +156,25 @@ def test_the_cost_of_a_switch_is_that_of_its_largest_branch() -> None:
     y = gl.cond(p, large, small)
     assert cost(y.node) == cost(gl.cond(p, large, large).node)
     assert cost(y.node).flops != cost(gl.cond(p, small, small).node).flops
+
+
+@pytest.mark.parametrize(
+    "other, told",
+    [
+        (lambda x, _: x * 0.0, ""),
+        (lambda _, w: gl.zeros(3), ""),
+        (lambda _, w: w, "switch"),
+        (lambda x, _: gl.sin(x), "sin"),
+        (lambda x, w: gl.cond(w[0] > 0, lambda: x * w, lambda: -x), ""),
+        (lambda x, w: gl.cond(x[0] > 0, lambda: x * w, lambda: -x), "greater"),
+    ],
+)
+def test_linear_is_what_all_branches_give_so(other: Any, told: str) -> None:
+    x, w = gl.placeholder((3,), name="x"), gl.placeholder((3,), name="w")
+    p = gl.placeholder((), "bool", "p")
+    y = gl.cond(p, lambda: 2.0 * x, lambda: other(x, w))
+    found = why_not_linear(Graph("g", [x, w, p], [y]), 1)
+    assert found.startswith(told) if told else not found
 
 
 def test_a_rule_of_a_custom_derivative_may_branch() -> None:

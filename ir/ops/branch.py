@@ -242,8 +242,8 @@ def cond(pred: Any, then: Callable[..., Any], else_: Callable[..., Any], *operan
     What the functions build is computed, and what they assert checked, when they are taken only.
     What is built outside of them is always computed, even where one function alone reads it.
     The derivative, in both modes, is that of the branch taken.  Under `vmap` with a `pred` that
-    differs from entry to entry both are computed for all entries (those that may fail in a loop
-    over the entries, only where they are taken).
+    differs from entry to entry both are computed for all entries, and `where` chooses; branches
+    that may fail, by a check or in NumPy, are computed in a loop over the entries, where taken.
 
     ArgumentError: `pred` is no bool of shape (), or the structures differ.  DTypeError, ShapeError:
     results of different types, with the lines of both.
