@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -15,20 +15,10 @@ import gradloom as gl
 from gradloom.ir.graph import Graph
 from gradloom.ir.tensor import Tensor
 
+from .loop_cases import Both
 from .op_cases import close
 
 NumpyArray = np.ndarray[Any, Any]
-
-
-def run(inputs: Sequence[Tensor], outputs: Sequence[Tensor], *arrays: Any) -> list[NumpyArray]:
-    """The compiled values, which are the interpreter's."""
-    graph = Graph("run", inputs, outputs)
-    found = gl.evaluate(graph, dict(zip(inputs, arrays, strict=True)))
-    found = [found] if len(outputs) == 1 else found
-    compiled = gl.function(inputs, list(outputs))(*arrays)
-    for got, wanted in zip(compiled, found, strict=True):
-        close(got, wanted, 1e-11)
-    return compiled
 
 
 # --- map ------------------------------------------------------------------------------------------
@@ -54,7 +44,7 @@ def test_map(length: int) -> None:
     rng = np.random.default_rng(length)
     arrays = rng.normal(size=(length, 2)), np.arange(length), rng.normal(size=(2, 2))
     count = len(both[0])
-    found = run([xs, ks, w], [*both[0], *both[1]], *arrays)
+    found = Both([xs, ks, w], [*both[0], *both[1]])(*arrays)
     for got, wanted in zip(found[:count], found[count:], strict=True):
         close(got, wanted, 1e-12)
     assert found[1].tolist() == list(range(1, length + 1))
@@ -103,7 +93,7 @@ def test_products_of_matrices(length: int, backwards: bool) -> None:
         xs = gl.placeholder((size, 3, 3), "float64", "xs")
         made = gl.associative_scan(lambda a, b: a @ b, xs, reverse=backwards)
         wanted = folded(np.matmul, values, backwards)
-        close(run([xs], [made], values)[0], wanted, 1e-11)
+        close(Both([xs], [made])(values)[0], wanted, 1e-11)
 
 
 @pytest.mark.parametrize("size", [6, "T"])
@@ -125,7 +115,7 @@ def test_cumulative_ops(axis: int, size: int | str) -> None:
             slope = gl.grad(gl.sum(gl.sin(made)), xs)
             outputs += [made, slope, gl.jvp(made, xs, xs)]
     values = np.random.default_rng(0).normal(size=shape)
-    found = run([xs], outputs, values)
+    found = Both([xs], outputs)(values)
     for start in range(0, len(found), 6):
         for got, wanted in zip(found[start : start + 3], found[start + 3 : start + 6], strict=True):
             close(got, wanted, 1e-10)
@@ -143,7 +133,7 @@ def test_compositions_of_affine_maps(size: int | str) -> None:
     made = gl.associative_scan(compose, {"a": a, "b": b})
     by_scan, _ = gl.grad(made["b"][-1], [a, scale])
     values = np.random.default_rng(0).normal(size=(2, 5))
-    found = run([a, b, scale], [made["b"], by_scan], *values, 1.5)
+    found = Both([a, b, scale], [made["b"], by_scan])(*values, 1.5)
     state, states = 0.0, list[float]()
     for slope, offset in zip(*values, strict=True):
         state = slope * state + offset
@@ -165,7 +155,7 @@ def test_integers_and_vmap() -> None:
     xs = gl.placeholder((2, 5), "int64", "xs")
     made = gl.vmap(lambda row: gl.associative_scan(gl.minimum, row))(xs)
     values = np.array([[3, 1, 2, 0, 5], [9, 9, 8, 10, 1]])
-    assert run([xs], [made], values)[0].tolist() == np.minimum.accumulate(values, 1).tolist()
+    assert Both([xs], [made])(values)[0].tolist() == np.minimum.accumulate(values, 1).tolist()
 
 
 def test_wrong_uses_of_associative_scan() -> None:

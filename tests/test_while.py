@@ -17,16 +17,10 @@ from gradloom.ir.linearity import why_not_linear
 from gradloom.ir.numerics import first_bad
 from gradloom.ir.tensor import Tensor
 
+from .loop_cases import Both, run
 from .op_cases import close
 
 NumpyArray = np.ndarray[Any, Any]
-
-
-def run(inputs: Sequence[Tensor], outputs: Sequence[Tensor], *arrays: Any) -> list[NumpyArray]:
-    """The interpreter's values."""
-    graph = Graph("run", inputs, outputs)
-    found = gl.evaluate(graph, dict(zip(inputs, arrays, strict=True)))
-    return [found] if len(outputs) == 1 else found
 
 
 def collatz(n: int) -> int:
@@ -50,8 +44,9 @@ def test_integers(bound: int | None) -> None:
     """Zero steps, one, many; a bound that is just enough."""
     n = gl.placeholder((), "int64", "n")
     steps = collatz_loop(n, bound)
+    compiled = Both([n], [steps])
     for start in (1, 2, 6, 27):
-        assert int(run([n], [steps], np.int64(start))[0]) == collatz(start)
+        assert int(compiled(start)[0]) == collatz(start)
 
 
 def newton(x: Tensor, bound: int | None = None) -> Tensor:
@@ -74,8 +69,9 @@ def test_derivatives_forwards(bound: int | None) -> None:
     root = newton(x, bound)
     pushed = gl.jvp(root, x, v)
     twice = gl.jvp(pushed, x, v)
+    compiled = Both([x, v], [root, pushed, twice])
     for value in (1.0, 2.0, 9.0, 1e4):
-        found = run([x, v], [root, pushed, twice], value, 3.0)
+        found = compiled(value, 3.0)
         close(found, [value**0.5, 1.5 * value**-0.5, -2.25 * value**-1.5], 1e-9)
 
 
@@ -85,8 +81,9 @@ def test_derivatives_backwards() -> None:
     slope = gl.grad(root, x)
     second = gl.grad(slope, x)
     mixed = gl.jvp(slope, x, gl.ones((), "float64"))
+    compiled = Both([x], [slope, second, mixed])
     for value in (1.0, 2.0, 9.0, 1e4):
-        found = run([x], [slope, second, mixed], value)
+        found = compiled(value)
         close(found, [0.5 * value**-0.5, *[-0.25 * value**-1.5] * 2], 1e-9)
 
 
@@ -102,11 +99,13 @@ def test_no_gradient_without_a_bound() -> None:
 def test_a_bound_that_is_reached_fails_the_call() -> None:
     x = gl.placeholder((), "float64", "x")
     doubled = gl.while_loop(lambda c: c < 100, lambda c: 2 * c, x, bound=3)
-    assert float(run([x], [doubled], 13.0)[0]) == 104.0
+    assert float(Both([x], [doubled])(13.0)[0]) == 104.0
     with pytest.raises(gl.CheckError, match="has not ended after 3 steps, its bound"):
         run([x], [doubled], 12.0)
+    with pytest.raises(gl.CheckError, match="has not ended after 3 steps, its bound"):
+        gl.function([x], doubled)(12.0)
     none = gl.while_loop(lambda c: c < 100, lambda c: 2 * c, x, bound=0)
-    assert float(run([x], [none], 100.0)[0]) == 100.0
+    assert float(Both([x], [none])(100.0)[0]) == 100.0
     with pytest.raises(gl.CheckError, match="after 0 steps"):
         run([x], [none], 99.0)
 
@@ -117,7 +116,7 @@ def test_vmap(starts: list[int], bound: int | None) -> None:
     """Entries end apart; each counts its own steps, and there may be no entry at all."""
     n = gl.placeholder(("B",), "int64", "n")
     steps = gl.vmap(lambda start: collatz_loop(start, bound))(n)
-    found = run([n], [steps], np.array(starts, "int64"))[0]
+    found = Both([n], [steps])(np.array(starts, "int64"))[0]
     assert found.tolist() == [collatz(start) for start in starts]
 
 
@@ -132,7 +131,7 @@ def test_vmap_of_derivatives() -> None:
         gl.grad(gl.sum(gl.vmap(lambda e: newton(e, 40))(x)), x),
         gl.vmap(lambda e: gl.grad(gl.grad(newton(e, 40), e), e))(x),
     ]
-    root, pushed, slope, outer, second = run([x], outputs, values)
+    root, pushed, slope, outer, second = Both([x], outputs)(values)
     close(root, values**0.5, 1e-12)
     for found in (pushed, slope, outer):
         close(found, 0.5 * values**-0.5, 1e-9)
@@ -150,7 +149,7 @@ def test_vmap_of_a_condition_that_all_share() -> None:
     summed = gl.vmap(total)(x)
     assert "where" not in str(Graph("g", [x], [summed]))
     values = np.arange(6.0).reshape(3, 2)
-    close(run([x], [summed], values)[0], 5 * values)
+    close(Both([x], [summed])(values)[0], 5 * values)
 
 
 def test_jacobian_and_hessian() -> None:
@@ -166,7 +165,7 @@ def test_jacobian_and_hessian() -> None:
     value = np.array([0.5, 1.5, -1.0])
     jacobian = gl.jacobian(powers(5), x)
     hessian = gl.hessian(gl.sum(powers(5)), x)
-    found = run([x], [jacobian, hessian], value)
+    found = Both([x], [jacobian, hessian])(value)
     close(found[0], np.diag(8 * value**7), 1e-12)
     close(found[1], np.diag(56 * value**6), 1e-12)
 
@@ -176,7 +175,7 @@ def test_nested() -> None:
     xs = gl.placeholder(("T",), "int64", "xs")
     total, each = gl.scan(lambda c, x: (c + (s := collatz_loop(x)), s), gl.constant(0, "int64"), xs)
     starts = np.array([27, 1, 6])
-    found = run([xs], [total, each], starts)
+    found = Both([xs], [total, each])(starts)
     assert found[1].tolist() == [collatz(int(s)) for s in starts]
     assert int(found[0]) == sum(collatz(int(s)) for s in starts)
 
@@ -186,7 +185,7 @@ def test_nested() -> None:
         return gl.scan(lambda h, v: (h + v, None), c, y)[0]
 
     reached = gl.while_loop(lambda c: c < 10.0, step, gl.zeros((), "float64"), bound=20)
-    value, slope = run([y], [reached, gl.grad(reached, y)], np.array([1.0, 1.0, 1.0]))
+    value, slope = Both([y], [reached, gl.grad(reached, y)])(np.array([1.0, 1.0, 1.0]))
     assert float(value) == 12.0
     assert slope.tolist() == [4.0, 4.0, 4.0]
 
