@@ -48,6 +48,10 @@ def test_explanations_are_those_that_are_shown(printed: str) -> None:
     assert [line for line in shown.splitlines() if line[4:].rstrip() not in printed] == []
 
 
+def test_the_loop_takes_every_length(printed: str) -> None:
+    assert printed.splitlines().count("(3, 16)") == 2
+
+
 def test_new_op_and_pass_work(printed: str) -> None:
     lines = printed.splitlines()
     assert "0.25" in lines, "the slope of softsign at 1"

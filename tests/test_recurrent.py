@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import gradloom as gl
-from gradloom.ir.errors import ArgumentError, ShapeError
 from gradloom.ir.tensor import Tensor
 
 from .op_cases import close
@@ -212,10 +211,10 @@ def test_stacked_cells_are_a_scan_after_the_other() -> None:
 def test_bidirectional_sees_both_sides() -> None:
     kind, rng = KINDS["lstm"], np.random.default_rng(5)
     arrays = [drawn(kind, 3, 4, seed) for seed in (1, 2)]
-    cells = [R.lstm(**w) for w in arrays]
+    cells = [kind.make(**w) for w in arrays]
     xs = gl.placeholder(("T", "B", 3), "float64", "xs")
     zero = gl.zeros(("B", 4), "float64")
-    (ahead, back), ys = R.bidirectional(*cells, [(zero, zero), (zero, zero)], xs)
+    (ahead, back), ys = R.bidirectional(cells[0], cells[1], [(zero, zero), (zero, zero)], xs)
     function = gl.function([xs], [ys, ahead[0], back[0]])
     for length in (0, 1, 6):
         values = rng.normal(size=(length, 2, 3))
@@ -226,6 +225,39 @@ def test_bidirectional_sees_both_sides() -> None:
             function(values), (np.concatenate([left, right], -1), one[0], two[0]), strict=True
         ):
             close(got, wanted)
+
+
+@pytest.mark.parametrize("name", ["simple", "lstm", "gru"])
+def test_samples_of_different_lengths(name: str) -> None:
+    """Each sample is what it is alone, in both directions; padding is nan, and has no slope."""
+    kind, rng = KINDS[name], np.random.default_rng(9)
+    arrays = [drawn(kind, 3, 4, seed) for seed in (3, 4)]
+    weights = [{key: gl.parameter(a, key) for key, a in w.items()} for w in arrays]
+    counts = np.array([5, 0, 1, 7])
+    values = rng.normal(size=(7, 4, 3))
+    values[np.arange(7)[:, None] >= counts] = np.nan
+    xs = gl.placeholder(("T", 4, 3), "float64", "xs")
+    lengths = gl.placeholder((4,), "int64", "lengths")
+    init = carried(kind, [gl.zeros((4, 4), "float64")] * kind.carries)
+    cells = [kind.make(**w) for w in weights]
+    (ahead, back), ys = R.bidirectional(cells[0], cells[1], (init, init), xs, lengths)
+    slopes = gl.grad(gl.sum(gl.square(ys)), [xs, weights[0]["w"]])
+    ends = [end[0] if kind.carries == 2 else end for end in (ahead, back)]
+    got, *got_ends, by_xs, by_w = gl.function([xs, lengths], [ys, *ends, *slopes])(values, counts)
+    alone = gl.scan(cells[0], carried(kind, [gl.zeros((4,), "float64")] * kind.carries), xs[:, 0])
+    one = gl.function([xs], gl.grad(gl.sum(gl.square(alone[1])), weights[0]["w"]))
+    total = np.zeros_like(by_w)
+    for sample, count in enumerate(counts):
+        own = values[:count, sample]
+        start = (np.zeros(4),) * kind.carries
+        for way, w in enumerate(arrays):
+            last, wanted = loop(kind, w, start, own, backwards=way == 1)
+            close(got[:count, sample, 4 * way : 4 * way + 4], wanted)
+            close(got_ends[way][sample], last[0])
+        total += one(np.repeat(own[:, None], 4, axis=1))
+    assert not np.any(got[np.arange(7)[:, None] >= counts])
+    assert not np.any(by_xs[np.arange(7)[:, None] >= counts]) and np.isfinite(by_xs).all()
+    close(by_w, total, 1e-10)
 
 
 # --- the output fed back --------------------------------------------------------------------------
@@ -246,7 +278,11 @@ def fed_back(w: Any, v: Any, xs: Any, targets: Any, use: Any) -> tuple[NumpyArra
 def test_outputs_are_fed_back_or_forced() -> None:
     """Free, forced always, and where a coin says so; the readout's slope too."""
     rng = np.random.default_rng(6)
-    w = {"w": rng.normal(size=(5, 4)), "u": rng.normal(size=(4, 4)), "b": rng.normal(size=4)}
+    w: dict[str, Any] = {
+        "w": rng.normal(size=(5, 4)),
+        "u": rng.normal(size=(4, 4)),
+        "b": rng.normal(size=4),
+    }
     v = rng.normal(size=(4, 2))
     values, goals = rng.normal(size=(6, 3, 3)), rng.normal(size=(6, 3, 2))
     before = np.concatenate([np.zeros((1, 3, 2)), goals[:-1]])
@@ -355,138 +391,3 @@ def test_orthogonal_weights_are_spread_evenly() -> None:
     """Q is as likely as −Q: without the signs of R, QR gives entries of one sign more often."""
     entries = [R.simple_weights(1, 4, seed)["u"].value[0, 0] for seed in range(200)]
     assert abs(np.mean(entries)) < 0.12 and 0.4 < np.std(entries) < 0.6
-
-
-# --- what goes wrong ------------------------------------------------------------------------------
-
-
-def wrong_uses() -> dict[str, tuple[type[Exception], str, Callable[[], Any]]]:
-    def zeros(*shape: int) -> Tensor:
-        return gl.zeros(shape)
-
-    w = R.lstm_weights(3, 4)
-    cell, h, xs = R.lstm(**w), zeros(2, 4), zeros(5, 2, 3)
-    simple = R.simple(zeros(3, 4), zeros(4, 4))
-    fed = R.feedback(simple, lambda h: h, forced=True)
-    pair = ((h, h), (h, h))
-    return {
-        "gates": (
-            ShapeError,
-            "lstm: columns of u, f32[3,8], and the 4 gates (i, f, g, o) of size 3 "
-            "differ: 8 against 12",
-            lambda: R.lstm(zeros(3, 12), zeros(3, 8)),
-        ),
-        "vectors": (ShapeError, "gru: w and u are matrices", lambda: R.gru(h, zeros(3))),
-        "bias": (
-            ShapeError,
-            "simple: columns of b, f32[3],",
-            lambda: R.simple(zeros(3, 4), zeros(4, 4), zeros(3)),
-        ),
-        "wide bias": (
-            ShapeError,
-            "b has one axis",
-            lambda: R.leaky(zeros(3, 4), zeros(4, 4), h, 1),
-        ),
-        "peepholes": (
-            ShapeError,
-            "peepholes are [3, 4], got f32[2,4]",
-            lambda: R.lstm(w["w"], w["u"], None, zeros(2, 4)),
-        ),
-        "long peepholes": (
-            ShapeError,
-            "sizes of peepholes, f32[3,5],",
-            lambda: R.lstm(w["w"], w["u"], None, zeros(3, 5)),
-        ),
-        "reset": (
-            ArgumentError,
-            "reset is 'before' or 'after' the product, got 'never'",
-            lambda: R.gru(zeros(3, 12), zeros(4, 12), reset="never"),
-        ),
-        "d": (
-            ArgumentError,
-            "d is used where the reset comes after",
-            lambda: R.gru(zeros(3, 12), zeros(4, 12), d=zeros(4)),
-        ),
-        "entry": (
-            ShapeError,
-            "lstm: sizes of x, f32[2,4], and of the weights differ: 4 against 3",
-            lambda: gl.scan(cell, (h, h), zeros(5, 2, 4)),
-        ),
-        "number": (ShapeError, "x has no axis", lambda: gl.scan(cell, (h, h), zeros(5))),
-        "state": (
-            ShapeError,
-            "lstm: sizes of the state, f32[2,3],",
-            lambda: gl.scan(cell, (zeros(2, 3), h), xs),
-        ),
-        "cell state": (
-            ShapeError,
-            "lstm: sizes of c, f32[2,3],",
-            lambda: gl.scan(cell, (h, zeros(2, 3)), xs),
-        ),
-        "no pair": (
-            ArgumentError,
-            "lstm: the carry of an LSTM is a pair (h, c)",
-            lambda: gl.scan(cell, h, xs),
-        ),
-        "dtypes": (
-            gl.GradloomError,
-            "matmul: i64 and f32 do not promote",
-            lambda: gl.scan(simple, h.astype("int64"), xs),
-        ),
-        "batches": (
-            ShapeError,
-            "add: sizes of axis 0 differ: 2 against 3",
-            lambda: gl.scan(simple, zeros(3, 4), xs),
-        ),
-        "no cell": (ArgumentError, "stacked: there is no cell", lambda: R.stacked()),
-        "stack": (
-            ArgumentError,
-            "2 stacked cells carry as many parts",
-            lambda: gl.scan(R.stacked(simple, simple), h, xs),
-        ),
-        "directions": (
-            ArgumentError,
-            "bidirectional: init is a pair of carries",
-            lambda: R.bidirectional(cell, cell, h, xs),
-        ),
-        "one direction": (
-            ShapeError,
-            "sizes of x, f32[4], and of the weights differ",
-            lambda: R.bidirectional(cell, cell, pair, h),
-        ),
-        "feedback": (
-            ArgumentError,
-            "feedback: the carry is a pair",
-            lambda: gl.scan(fed, h, (xs, xs, None)),
-        ),
-        "forced": (
-            ArgumentError,
-            "feedback: x is (x, target, use)",
-            lambda: gl.scan(fed, (h, h), xs),
-        ),
-        "use": (
-            ShapeError,
-            "use has more axes than y",
-            lambda: fed((h, h), (xs[0], h, gl.zeros((5, 2, 1), "bool"))),
-        ),
-        "first": (
-            ShapeError,
-            "shifted: first is an entry of the targets, got f32[2,4] for f32[2,4]",
-            lambda: R.shifted(h, h),
-        ),
-        "sizes": (
-            ArgumentError,
-            "gru_weights: hidden is a number of units >= 1, got 0",
-            lambda: R.gru_weights(3, 0),
-        ),
-        "integers": (ArgumentError, "weights are floats", lambda: R.lstm_weights(3, 4, 0, "int64")),
-    }
-
-
-@pytest.mark.parametrize("name", wrong_uses())
-def test_wrong_uses_are_told(name: str) -> None:
-    kind, told, use = wrong_uses()[name]
-    with pytest.raises(kind) as caught:
-        use()
-    assert told in str(caught.value)
-    assert "test_recurrent.py:" in str(caught.value), "the user's line"

@@ -93,3 +93,32 @@ def test_two_layers_of_both_directions_are_torchs(kind: str) -> None:
         ways = (weights_of(layer, kind, f"{depth}{way}") for way in ("", "_reverse"))
         _, ys = R.bidirectional(*(cell_of(kind, w) for w in ways), (init, init), ys)
     close(gl.function([xs], ys)(values), wanted.detach().numpy())
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_lengths_are_those_of_a_packed_sequence(kind: str) -> None:
+    """Values, the states at each sample's own end, and the gradient by the input; padding is nan."""
+    torch.manual_seed(2)
+    layer = LAYERS[kind](3, 4, bidirectional=True, dtype=torch.float64)
+    counts = [2, 6, 1, 4]
+    values = np.random.default_rng(3).normal(size=(6, 4, 3))
+    xs_ = torch.tensor(values, requires_grad=True)
+    utils = torch.nn.utils.rnn
+    packed, ends_ = layer(utils.pack_padded_sequence(xs_, counts, enforce_sorted=False))
+    ys_, _ = utils.pad_packed_sequence(packed)
+    ends_ = ends_[0] if kind == "lstm" else ends_
+    (torch.sum(ys_ * torch.sin(ys_)) + torch.sum(ends_**2)).backward()
+
+    xs = gl.placeholder((6, 4, 3), "float64", "xs")
+    lengths = gl.placeholder((4,), "int64", "lengths")
+    zeros = gl.zeros((4, 4), "float64")
+    init = (zeros, zeros) if kind == "lstm" else zeros
+    cells = [cell_of(kind, weights_of(layer, kind, f"l0{way}")) for way in ("", "_reverse")]
+    ends, ys = R.bidirectional(cells[0], cells[1], (init, init), xs, lengths)
+    ends = [end[0] if kind == "lstm" else end for end in ends]
+    loss = gl.sum(ys * gl.sin(ys)) + gl.sum(gl.square(ends[0])) + gl.sum(gl.square(ends[1]))
+    padded = np.where(np.arange(6)[:, None, None] < np.array(counts)[:, None], values, np.nan)
+    got = gl.function([xs, lengths], [ys, *ends, gl.grad(loss, xs)])(padded, counts)
+    wanted = [ys_, ends_[0], ends_[1], xs_.grad]
+    for one, other in zip(got, wanted, strict=True):
+        close(one, other.detach().numpy())

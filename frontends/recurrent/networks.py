@@ -41,18 +41,21 @@ def stacked(*cells: Cell) -> Cell:
 
 
 @explained
-def bidirectional(forward: Cell, backward: Cell, init: Any, xs: Any) -> tuple[Any, Any]:
+def bidirectional(
+    forward: Cell, backward: Cell, init: Any, xs: Any, lengths: TensorLike | None = None
+) -> tuple[Any, Any]:
     """A scan of `forward` and one of `backward` from the end, with ys side by side.
 
-    init: a pair of carries.  xs: as for `scan`.  Returns the pair of last carries, and ys whose
+    init: a pair of carries.  xs, lengths: as for `scan`; with lengths, each sample's way back
+    begins at its own last entry.  Returns the pair of last carries, and ys whose
     last axis holds what `forward` has seen until then, then what `backward` has seen from there on.
     ArgumentError where init is no pair.  Schuster and Paliwal, Bidirectional recurrent neural
     networks (1997).
     """
     if not isinstance(init, (tuple, list)) or len(init) != 2:  # pyright: ignore[reportUnknownArgumentType]
         raise ArgumentError(f"init is a pair of carries, forward and backward, got {init!r}")
-    after, ahead = scan(forward, init[0], xs)
-    before, behind = scan(backward, init[1], xs, reverse=True)
+    after, ahead = scan(forward, init[0], xs, lengths=lengths)
+    before, behind = scan(backward, init[1], xs, reverse=True, lengths=lengths)
     return (after, before), concat([ahead, behind], axis=-1)
 
 
