@@ -2,7 +2,7 @@
 
 The text is what `help()` shows of the language, in every Python: `pydoc_data.topics`.  A gated
 recurrent unit reads 64 places of it side by side and learns to say which character comes next.
-It learns from 64 steps at a time: its state goes on from one chunk to the next in a parameter, the
+It learns from 32 steps at a time: its state goes on from one chunk to the next in a parameter, the
 gradient does not (truncated backpropagation through time, Williams and Peng 1990).  It is measured
 in bits a character on a tenth of the text that it does not learn from, and stops when it needs
 fewer than a table of pairs of characters does at best, the bigram entropy
@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 
 import gradloom as gl
 
-BATCH, STEPS = 64, 64  # places side by side, and characters of each in a chunk
+BATCH, STEPS = 64, 32  # places side by side, and characters of each in a chunk
 EMBEDDED, HIDDEN = 32, 192
-RATE, CLIP = 4e-3, 1.0
+RATE, CLIP = 8e-3, 1.0
 RARE = 100  # what occurs less often is one character, "�"
 SHOWN = 20  # chunks from one line of print to the next
 

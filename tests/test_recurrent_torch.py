@@ -97,7 +97,7 @@ def test_two_layers_of_both_directions_are_torchs(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_lengths_are_those_of_a_packed_sequence(kind: str) -> None:
-    """Values, the states at each sample's own end, and the gradient by the input; padding is nan."""
+    """Values, states at each sample's own end, and the gradient by the input; padding is nan."""
     torch.manual_seed(2)
     layer = LAYERS[kind](3, 4, bidirectional=True, dtype=torch.float64)
     counts = [2, 6, 1, 4]
