@@ -199,7 +199,6 @@ FIXED: dict[str, Callable[[Any, int], Made]] = {
     "join reversed": lambda way, length: _joined(way, length, True),
     "checkpoint": _checkpointed,
 }
-UNTIL_LOWERED = ("until", "until reversed", "lengths", "lengths reversed", "both", "while")
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 100])
@@ -216,10 +215,9 @@ def test_a_loop_is_its_unrolled_graph(name: str, length: int) -> None:
     with np.errstate(all="ignore"):
         wanted = interpreted(unrolled, arrays)
         assert_near(interpreted(looped, arrays), wanted, 1e-9, "interpreted")
-    if name not in UNTIL_LOWERED:
-        found = compiled(looped, arrays)
-        assert_near(found, wanted, 1e-9, "compiled")
-        assert_same(compiled(looped, arrays, threads=1), found, "one thread")
+    found = compiled(looped, arrays)
+    assert_near(found, wanted, 1e-9, "compiled")
+    assert_same(compiled(looped, arrays, threads=1), found, "one thread")
     if length:
         assert any(np.any(a) for a in wanted[len(wanted) // 2 :]), "some derivative is not 0"
 
@@ -241,8 +239,6 @@ def check(loop: Loop, seed: int, thorough: bool = False) -> None:
     with np.errstate(all="ignore"):
         wanted = interpreted(unrolled, arrays)
         assert_near(interpreted(looped, arrays), wanted, tolerance, "interpreted")
-    if not loop.forms().isdisjoint(UNTIL_LOWERED):
-        return
     found = compiled(looped, arrays, threads=1)
     assert_near(found, wanted, tolerance, "compiled")
     assert_same(compiled(looped, arrays, threads=2), found, "two threads")
