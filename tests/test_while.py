@@ -299,3 +299,36 @@ def test_linear_loops() -> None:
     masked = gl.scan(lambda c, v: (c * v, c), u[None], xs[:, None], lengths=lengths)[1]
     assert [blame(gl.sum(stopped)), blame(gl.sum(masked))] == ["", ""]
     assert "greater at" in blame(gl.sum(bent))
+
+
+def test_bits() -> None:
+    """Threads and fusion change none; padding of nan passes the guards of check_numerics."""
+    xs, w = gl.placeholder(("T", 3, 4), name="xs"), gl.placeholder((4, 4), name="w")
+    ends = gl.placeholder((3,), "int64", "ends")
+
+    def step(c: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return gl.tanh(c @ w + x), c * x
+
+    start = gl.zeros((3, 4))
+    padded = gl.scan(step, start, xs, lengths=ends)
+    stopped = gl.scan(step, start, xs, until=lambda c: gl.sum(c) > 1.0)
+    looped = gl.while_loop(lambda c: gl.sum(c) < 20, lambda c: c + w * w, w * 0, bound=9)
+    loss = gl.sum(padded[0]) + gl.sum(stopped[1] * stopped[1]) + gl.sum(looped * w)
+    outputs = [*padded, *stopped, looped, gl.grad(loss, w)]
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=s).astype("f4") for s in ((6, 3, 4), (4, 4))]
+    wanted = run([xs, w, ends], outputs, *arrays, np.array([6, 0, 3]))
+    first: list[bytes] = []
+    for threads, fusion in ((1, True), (2, True), (1, False)):
+        function = gl.function([xs, w, ends], outputs, threads=threads, fusion=fusion)
+        found = function(*arrays, np.array([6, 0, 3]))
+        first = first or [value.tobytes() for value in found]
+        assert [value.tobytes() for value in found] == first
+        for got, value in zip(found, wanted, strict=True):
+            close(got, value, 1e-4)
+
+    masked = gl.function([xs, w, ends], gl.grad(gl.sum(padded[0]), w), check_numerics=True)
+    arrays[0][2:, 1] = np.nan
+    assert np.isfinite(masked(*arrays, np.array([6, 2, 3]))).all()
+    with pytest.raises(gl.NumericsError):
+        masked(*arrays, np.array([6, 3, 3]))

@@ -283,5 +283,7 @@ def while_loop(
     finals = make_scan(closed, carry.first, [], captured, most, False, proceed).finals
     ended = logical_not(_condition(cond, "cond", carry.build(finals)))
     told = f"the while_loop has not ended after {most} steps, its bound"
-    values = [check(t, ended, f"{told}; of {p}") for t, p in zip(finals, carry.paths, strict=True)]
+    values = [
+        check(t, ended, f"{told}; {p} then") for t, p in zip(finals, carry.paths, strict=True)
+    ]
     return carry.build(values)
