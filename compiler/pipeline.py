@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..ir.errors import ArgumentError
 from ..ir.graph import Graph
 from ..ir.program import Program
 from ..ir.target import Target
-from ..ir.tensor import Tensor
+from ..ir.tensor import Node, Tensor
 from ..ir.verify import verify
 from .alike import alike
 from .contract_fma import contract_fma
 from .cse import cse
 from .dead import dead
 from .differentiate import differentiate, has_requests
+from .evict import Budgeted
 from .expand import expand
 from .fold import fold
 from .fuse import fuse
@@ -120,6 +121,8 @@ class Compilation:
     program: Program | None = None
     reports: list[Report] = field(default_factory=list[Report])  # of rewriting, as they came
     origins: dict[str, Tensor] = field(default_factory=dict[str, Tensor])  # of buffers
+    order: Sequence[Node] | None = None  # of the last stage's nodes, where it is not `schedule`'s
+    budgeted: Budgeted | None = None
 
     @property
     def report(self) -> Reports:
@@ -136,7 +139,8 @@ class Compilation:
     def unguarded(self) -> Program:
         """The program without guards."""
         assert self.program is not None
-        return generate(lower(self.stages["fuse"], self.program.target))
+        graph = self.stages["evict" if self.order is not None else "fuse"]
+        return generate(lower(graph, self.program.target, order=self.order))
 
     def run(self, name: str, graph: Graph, check: bool, function: Pass | None = None) -> Graph:
         """Run one pass, verify, record."""

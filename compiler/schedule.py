@@ -117,6 +117,11 @@ class Work:
                 count[owner] += 1
         return count
 
+    def at_once(self, node: Node) -> int:
+        """The bytes that live while a step runs, were there no others."""
+        touched = dict.fromkeys((*self.reads[node], *self.makes[node]))
+        return sum(self.bytes[owner] for owner in touched) + self.inside[node]
+
     def peak(self, order: Iterable[Node]) -> int:
         """The most bytes that live at once."""
         left = self.readers()
@@ -134,7 +139,7 @@ class Work:
 
 def _peak_of_region(region: Graph, size: Size) -> int:
     work = Work(region, size=size)
-    return work.peak(_better(work))
+    return work.peak(better_order(work))
 
 
 def schedule(
@@ -148,7 +153,7 @@ def schedule(
     direct: results that are written straight over a parameter, and so need no memory.
     """
     work = Work(graph, after, direct)
-    return with_views(graph, _better(work))
+    return with_views(graph, better_order(work))
 
 
 def with_views(graph: Graph, steps: Iterable[Node]) -> list[Node]:
@@ -176,11 +181,12 @@ def with_views(graph: Graph, steps: Iterable[Node]) -> list[Node]:
     return order
 
 
-def _better(work: Work) -> list[Node]:
-    """The graph's order or the greedy one, whichever needs fewer bytes."""
+def better_order(work: Work, greedily: bool = False) -> list[Node]:
+    """The graph's order or the greedy one, whichever needs fewer bytes; where both need as many,
+    the graph's, unless `greedily`."""
     given = _first_possible(work)
     greedy = _greedy(work)
-    return greedy if work.peak(greedy) < work.peak(given) else given
+    return greedy if work.peak(greedy) < work.peak(given) + greedily else given
 
 
 class _Waiting:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler.pipeline import compile_graph
+from ..compiler.budget import compile_within
+from ..compiler.pipeline import Compilation, compile_graph
 from ..compiler.report import Reports
 from ..ir.dtypes import DType
 from ..ir.errors import (
@@ -34,6 +35,7 @@ from ..ir.target import Target
 from ..ir.tensor import Tensor
 from .memory import Memory, binding_of, memory
 from .parameter import check_name, parameter
+from .recomputed import Recomputed, budget_sizes
 
 Outputs = Any  # a tensor, or a list, tuple or dict of them, nested as you like
 
@@ -55,6 +57,8 @@ class Function:
         fusion: bool = True,
         threads: int | None = None,
         check_numerics: bool = False,
+        memory_budget: int | None = None,
+        sizes: Mapping[str, int] | None = None,
     ) -> None:
         self.graph = graph
         self._parameters = tuple(parameters)
@@ -69,7 +73,14 @@ class Function:
             raise ArgumentError(f"threads must be a number >= 1, got {threads!r}")
         check_dimensions(graph)
         self._target = cpu_target() if target == "cpu" else Target("cuda")
-        compiled = compile_graph(graph, self._target, fusion, guarded=check_numerics)
+        binding = budget_sizes(graph, memory_budget, sizes)
+
+        def compiled_from(graph: Graph) -> Compilation:
+            return compile_graph(graph, self._target, fusion, guarded=check_numerics)
+
+        compiled = compiled_from(graph)
+        if memory_budget is not None:
+            compiled = compile_within(graph, compiled, compiled_from, memory_budget, binding)
         assert compiled.program is not None
         self.stages: dict[str, Graph] = compiled.stages
         self.program: Program = compiled.program
@@ -95,6 +106,11 @@ class Function:
         """
         binding = binding_of(self.program, self._names, inputs, named)
         return memory(self.program, self._compiled.origins, binding)
+
+    @property
+    def recomputed(self) -> Recomputed:
+        """What is computed again so that the temporaries keep to the `memory_budget`; printable."""
+        return Recomputed.of(self._compiled.budgeted)
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -236,6 +252,8 @@ def function(
     fusion: bool = True,
     threads: int | None = None,
     check_numerics: bool = False,
+    memory_budget: int | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> Function:
     """Compile tensors into a callable.
 
@@ -250,6 +268,12 @@ def function(
         parameter has changed.  What a ``where`` does not choose is not looked at, and infinities
         that are given (the mask of an attention) are fine.  The kernels are the same with flags
         added, so results are the same bits.
+
+    memory_budget: bytes that the temporaries of a call may take (`Function.memory` says how many
+        they do).  Where they would take more, values are computed again instead of kept, and loops
+        keep the carries of fewer steps (`Function.recomputed` says what); results are the same
+        bits.  ArgumentError, with the least there is, where that is more.
+    sizes: those of the named dimensions that the budget is for, such as ``{"B": 128}``.
 
     Raises ArgumentError for an unknown input, an input given twice, or an update of what is no
     parameter or has another type.
@@ -300,7 +324,8 @@ def function(
             f"among the inputs, at {here}"
         )
     parameters = [p for p in graph.parameters if isinstance(p, Parameter)]
-    return Function(graph, parameters, build, target, fusion, threads, check_numerics)
+    options = (target, fusion, threads, check_numerics, memory_budget, sizes)
+    return Function(graph, parameters, build, *options)
 
 
 def compile(
@@ -311,6 +336,8 @@ def compile(
     fusion: bool = True,
     threads: int | None = None,
     check_numerics: bool = False,
+    memory_budget: int | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> Function:
     """The callable of a graph, such as one that was parsed from text.
 
@@ -336,4 +363,5 @@ def compile(
     def build(values: list[Any]) -> Any:
         return values[0] if len(graph.outputs) == 1 else values
 
-    return Function(graph, own, build, target, fusion, threads, check_numerics)
+    options = (target, fusion, threads, check_numerics, memory_budget, sizes)
+    return Function(graph, own, build, *options)
