@@ -90,8 +90,9 @@ def test_two_layers_of_both_directions_are_torchs(kind: str) -> None:
     init = (zeros, zeros) if kind == "lstm" else zeros
     ys = xs
     for depth in ("l0", "l1"):
-        ways = (weights_of(layer, kind, f"{depth}{way}") for way in ("", "_reverse"))
-        _, ys = R.bidirectional(*(cell_of(kind, w) for w in ways), (init, init), ys)
+        names = (f"{depth}{way}" for way in ("", "_reverse"))
+        ahead, back = (cell_of(kind, weights_of(layer, kind, name)) for name in names)
+        _, ys = R.bidirectional(ahead, back, (init, init), ys)
     close(gl.function([xs], ys)(values), wanted.detach().numpy())
 
 

@@ -106,17 +106,20 @@ def test_a_model_learns_keeps_its_state_and_writes(
     characters = example("characters")
     for name, size in {"BATCH": 4, "STEPS": 6, "EMBEDDED": 5, "HIDDEN": 8, "SHOWN": 2}.items():
         monkeypatch.setattr(characters, name, size)
+    made: list[Any] = []
+    build = characters.build
+    monkeypatch.setattr(characters, "build", lambda *args: made.extend(build(*args)) or made)
     found, entropy = characters.main(["--chunks", "3"])
     assert 3 < entropy < 4 and entropy < found < 7
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("chunk") for line in lines) == 2
     assert lines.count("-" * 80) == 3
 
-    learn, measure, draw = characters.build(7, 0)
+    learn, measure, draw = made
     state = next(p for p in learn.graph.parameters if p.name == "state")
     rng = np.random.default_rng(0)
     chunk = rng.integers(0, 7, (7, 4))
-    assert not state.value.any()
+    state.value = np.zeros((4, 8), np.float32)
     first = learn(chunk[:-1], chunk[1:])
     kept = state.value
     assert np.abs(kept).max() > 1e-3, "the next chunk begins where this one ends"
@@ -124,7 +127,7 @@ def test_a_model_learns_keeps_its_state_and_writes(
     assert not np.array_equal(state.value, kept)
     assert measure(chunk[:-1, :2], chunk[1:, :2]).shape == ()
     drawn = draw([1, 2, 1], 5)
-    assert drawn.shape == (240, 3) and set(np.unique(drawn)) <= set(range(7))
+    assert drawn.shape == (240, 3) and drawn.min() >= 0 and drawn.max() < 77
     np.testing.assert_array_equal(drawn, draw([1, 2, 1], 5))
     assert not np.array_equal(drawn, draw([1, 2, 1], 6))
 
