@@ -13,7 +13,7 @@ from gradloom.compiler.hoist import hoist
 from gradloom.compiler.pipeline import run_pass
 from gradloom.compiler.residual import residual
 from gradloom.ir.graph import Graph
-from gradloom.ir.ops.scan import make_scan
+from gradloom.ir.ops.scan import Scan, make_scan
 from gradloom.ir.tensor import Tensor
 
 from .random_loops import LENGTHS, RandomLoop, check_bits, drawn_arrays, ops_in, scans_of
@@ -128,6 +128,29 @@ def test_checks_host_calls_and_what_waits_for_them_stay() -> None:
     assert ops_in(inside).count("matmul") == 2
 
 
+def test_a_check_of_what_never_changes_stays() -> None:
+    """The loop may take no step, and then nothing is to fail."""
+    c = gl.placeholder((9,), "float32", "c")
+    checked = gl.check(gl.exp(B), B > 0, "positive")
+    body = Graph("body", [c, B], [c + gl.sin(checked)], parameters=())
+    length = gl.placeholder(("T",), "float32", "named").shape[0]
+    scan = make_scan(body, [c], [], [B], length, False)
+    made = run_pass(Graph("g", [c, B], scan.finals), "hoist")
+    assert "checked" not in [node.op.name for node in made.nodes]
+
+
+def test_halves_are_kept_as_halves() -> None:
+    """Not as the float32 numbers that their products are computed in."""
+    xs = gl.placeholder(("T", 3, 9), "float16", "xs")
+    weight = gl.placeholder((9, 9), "float16", "weight")
+    start = gl.zeros((3, 9), "float16")
+    last, _ = gl.scan(lambda h, x: (gl.tanh(x @ weight + h @ weight), None), start, xs)
+    inputs, outputs = [xs, weight], [last, gl.grad(gl.sum(last), weight)]
+    made = check_bits(inputs, outputs, drawn_arrays(inputs, {"T": 7}, 0), tolerance=None)
+    for scan in scans_of(made):
+        assert {str(t.dtype) for t in (*scan.sequences, *scan.stacked)} == {"f16"}
+
+
 def test_what_is_the_same_in_every_step_leaves() -> None:
     v = gl.placeholder((9, 9), "float32", "v")
 
@@ -200,6 +223,27 @@ def test_the_way_back_keeps_the_host_calls_of_the_way_there() -> None:
     forward, back = scans_of(made)
     assert ops_in(forward.body).count("solve") == 1
     assert ops_in(back.body).count("solve") == 1  # of its own: with the transpose
+
+
+@pytest.mark.parametrize("as_many", [True, False])
+def test_only_what_the_other_loop_computed_is_read_from_it(as_many: bool) -> None:
+    """Rows of steps that a loop did not take are 0, and not what another makes of its history."""
+    c = gl.placeholder((3, 9), "float32", "c")
+    h = gl.placeholder((3, 9), "float32", "h")
+    sum_ = c @ W + B
+    body = Graph("body", [c, W, B], [sum_], parameters=())
+    proceed = Graph("proceed", [c, W, B], [gl.sum(c * c) < 1e3])
+    first = make_scan(body, [c], [], [W, B], 6, False, proceed)
+    again = Graph("again", [c, h, W, B], [c + gl.tanh(h @ W + B)], parameters=())
+    limit = first.steps if as_many else None
+    second = make_scan(again, [c], [first.history[0]], [W, B], 6, True, None, limit)
+    graph = Graph("g", [c, W, B], [*first.finals, *second.finals])
+    made = run_pass(graph, "residual")
+    scans = [Scan(node) for node in made.nodes if node.op.name == "scan"]
+    assert ("matmul" not in ops_in(scans[1].body)) == as_many
+    feeds = dict(zip(made.inputs, drawn_arrays(made.inputs, {}, 0), strict=True))
+    for a, b in zip(gl.evaluate(made, feeds), gl.evaluate(graph, feeds), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_short_products_are_computed_again() -> None:

@@ -97,14 +97,22 @@ def test_a_sum_starts_at_what_it_is_added_to() -> None:
     assert starts([last + T])[0] is T
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        lambda c, x: (c + x * c, None),  # the carry is read
-        lambda c, x: (c + x, c),  # what it was is given out
-        lambda c, x: (c * x, None),  # no sum
-    ],
-)
+def reads(c: Tensor, x: Tensor) -> Any:
+    """The carry is read besides."""
+    return c + x * c, None
+
+
+def gives_out(c: Tensor, x: Tensor) -> Any:
+    """What the carry was is a result as well."""
+    return c + x, c
+
+
+def multiplies(c: Tensor, x: Tensor) -> Any:
+    """No sum."""
+    return c * x, None
+
+
+@pytest.mark.parametrize("body", [reads, gives_out, multiplies])
 def test_other_carries_start_where_they_did(body: Body) -> None:
     last, ys = gl.scan(body, gl.zeros((3,)), X)
     outputs = [last + T] if ys is None else [last + T, ys]
