@@ -49,3 +49,13 @@ def test_a_missing_peer_is_said(
     monkeypatch.setitem(sys.modules, "torch", None)
     assert run.main(["mlp_small", "--vs", "torch"]) == 0
     assert capsys.readouterr().out == "mlp_small    torch is not installed\n"
+
+
+def test_memory_budgets_keep_the_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+    memory: Any = importlib.import_module("memory")
+    try:
+        plain, line = memory.compare("lstm", [50])
+    finally:
+        sys.modules.pop("memory")
+    assert plain.startswith("lstm: ") and "the same bits, segments sqrt" in line
