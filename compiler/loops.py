@@ -223,7 +223,9 @@ class _Loop:
         return late
 
     def kept(self, y: Tensor) -> Stored | None:
-        """Where the values of a carry in all steps lie anyway."""
+        """Where the values of a carry in all steps lie anyway, where all are taken."""
+        if self.stops:
+            return None
         for i, (before, after) in enumerate(zip(self.entering, self.leaving, strict=True)):
             if y is before and y is after and not self.stops:  # it stays as it is
                 place = self.inner[y]
