@@ -66,7 +66,7 @@ class _Loop:
     graph: Graph
     stored: Places
     wanted: Places
-    scan: Scan | While
+    loop: Scan | While
     lower: Lower
     inner: Places = field(default_factory=dict[Tensor, Stored])
     windows: list[str] = field(default_factory=list[str])
@@ -75,35 +75,29 @@ class _Loop:
     rows: list[tuple[str, Tensor]] = field(default_factory=list[tuple[str, Tensor]])
 
     def lowered(self) -> None:
-        state, scan = self.state, self.scan
+        state, loop = self.state, self.loop
         self.place_carries()
         self.place_sequences()
         late = self.place_rows()
-        fixed = self.lower_fixed(scan.body, self.inner, scan.body.inputs[len(scan.carries) :])
-        asked: Places = {}
-        unasked: set[Node] = set()
-        if scan.proceed is not None:
-            for i, own in zip(scan.asked, scan.proceed.inputs, strict=True):
-                asked[own] = self.inner[scan.body.inputs[i]]
-            constants = scan.proceed.inputs[len(scan.carries) :]
-            unasked = self.lower_fixed(scan.proceed, asked, constants)
-        limit = "" if scan.limit is None else contiguous(state, self.stored, scan.limit)
+        fixed = self.lower_fixed(loop.body, self.inner, loop.body.inputs[len(loop.carries) :])
+        asked = self.asked()
+        limit = "" if loop.limit is None else typed(state, self.stored, loop.limit)
 
         before, state.steps = state.steps, []
-        if scan.proceed is not None:
-            rest = [node for node in scan.proceed.nodes if node not in unasked]
-            self.lower(state, scan.proceed, asked, {}, rest)
-            state.steps.append(Break(contiguous(state, asked, scan.proceed.outputs[0])))
-        self.lower_body([node for node in schedule(scan.body) if node not in fixed])
-        steps, state.steps = state.steps, before
+        if loop.proceed is not None:
+            rest = [node for node in loop.proceed.nodes if node.op.kind != "leaf"]
+            self.lower(state, loop.proceed, asked, {}, rest)
+            state.steps.append(Break(typed(state, asked, loop.proceed.outputs[0])))
+        self.lower_body([node for node in schedule(loop.body) if node not in fixed])
+        body, state.steps = tuple(state.steps), before
+
         count = ""
-        if scan.steps is not None and self.is_read(scan.steps):
-            self.stored[scan.steps] = self.wanted.get(scan.steps) or state.temporary(
-                scan.steps.type
-            )
-            count = self.stored[scan.steps].buffer
-        state.steps.append(Loop(scan.length, tuple(self.windows), tuple(steps), limit, count))
-        for i, final in enumerate(scan.finals):
+        if loop.steps is not None and self.is_read(loop.steps):
+            type_ = loop.steps.type
+            place = self.stored[loop.steps] = self.wanted.get(loop.steps) or state.temporary(type_)
+            count = as_type(state, place.buffer, type_)
+        state.steps.append(Loop(loop.length, tuple(self.windows), body, limit, count))
+        for i, final in enumerate(loop.finals):
             if self.is_read(final):
                 self.leave(final, self.last(i))
         for result, place in late:
@@ -114,37 +108,37 @@ class _Loop:
     @cached_property
     def entering(self) -> tuple[Tensor, ...]:
         """The carries as the body gets them."""
-        return self.scan.body.inputs[: len(self.scan.carries)]
+        return self.loop.body.inputs[: len(self.loop.carries)]
 
     @cached_property
     def leaving(self) -> tuple[Tensor, ...]:
         """The carries as the body leaves them."""
-        return self.scan.body.outputs[: len(self.scan.carries)]
+        return self.loop.body.outputs[: len(self.loop.carries)]
 
     @cached_property
     def stacked(self) -> list[tuple[Tensor, Tensor]]:
         """What of the body is kept of each step, and the result that holds it."""
-        scan = self.scan
-        inside = (*scan.body.outputs[len(scan.carries) :], *self.entering)
-        pairs = zip(inside, (*scan.stacked, *scan.history), strict=False)  # none of a while_loop
+        loop = self.loop
+        inside = (*loop.body.outputs[len(loop.carries) :], *self.entering)
+        pairs = zip(inside, (*loop.stacked, *loop.history), strict=False)  # none of a while_loop
         return [(y, result) for y, result in pairs if self.is_read(result)]
 
     @property
     def length(self) -> DimLike:
         """How many entries trails and stacked results have; a while_loop has none of these."""
-        return 0 if self.scan.length is None else self.scan.length
+        return 0 if self.loop.length is None else self.loop.length
 
     @property
     def stops(self) -> bool:
         """Whether it is not known where the last step stands."""
-        return self.scan.proceed is not None or self.scan.limit is not None
+        return self.loop.proceed is not None or self.loop.limit is not None
 
     def is_read(self, result: Tensor) -> bool:
         return result in self.graph.results_set or bool(self.graph.users.get(result))
 
     def window(self, of: str, type_: TensorType, start: DimLike = 0) -> str:
         """A buffer that the loop moves over `of`."""
-        reverse = self.scan.reverse
+        reverse = self.loop.reverse
         made = self.state.buffer("window", type_, of=of, reverse=reverse, start=start)
         self.windows.append(made)
         return made
@@ -157,24 +151,24 @@ class _Loop:
 
     def place_carries(self) -> None:
         """Trails, or buffers, with what enters the first step in them."""
-        state, scan = self.state, self.scan
-        for i, carry in enumerate(scan.carries):
+        state, loop = self.state, self.loop
+        for i, carry in enumerate(loop.carries):
             before, after = self.entering[i], self.leaving[i]
-            type_, target = carry.type, self.wanted.get(scan.finals[i])
+            type_, target = carry.type, self.wanted.get(loop.finals[i])
             kept = any(
                 y in {before, after} and result not in self.wanted for y, result in self.stacked
             )
             if kept and after is not before and not self.stops:
                 entries = TensorType(type_.dtype, (self.length + 1, *type_.shape))
                 trail = self.trails[i] = state.temporary(entries).buffer
-                first = self.part(i, type_, self.length if scan.reverse else 0)
+                first = self.part(i, type_, self.length if loop.reverse else 0)
                 move(state, carry, self.stored[carry], first.buffer)
                 self.inner[before] = Stored(self.window(trail, type_), dense(type_))
                 self.carried.append(self.window(trail, type_, 1))
                 continue
             place = self.stored[carry]
             own = state.buffers[place.buffer].kind == "temporary" and is_whole(state, place, type_)
-            if target is None and own and is_private(self.graph, carry, scan.node):
+            if target is None and own and is_private(self.graph, carry, loop.node):
                 target = place
             target = target or state.temporary(type_)
             if place.buffer != target.buffer:
@@ -183,8 +177,8 @@ class _Loop:
             self.carried.append(target.buffer)
 
     def place_sequences(self) -> None:
-        scan, n = self.scan, len(self.scan.carries)
-        for sequence, entry in zip(scan.sequences, scan.body.inputs[n:], strict=False):
+        loop, n = self.loop, len(self.loop.carries)
+        for sequence, entry in zip(loop.sequences, loop.body.inputs[n:], strict=False):
             place = self.stored[sequence]
             if place.view.strides[0] == 0:  # all entries are one
                 view = View(place.view.strides[1:], place.view.offset)
@@ -192,14 +186,14 @@ class _Loop:
             else:
                 window = self.window(typed(self.state, self.stored, sequence), entry.type)
                 self.inner[entry] = Stored(window, dense(entry.type))
-        fixed = scan.body.inputs[n + len(scan.sequences) :]
-        for constant, own in zip(scan.constants, fixed, strict=True):
+        fixed = loop.body.inputs[n + len(loop.sequences) :]
+        for constant, own in zip(loop.constants, fixed, strict=True):
             self.inner[own] = self.stored[constant]
 
     def place_rows(self) -> list[tuple[Tensor, Stored]]:
         """Windows over what is stacked; returns results that lie elsewhere when all is done."""
         late: list[tuple[Tensor, Stored]] = []
-        constants = set(self.scan.body.inputs[len(self.scan.carries) + len(self.scan.sequences) :])
+        constants = set(self.loop.body.inputs[len(self.loop.carries) + len(self.loop.sequences) :])
         for y, result in self.stacked:
             place = self.kept(y)
             if place is not None:
@@ -232,13 +226,13 @@ class _Loop:
                 return Stored(place.buffer, View((0, *place.view.strides), place.view.offset))
             if i in self.trails and (y is before or y is after):
                 type_ = TensorType(y.dtype, (self.length, *y.shape))
-                return self.part(i, type_, int((y is after) != self.scan.reverse))
+                return self.part(i, type_, int((y is after) != self.loop.reverse))
         return None
 
     def last(self, i: int) -> Stored:
         """Where a carry lies when all steps are done."""
         if i in self.trails:
-            end = 0 if self.scan.reverse else self.length
+            end = 0 if self.loop.reverse else self.length
             return self.part(i, self.entering[i].type, end)
         return self.inner[self.entering[i]]
 
@@ -270,9 +264,19 @@ class _Loop:
                     contiguous(self.state, inner, tensor)
         return set(nodes)
 
+    def asked(self) -> Places:
+        """Where the inputs of `proceed` lie, and its numbers, which are made before the loop."""
+        proceed, asked = self.loop.proceed, dict[Tensor, Stored]()
+        if proceed is not None:
+            for i, own in zip(self.loop.asked, proceed.inputs, strict=True):
+                asked[own] = self.inner[self.loop.body.inputs[i]]
+            numbers = [node for node in proceed.nodes if node.op.kind == "leaf"]
+            self.lower(self.state, proceed, asked, {}, numbers)
+        return asked
+
     def lower_body(self, nodes: list[Node]) -> None:
         """One step; what it leaves is written where it belongs, or copied there."""
-        state, body, inner = self.state, self.scan.body, self.inner
+        state, body, inner = self.state, self.loop.body, self.inner
         known = views_of(body, body.inputs)  # before anything is computed
         first = [node for node in nodes if node.results[0] in known]
         self.lower(state, body, inner, {}, first)

@@ -18,6 +18,8 @@ import gradloom as gl
 from gradloom.ir.program import Copy, Launch, Loop, Program, Step, walk
 from gradloom.ir.tensor import Tensor
 
+from .cuda_device import simulated
+
 Array = np.ndarray[Any, Any]
 Body = Callable[[Any, Any], Any]
 LENGTHS = (0, 1, 2, 5)
@@ -295,3 +297,27 @@ def test_the_way_back_through_a_loop_that_stops() -> None:
         (loss, by_w, by_h, by_xs, second), (*wanted[:3], padded, wanted[4]), strict=True
     ):
         np.testing.assert_allclose(got, expected, 1e-11, 1e-12)
+
+
+CUDA = ("stacked both", "added product", "one row set", "turned over", "unchanged, stacked")
+
+
+@pytest.mark.parametrize("name", CUDA)
+def test_loops_on_the_simulated_device(name: str) -> None:
+    """The same program for CUDA; the simulator reports races between what reads and overwrites."""
+    body, rng = BODIES[name][0], np.random.default_rng(6)
+    last, ys = gl.scan(body, H, XS, reverse=True)
+    stopped, more = gl.scan(body, H, XS, until=lambda c: gl.sum(c) > 33.0)
+    rows = [
+        y
+        for one in (ys, more)
+        if one is not None
+        for y in (one if isinstance(one, tuple) else [one])
+    ]
+    function = gl.function([W, H, XS], [last, stopped, *rows])
+    device = simulated(function)
+    assert gl.parse_program(str(device.program)) == device.program
+    for length in (0, 3):
+        arrays = [whole(rng, 3, 3), whole(rng, 3, 3), whole(rng, length, 3, 3)]
+        for got, expected in zip(device(arrays), function(*arrays), strict=True):
+            np.testing.assert_array_equal(got, expected)
