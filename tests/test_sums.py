@@ -54,7 +54,7 @@ def gradients(parts: tuple[int, ...], dtype: str, tail: int = 0) -> list[NumpyAr
     function = gl.function(inputs, [loss, *gl.grad(loss, inputs)])
     rng = np.random.default_rng(0)
     shapes: list[Any] = [tensor.shape for tensor in inputs]
-    arrays = [rng.normal(size=shape).astype(xs.dtype.numpy) for shape in shapes]
+    arrays = [np.asarray(rng.normal(size=shape), xs.dtype.numpy) for shape in shapes]
     return function(*arrays)
 
 
