@@ -12,7 +12,7 @@ fewer than a table of pairs of characters does at best, the bigram entropy
 counted on what it learns from.  Then a second function draws text, in a loop of its own.
 
     python examples/characters.py                  a bigram's worth, in seconds
-    python examples/characters.py --bits 2.2       better text, in minutes
+    python examples/characters.py --bits 2.2       better text, in a minute
 """
 
 import argparse
