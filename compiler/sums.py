@@ -40,18 +40,30 @@ def _continued(graph: Graph, scan: Scan) -> tuple[Scan, Starts] | None:
     """A scan that sums begin in, and where they may start: sums that end in `scan`, which may
     continue those of the scan where they begin."""
     found: dict[Node, Starts] = {}
-    for i, final in enumerate(scan.finals):
-        users = graph.users.get(final, ())
-        if len(users) != 1 or users[0].op.name != "add" or final in graph.results_set:
+    for final in scan.finals:
+        begin = _start(graph, final)
+        if begin is None:
             continue
-        begin = _begin(graph, scan, i)
-        total = _other(users[0], final)
-        if begin is None or total is final or total.type != final.type:
-            continue
-        first, place = begin
-        if first.node not in topological([total], [operand.node for operand in first.flow]):
-            found.setdefault(first.node, {})[place] = users[0], final
+        (addition,), (first, place) = graph.users[final], begin
+        left, right = addition.operands
+        if final is left and _start(graph, right) is not None:
+            continue  # of two sums the second goes on from the first
+        found.setdefault(first.node, {})[place] = addition, final
     return next(((Scan(node), starts) for node, starts in found.items()), None)
+
+
+def _start(graph: Graph, final: Tensor) -> tuple[Scan, int] | None:
+    """Where the sum that ends as `final` begins, if it may begin at what is added to it behind."""
+    node, users = final.node, graph.users.get(final, ())
+    if node.op.name != "scan" or final.index >= node.groups[0] or final in graph.results_set:
+        return None
+    if len(users) != 1 or users[0].op.name != "add":
+        return None
+    begin, total = _begin(graph, Scan(node), final.index), _other(users[0], final)
+    if begin is None or total is final or total.type != final.type:
+        return None
+    waits = begin[0].node in topological([total], [operand.node for operand in begin[0].flow])
+    return None if waits else begin
 
 
 def _begin(graph: Graph, scan: Scan, i: int) -> tuple[Scan, int] | None:

@@ -82,7 +82,8 @@ class Loop:
         return own or any(loop.is_mixed() for loop in self.inner())
 
 
-OUTER = ("scan", "scan", "scan", "until", "lengths", "both", "while", "vmap")
+OUTER = ("scan", "scan", "scan", "until", "lengths", "both", "while", "vmap", "segments")
+SEGMENTS = (2, "sqrt", "log")
 BRANCHES = ("cond", "switch", "checkpoint")
 INNER = (*OUTER, *BRANCHES, "cond", "map")
 
@@ -125,8 +126,6 @@ def _draw_moves(dice: Dice, depth: int, mixed: int) -> tuple[Move, ...]:
 
 
 # --- what bodies do ------------------------------------------------------------------------------
-
-KEY = 7
 
 
 class World:
@@ -233,7 +232,7 @@ def _compared(world: World, pools: Pools, i: int, j: int) -> None:
 
 
 def _drawn(world: World, pools: Pools, i: int, j: int) -> None:
-    key = gl.random.fold_in(gl.random.key(KEY + j), pick(pools, "n", i))
+    key = gl.random.fold_in(gl.random.key(7 + j), pick(pools, "n", i))
     noise = gl.random.uniform(key, (SIZE,), dtype="float64")
     pools["v"].append(pick(pools, "v", i) * noise)
 
@@ -340,6 +339,8 @@ def _run(
                 more["until"] = is_high
             if loop.form in ("lengths", "both"):
                 more["lengths"] = world.lengths % (loop.length + 1)
+            if loop.form == "segments":
+                more["checkpoint"] = SEGMENTS[loop.structure]
             given = entries if xs else None
             found = way.scan(body, carries, given, loop.length, loop.reverse, **more)
             return leaves_of(found[0]), leaves_of(found[1])

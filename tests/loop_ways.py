@@ -61,6 +61,7 @@ class Unrolled:
         reverse: bool = False,
         until: Any = None,
         lengths: Tensor | None = None,
+        checkpoint: Any = None,
     ) -> tuple[Any, Any]:
         sequences, entry = flatten(xs)
         carry, active = init, None

@@ -381,6 +381,32 @@ def an_associative_scan_along_no_axis(x: Tensor, xs: Tensor) -> Any:
     return gl.associative_scan(lambda a, b: a + b, xs, axis=2)  # here
 
 
+# --- checkpoint ----------------------------------------------------------------------------------
+
+
+@wrong(ArgumentError, "function", "f64[3]")
+def a_checkpoint_of_a_tensor(x: Tensor, xs: Tensor) -> Any:
+    return gl.checkpoint(gl.sin(x))  # here
+
+
+@wrong(ShapeError, "f64[3]", "f64[4]")
+def an_op_in_a_checkpoint_fails(x: Tensor, xs: Tensor) -> Any:
+    return gl.checkpoint(lambda a: a + gl.zeros((4,), "float64"))(x)  # here
+
+
+@wrong(ArgumentError, "checkpoint", "until")
+def segments_of_a_loop_that_stops(x: Tensor, xs: Tensor) -> Any:
+    def stops(h: Tensor) -> Tensor:
+        return gl.sum(h) > 1
+
+    return gl.scan(lambda h, a: (h + a, a), x, xs, until=stops, checkpoint="sqrt")  # here
+
+
+@wrong(ArgumentError, "checkpoint", "0")
+def segments_of_no_steps(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(lambda h, a: (h + a, a), x, xs, checkpoint=0)  # here
+
+
 # --- at the call ---------------------------------------------------------------------------------
 
 

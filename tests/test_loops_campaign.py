@@ -7,6 +7,7 @@ and of second order; with fixed bodies over 0 to 100 steps, and with random ones
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -194,6 +195,7 @@ FIXED: dict[str, Callable[[Any, int], Made]] = {
     "lengths reversed": lambda way, length: _lengths(way, length, True),
     "while": _repeated,
     "branches": _branching,
+    "segments": lambda way, length: _scanned(way, length, checkpoint="sqrt"),
     "map": _mapped,
     "join": _joined,
     "join reversed": lambda way, length: _joined(way, length, True),
@@ -242,6 +244,10 @@ def check(loop: Loop, seed: int, thorough: bool = False) -> None:
     found = compiled(looped, arrays, threads=1)
     assert_near(found, wanted, tolerance, "compiled")
     assert_same(compiled(looped, arrays, threads=2), found, "two threads")
+    if loop.form == "segments":
+        flat = build(replace(loop, form="scan"), world, Looped)
+        graph = with_derivatives(world.inputs, flat, second)
+        assert_same(compiled(graph, arrays), found, "without segments")
     if thorough:
         assert_same(compiled(looped, arrays, fusion=False), found, "without fusion")
         assert_near(compiled(unrolled, arrays), wanted, tolerance, "compiled unrolled")

@@ -147,3 +147,18 @@ def test_a_sum_over_several_loops_starts_in_the_first() -> None:
     b, _ = gl.scan(lambda c, x: (c + x * x, None), a, X)
     assert starts([b + T])[0] is T
     assert starts([b + T, a])[0] is not T  # where it is between is read
+
+
+@pytest.mark.parametrize("checkpoint", [2, 3, "sqrt", "log"])
+def test_of_two_sums_the_second_goes_on_from_the_first(checkpoint: Any) -> None:
+    """Neither waits for the other: the gradient by what a body stacks as it is."""
+    g, u = gl.placeholder((), "float64", "g"), gl.placeholder((11,), "float64", "u")
+
+    def slope(how: Any) -> Any:
+        _, rows = gl.scan(
+            lambda n, _: (n + 1, g), gl.constant(0, "int64"), None, 11, checkpoint=how
+        )
+        values = np.random.default_rng(0).normal(size=11)
+        return gl.function([g, u], gl.grad(gl.sum(rows * u), g))(1.0, values)
+
+    assert slope(checkpoint) == slope(None)
