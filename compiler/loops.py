@@ -246,12 +246,17 @@ class _Loop:
     # --- steps --------------------------------------------------------------------------------
 
     def lower_fixed(self, region: Graph, inner: Places, inputs: Sequence[Tensor]) -> set[Node]:
-        """What is the same in each step, before the loop: views of constants, and where these
-        must be dense for what reads them, copies.  Returns the nodes that this does."""
+        """What is the same in each step, before the loop: views of constants, kernels of nothing
+        else (masks, say), and where a reader needs them dense, copies.  Returns these nodes."""
         fixed = {tensor for tensor in inputs if inner[tensor].buffer not in self.windows}
         nodes: list[Node] = []
         for node in region.nodes:
-            if node.op.kind in ("view", "leaf") and all(x in fixed for x in node.operands):
+            can_move = node.op.kind in ("view", "leaf") or (
+                node.op is FUSED
+                and not self.state.guarded
+                and not any(item.op.check for item in node.regions[0].nodes)
+            )
+            if can_move and all(operand in fixed for operand in node.operands):
                 fixed.update(node.results)
                 nodes.append(node)
         self.lower(self.state, region, inner, {}, nodes)
@@ -300,7 +305,9 @@ class _Loop:
             if i not in self.trails and fills_buffer(made.node) and made not in wanted:
                 if views_of(body, [before]).isdisjoint(y for _, y in stays):
                     candidates.setdefault(made, before)
-        accepted, order = overwriting(body, [n for n in nodes if n not in set(first)], candidates)
+        rest = [node for node in nodes if node not in set(first)]
+        candidates = {made: old for made, old in candidates.items() if made.node in set(rest)}
+        accepted, order = overwriting(body, rest, candidates)
         for made, before in accepted.items():
             if made.node.op is FUSED:
                 state.overwritten[made] = inner[before].buffer

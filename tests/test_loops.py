@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import gradloom as gl
-from gradloom.ir.program import Copy, Launch, Loop, Program, Step, walk
+from gradloom.ir.program import Copy, Launch, Loop, Program, Step, reads_and_writes, walk
 from gradloom.ir.tensor import Tensor
 
 from .cuda_device import simulated
@@ -87,6 +87,8 @@ BODIES: dict[str, tuple[Body, int]] = {
     "shifted in": (lambda c, x: (gl.concatenate([c[1:], x[:1]]), None), 3),
     "one row set": (lambda c, x: (c.at[gl.astype(x[0, 0], "int64") % 3].set(x[1]), None), 0),
     "one row set by itself": (lambda c, x: (c.at[0].add(c[1]), x), 1),
+    "masks": (lambda c, x: (gl.where(gl.arange(3)[:, None] >= gl.arange(3), c, x), None), 0),
+    "what is fixed": (lambda c, x: (W * 2 + 1, c + x), 1),
     "no sequence read": (lambda c, x: (small(c + 1), None), 0),
 }
 
@@ -107,6 +109,25 @@ def test_one_carry(name: str, reverse: bool) -> None:
         check(inputs, [last, *kept, H * 2], arrays, fusion=False)
         if ys is not None:  # as they are: into the buffers of the outputs
             check(inputs, [last, *(ys if isinstance(ys, tuple) else [ys])], arrays, threads=2)
+
+
+def test_what_no_step_changes_is_made_before_the_loop() -> None:
+    """Masks of positions, which the way back through a split needs, and a transposed weight."""
+
+    def body(c: Tensor, x: Tensor) -> tuple[Tensor, None]:
+        a, b, d = gl.split(c @ W + x, 3, axis=1)
+        return gl.concatenate([gl.tanh(a), b * a, d], axis=1), None
+
+    last, _ = gl.scan(body, H, XS)
+    function = gl.function([W, H, XS], gl.grad(gl.sum(last), H))
+    for loop in loops(function.program):
+        moving = set(loop.windows)
+        for step in walk(loop.body):
+            assert isinstance(step, Launch)
+            moving.update(reads_and_writes(step, function.program)[1])
+        for step in walk(loop.body):
+            reads, _ = reads_and_writes(step, function.program)
+            assert moving.intersection(reads), step
 
 
 PAIRS: dict[str, Body] = {
