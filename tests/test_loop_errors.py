@@ -2,7 +2,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportArgumentType=false, reportCallIssue=false
 # (wrong uses)
-"""Wrong uses of loops and branches: one clear error each, which names the line to blame.
+"""Wrong uses of loops: one clear error each, which names the line to blame.
 
 Each case is a function that ends in an error.  The line marked `# here` must be in its message: it
 stands in the body where what is wrong was made there, else where the loop is asked for.
@@ -10,10 +10,7 @@ stands in the body where what is wrong was made there, else where the loop is as
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,47 +22,14 @@ from gradloom.ir.errors import (
     CheckError,
     DTypeError,
     GradientError,
-    GradloomError,
     ShapeError,
 )
 from gradloom.ir.tensor import Tensor
 
-HERE = Path(__file__).name
-MARK = "# here"
+from .wrong_uses import Cases, Wrong
 
-
-class Wrong(NamedTuple):
-    """What a case must raise, and words of the message."""
-
-    run: Callable[[Tensor, Tensor], Any]
-    error: type[GradloomError]
-    words: tuple[str, ...]
-
-
-CASES: list[Wrong] = []
-
-
-def wrong(error: type[GradloomError], *words: str) -> Callable[[Any], Any]:
-    def enter(function: Callable[[Tensor, Tensor], Any]) -> Any:
-        CASES.append(Wrong(function, error, words))
-        return function
-
-    return enter
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.run.__name__)
-def test_wrong_use(case: Wrong) -> None:
-    x, xs = gl.placeholder((3,), "float64", "x"), gl.placeholder((4, 3), "float64", "xs")
-    with pytest.raises(GradloomError) as caught:
-        case.run(x, xs)
-    message = str(caught.value)
-    assert type(caught.value) is case.error, message
-    for word in case.words:
-        assert word in message
-    lines, first = inspect.getsourcelines(case.run)
-    marked = [first + i for i, line in enumerate(lines) if MARK in line]
-    assert len(marked) == 1, "one line is to blame"
-    assert f"{HERE}:{marked[0]}" in message, message
+CASES = Cases()
+wrong = CASES.wrong
 
 
 # --- scan ----------------------------------------------------------------------------------------
@@ -266,85 +230,6 @@ def the_gradient_of_an_endless_loop(x: Tensor, xs: Tensor) -> Any:
     return gl.function([x], gl.grad(gl.sum(last), x))
 
 
-# --- cond and switch -----------------------------------------------------------------------------
-
-
-@wrong(ArgumentError, "one bool", "bool[3]")
-def a_condition_of_many(x: Tensor, xs: Tensor) -> Any:
-    return gl.cond(x > 0, lambda: x, lambda: -x)  # here
-
-
-@wrong(ArgumentError, "one bool", "f64[]")
-def a_condition_is_a_number(x: Tensor, xs: Tensor) -> Any:
-    return gl.cond(gl.sum(x), lambda: x, lambda: -x)  # here
-
-
-@wrong(ShapeError, "f64[3]", "f64[]", "lambda: gl.sum(x)")
-def branches_of_different_shapes(x: Tensor, xs: Tensor) -> Any:
-    return gl.cond(
-        gl.sum(x) > 0,
-        lambda: gl.sin(x),
-        lambda: gl.sum(x),  # here
-    )
-
-
-@wrong(DTypeError, "f64[3]", "f32[3]")
-def branches_of_different_dtypes(x: Tensor, xs: Tensor) -> Any:
-    def narrow() -> Tensor:
-        return gl.astype(x, "float32")  # here
-
-    return gl.cond(gl.sum(x) > 0, lambda: gl.sin(x), narrow)
-
-
-@wrong(ArgumentError, "then", "else_")
-def branches_of_different_structures(x: Tensor, xs: Tensor) -> Any:
-    return gl.cond(gl.sum(x) > 0, lambda: (x, x), lambda: {"a": x, "b": x})  # here
-
-
-@wrong(ArgumentError, "function", "else_")
-def a_branch_is_a_tensor(x: Tensor, xs: Tensor) -> Any:
-    return gl.cond(gl.sum(x) > 0, lambda: x, -x)  # here
-
-
-@wrong(ArgumentError, "else_", "operand")
-def a_branch_takes_no_operand(x: Tensor, xs: Tensor) -> Any:
-    return gl.cond(gl.sum(x) > 0, lambda a: a, lambda: x, x)  # here
-
-
-@wrong(ArgumentError, "at least one branch")
-def no_branches(x: Tensor, xs: Tensor) -> Any:
-    return gl.switch(gl.constant(0, "int64"), [])  # here
-
-
-@wrong(ArgumentError, "function", "then")
-def branches_are_no_list(x: Tensor, xs: Tensor) -> Any:
-    return gl.cond(gl.sum(x) > 0, None, lambda: x)  # here
-
-
-@wrong(ArgumentError, "sequence of functions")
-def branches_are_one_function(x: Tensor, xs: Tensor) -> Any:
-    return gl.switch(gl.constant(0, "int64"), lambda: x)  # here
-
-
-@wrong(ArgumentError, "index", "f64[]")
-def an_index_is_a_float(x: Tensor, xs: Tensor) -> Any:
-    return gl.switch(gl.sum(x), [lambda: x, lambda: -x])  # here
-
-
-@wrong(ShapeError, "f64[3]", "f64[4,3]")
-def a_branch_in_a_loop_grows(x: Tensor, xs: Tensor) -> Any:
-    def body(h: Tensor, a: Tensor) -> Any:
-        low = gl.sum(h) < 0
-        after = gl.cond(
-            low,
-            lambda: h + a,
-            lambda: h + xs,  # here
-        )
-        return after, None
-
-    return gl.scan(body, x, xs)
-
-
 # --- map and associative_scan --------------------------------------------------------------------
 
 
@@ -436,3 +321,8 @@ def a_predicate_reads_what_nothing_gives(x: Tensor, xs: Tensor) -> Any:
     other = gl.placeholder((), "float64", "other")
     last, _ = gl.scan(lambda h, a: (h + a, None), x, xs, until=lambda h: gl.sum(h) > other)
     return gl.function([x, xs], last)  # here
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_wrong_use(case: Wrong) -> None:
+    case.check()
