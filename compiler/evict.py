@@ -129,6 +129,8 @@ class _Run:
         self.live: dict[Tensor, None] = {}
         self.bytes = self.peak = self.position = 0
         self.dropped: set[Tensor] = set()
+        self.spoiled: set[Node] = set()  # they read parameters that have been written over
+        self.lost: set[Tensor] = set()  # dropped, and not to be made again
         self.pending: Counter[Tensor] = Counter()
         self.neighbours = _Neighbours()
         self.current: dict[Tensor, Tensor] = {}
@@ -163,8 +165,7 @@ class _Run:
                 self.step(waiting.pop())
             waiting = [update for update in waiting if not self._update(update)]
         self.position = len(self.steps)
-        for update in waiting:
-            self.step(update)
+        self.together(waiting)  # those of which each is made of what another writes over
 
     def _update(self, node: Node) -> bool:
         """Run a step that writes over parameters, unless clones may still read the old values."""
@@ -174,16 +175,35 @@ class _Run:
             if any(self.work.owner_of(operand) in wanted for operand in clone.operands):
                 return False
         self.step(node)
+        self._spoil(wanted)
         return True
+
+    def _spoil(self, parameters: set[Tensor]) -> None:
+        """What read these parameters cannot run again, nor what is made of what it made."""
+        owner_of = self.work.owner_of
+        for node in self.ran:
+            if any(owner_of(operand) in parameters for operand in node.operands):
+                self.spoiled.add(node)
+        lost = [owner for owner in self.dropped if owner.node in self.spoiled]
+        while lost:
+            owner = lost.pop()
+            if owner not in self.lost:
+                self.lost.add(owner)
+                lost += [other for other in self.made_of[owner] if other in self.dropped]
 
     def step(self, node: Node) -> None:
         """Run a step, behind clones of what it reads and does not live."""
-        missing = self._missing(self.work.reads[node])
-        for each in (*missing, node):
+        self.together([node])
+
+    def together(self, nodes: Sequence[Node]) -> None:
+        """Run steps, behind clones of what any of them reads and does not live."""
+        missing = self._missing([owner for node in nodes for owner in self.work.reads[node]])
+        for each in (*missing, *nodes):
             self.pending.update(self.work.reads[each])
         for each in missing:
             self._run(each, is_clone=True)
-        self._run(node, is_clone=False)
+        for node in nodes:
+            self._run(node, is_clone=False)
 
     def _missing(self, owners: Iterable[Tensor]) -> list[Node]:
         """The steps that make what of `owners` does not live, each behind those it needs."""
@@ -253,7 +273,9 @@ class _Run:
     def _may_drop(self, owner: Tensor) -> bool:
         if not self.work.bytes[owner] or owner in self.work.kept or owner in self.held:
             return False
-        return self.pending[owner] <= 0
+        if self.pending[owner] > 0 or owner.node in self.spoiled:
+            return False
+        return not self.lost or self.lost.isdisjoint(self.work.reads[owner.node])
 
     def _score(self, owner: Tensor) -> float:
         """Operations to have it again, by the bytes and steps that it is away."""
@@ -271,6 +293,8 @@ class _Run:
         del self.live[owner]
         self.bytes -= self.work.bytes[owner]
         self.dropped.add(owner)
+        if owner.node in self.spoiled or not self.lost.isdisjoint(self.work.reads[owner.node]):
+            self.lost.add(owner)
         self.neighbours.add(owner, self.cost[owner.node], beside)
 
     # --- the graph ----------------------------------------------------------------------------
