@@ -277,6 +277,22 @@ def test_a_parameter_is_not_written_while_what_it_makes_is_computed_again() -> N
     same(found, wanted)
 
 
+def layer(way: int, a: Any, b: Any, w: Any) -> Any:
+    """A value of the shape of a and b."""
+    ways = [
+        lambda: gl.tanh(a @ w),
+        lambda: gl.tanh(a @ b) * 0.5,
+        lambda: gl.sin(a) * b + w[0],
+        lambda: gl.softmax(a @ w, 1),
+        lambda: a - gl.mean(a, 1, keepdims=True),
+        lambda: a.T + b[::-1],
+        lambda: gl.take(a, gl.argsort(b[:, 0]), 0),
+        lambda: gl.scan(lambda h, r: (gl.tanh(h @ w + r), h), b[0], a)[1],
+        lambda: gl.checkpoint(lambda u, v: gl.exp(-gl.square(u)) @ w + v)(a, b),
+    ]
+    return ways[way]()
+
+
 def drawn_network(seed: int, **options: Any) -> tuple[gl.Function, list[Any]]:
     """A network of layers drawn from a pool, so that values are read near and far away; what a
     step of descent gives and leaves."""
@@ -290,18 +306,7 @@ def drawn_network(seed: int, **options: Any) -> tuple[gl.Function, list[Any]]:
 
     for _ in range(24):
         a, b, w = pick(), pick(), weights[int(dice.integers(6))]
-        ways = [
-            lambda: gl.tanh(a @ w),
-            lambda: gl.tanh(a @ b) * 0.5,
-            lambda: gl.sin(a) * b + w[0],
-            lambda: gl.softmax(a @ w, 1),
-            lambda: a - gl.mean(a, 1, keepdims=True),
-            lambda: a.T + b[::-1],
-            lambda: gl.take(a, gl.argsort(b[:, 0]), 0),
-            lambda: gl.scan(lambda h, r: (gl.tanh(h @ w + r), h), b[0], a)[1],
-            lambda: gl.checkpoint(lambda u, v: gl.exp(-gl.square(u)) @ w + v)(a, b),
-        ]
-        pool.append(ways[int(dice.integers(len(ways)))]())
+        pool.append(layer(int(dice.integers(9)), a, b, w))
     loss = gl.mean(gl.tanh(pool[-1])) + gl.mean(pool[len(pool) // 2] * 0.1)
     asked = [w for w in weights if dice.random() < 0.7]
     made = [gl.constant(0.0)]
@@ -321,8 +326,8 @@ def drawn_network(seed: int, **options: Any) -> tuple[gl.Function, list[Any]]:
 def check_drawn_network(seed: int) -> int:
     """The budgets that were met with something computed again; all give the plain bits.
 
-    With loops in segments, a weight that is read in loops and elsewhere too may get the parts of its
-    gradient added in another order.
+    With loops in segments, a weight that is read in loops and elsewhere too may get the parts of
+    its gradient added in another order.
     """
     plain, wanted = drawn_network(seed)
     met = 0
