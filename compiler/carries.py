@@ -11,6 +11,7 @@ from ..ir.ops.control import FUSED
 from ..ir.ops.scan import SCAN
 from ..ir.ops.while_loop import WHILE
 from ..ir.tensor import Node, Tensor
+from .schedule import ALIASES
 from .storage import Lowering, Stored, is_whole, move
 
 Edges = dict[Node, list[Node]]
@@ -24,10 +25,10 @@ def root(tensor: Tensor) -> Tensor:
 
 
 def views_of(graph: Graph, tensors: Iterable[Tensor]) -> set[Tensor]:
-    """The tensors, and all that are only views of them."""
+    """The tensors, and all that are the same memory."""
     found = set(tensors)
     for node in graph.nodes:
-        if node.op.kind == "view" and node.operands[0] in found:
+        if node.op.kind in ALIASES and node.operands[0] in found:
             found.update(node.results)
     return found
 
@@ -131,7 +132,7 @@ def assign(state: Lowering, values: Sequence[tuple[str, Tensor, Stored]]) -> Non
     ]
     while waiting:
         read = {state.base(source.buffer) for _, _, source in waiting}
-        free = [i for i, (target, _, _) in enumerate(waiting) if target not in read]
+        free = [i for i, (target, _, _) in enumerate(waiting) if state.base(target) not in read]
         target, tensor, source = waiting.pop(free[0] if free else 0)
         if free:
             move(state, tensor, source, target)

@@ -68,7 +68,7 @@ def _start(graph: Graph, final: Tensor) -> tuple[Scan, int] | None:
 
 def _begin(graph: Graph, scan: Scan, i: int) -> tuple[Scan, int] | None:
     """The scan, and the position there, where the sum that is carry i of `scan` begins with 0."""
-    while _is_sum(scan.body, i) and not _is_read(graph, scan.history[i]):
+    while _is_sum(scan, i) and not _is_read(graph, scan.history[i]):
         init = scan.carries[i]
         if uniform(init) == 0:
             return scan, i
@@ -86,10 +86,11 @@ def _other(addition: Node, operand: Tensor) -> Tensor:
     return y if x is operand else x
 
 
-def _is_sum(body: Graph, i: int) -> bool:
-    """Whether the body does nothing with carry i but to add to it, be it in a loop inside."""
+def _is_sum(scan: Scan, i: int) -> bool:
+    """Whether the scan does nothing with carry i but to add to it, be it in a loop inside."""
+    body, proceed = scan.body, scan.proceed
     value, after = body.inputs[i], body.outputs[i]
-    if value is after:
+    if value is after or (proceed is not None and _is_read(proceed, proceed.inputs[i])):
         return False
     while value is not after:
         users = body.users.get(value, ())
@@ -112,7 +113,7 @@ def _added(body: Graph, node: Node, value: Tensor) -> Tensor | None:
     if node.op.name != "scan" or places[0] >= node.groups[0]:
         return None
     scan, i = Scan(node), places[0]
-    return scan.finals[i] if not _is_read(body, scan.history[i]) and _is_sum(scan.body, i) else None
+    return scan.finals[i] if not _is_read(body, scan.history[i]) and _is_sum(scan, i) else None
 
 
 def _is_read(graph: Graph, tensor: Tensor) -> bool:
