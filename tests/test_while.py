@@ -12,6 +12,7 @@ import pytest
 
 import gradloom as gl
 from gradloom.compiler.dead import dead
+from gradloom.ir.errors import IndexRangeError
 from gradloom.ir.graph import Graph
 from gradloom.ir.linearity import why_not_linear
 from gradloom.ir.numerics import first_bad
@@ -332,3 +333,38 @@ def test_bits() -> None:
     assert np.isfinite(masked(*arrays, np.array([6, 2, 3]))).all()
     with pytest.raises(gl.NumericsError):
         masked(*arrays, np.array([6, 3, 3]))
+
+
+@pytest.mark.parametrize("bound", [None, 9])
+def test_entries_that_ended_cannot_fail(bound: int | None) -> None:
+    """The last carry of each would be out of range for one more step."""
+    starts, x = gl.placeholder((3,), "int64", "starts"), gl.placeholder((6,), "float64", "x")
+
+    def tail(start: Tensor) -> Tensor:
+        def step(c: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            return c[0] + 1, c[1] + x[c[0]]
+
+        zero = gl.zeros((), "float64")
+        return gl.while_loop(lambda c: c[0] < 6, step, (start, zero), bound=bound)[1]
+
+    inputs, outputs = [starts, x], [gl.vmap(tail)(starts)]
+    if bound is not None:
+        outputs.append(gl.grad(gl.sum(outputs[0]), x))
+    values = np.array([1.0, 2, 4, 8, 16, 32])
+    found = Both(inputs, outputs)([5, 2, 0], values)
+    np.testing.assert_array_equal(found[0], [32, 60, 63])
+    if bound is not None:
+        np.testing.assert_array_equal(found[1], [1, 1, 2, 2, 2, 3])
+    with pytest.raises(IndexRangeError):
+        Both(inputs, outputs, compiled=False)([5, -7, 0], values)
+
+
+def test_entries_that_ended_cannot_run_for_ever() -> None:
+    """Halved while even, 0 would not come to an end."""
+    starts = gl.placeholder((3,), "int64", "starts")
+
+    def odd_part(n: Tensor) -> Tensor:
+        return gl.while_loop(lambda d: d % 2 == 0, lambda d: d // 2, n - 1)
+
+    last = gl.vmap(lambda n: gl.while_loop(lambda c: c > 1, odd_part, n))(starts)
+    np.testing.assert_array_equal(Both([starts], [last])([3, 8, 15])[0], [1, 1, 1])

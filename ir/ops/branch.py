@@ -30,7 +30,6 @@ from .conversion import astype
 from .logic import less_equal, where
 from .loops import call_function
 from .request import gradient, pushforward
-from .scan import make_scan
 from .shape import broadcast_to, reshape
 
 __all__ = ["cond", "switch"]
@@ -139,16 +138,14 @@ def _batch_switch(node: Node, operands: Sequence[Tensor], batched: Sequence[bool
     """One index for all entries: a switch of batched branches.  An index an entry: what all
     branches give for all entries, and of that what is chosen; where a branch may fail, a loop over
     the entries, so that none fails that is not taken."""
+    from .loop_batching import entry_by_entry, may_fail
+
     size = next(t.shape[0] for t, flag in zip(operands, batched, strict=True) if flag)
     if not batched[0]:
         return _switch_of_batches(node, operands, batched[1:], size)
-    if any(_may_fail(branch) for branch in node.regions):
-        return _loop_of_switches(node, operands, batched[1:], size)
+    if any(may_fail(branch) for branch in node.regions):
+        return entry_by_entry(node, operands, batched)
     return _choice_of_batches(node, operands, batched[1:], size)
-
-
-def _may_fail(branch: Graph) -> bool:
-    return any(inner.op.check or inner.op.kind == "host" for inner in branch.walk())
 
 
 def _switch_of_batches(
@@ -189,27 +186,6 @@ def _choice_of_batches(
             chosen = where(less_equal(number, at), other, chosen)
         results.append(broadcast_to(chosen, (size, *result.shape)))
     return results
-
-
-def _loop_of_switches(
-    node: Node, operands: Sequence[Tensor], flags: Sequence[bool], size: DimLike
-) -> list[Tensor]:
-    index, *given = operands
-    inputs = [placeholder_like(t.type, f"given{i}") for i, t in enumerate(node.group(1))]
-    entries = [t for t, flag in zip(inputs, flags, strict=True) if flag]
-    shared = [t for t, flag in zip(inputs, flags, strict=True) if not flag]
-    own = placeholder_like(node.operands[0].type, "index")
-    inner = make_switch(own, inputs, node.regions)
-    body = Graph("entry", [own, *entries, *shared], inner.results)
-    made = make_scan(
-        body,
-        [],
-        [index, *(t for t, flag in zip(given, flags, strict=True) if flag)],
-        [t for t, flag in zip(given, flags, strict=True) if not flag],
-        size,
-        False,
-    )
-    return list(made.stacked)
 
 
 SWITCH = register(

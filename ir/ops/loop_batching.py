@@ -2,7 +2,8 @@
 
 A carry is batched once what enters it is; what no batched value reaches stays as it is, for all
 entries.  Where entries end apart, by a condition on what is batched or by a limit for each, the
-loop goes on while one of them does, and those that ended keep their carries.
+loop goes on while one of them does, and those that ended keep their carries.  The body still sees
+these: where it may fail, or never end, there is a loop over the entries instead.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from ..batching import Batch, batched_inputs, batched_values
 from ..dims import DimLike
 from ..dtypes import int64
 from ..graph import Graph
-from ..tensor import Tensor, TensorType
+from ..tensor import Node, Tensor, TensorType
 from .control import choose, placeholder_like
 from .conversion import astype
 from .create import arange, zeros
@@ -128,6 +129,28 @@ def _size(operands: Sequence[Tensor], batched: Sequence[bool]) -> DimLike:
     return next(t.shape[0] for t, flag in zip(operands, batched, strict=True) if flag)
 
 
+def may_fail(region: Graph) -> bool:
+    """Whether a call may fail in the region, or not come back."""
+    return any(
+        node.op.check or node.op.kind == "host" or node.op.name == "while_loop"
+        for node in region.walk()
+    )
+
+
+def entry_by_entry(node: Node, operands: Sequence[Tensor], batched: Sequence[bool]) -> list[Tensor]:
+    """The results of `node` for each entry, by a loop over the entries: none computes what it would
+    not compute alone."""
+    inputs = [placeholder_like(t.type, f"x{i}") for i, t in enumerate(node.operands)]
+
+    def those(tensors: Sequence[Tensor], flag: bool) -> list[Tensor]:
+        return [t for t, own in zip(tensors, batched, strict=True) if own is flag]
+
+    results = node.remake(inputs).results
+    body = Graph("entry", [*those(inputs, True), *those(inputs, False)], results, parameters=())
+    entries, shared = those(operands, True), those(operands, False)
+    return list(make_scan(body, [], entries, shared, _size(operands, batched), False).stacked)
+
+
 def batch_while(loop: While, operands: Sequence[Tensor], batched: Sequence[bool]) -> list[Tensor]:
     """The results of a while_loop over `operands`; entries that end apart count their steps."""
     n, size = len(loop.carries), _size(operands, batched)
@@ -137,6 +160,8 @@ def batch_while(loop: While, operands: Sequence[Tensor], batched: Sequence[bool]
         body = Graph(loop.body.name, own, parts.outputs())
         proceed = parts.asking([], [], parts.goes_on)
         return [*make_while(proceed, body, actual[:n], actual[n:]).node.results]
+    if may_fail(loop.body) or may_fail(loop.proceed):
+        return entry_by_entry(loop.node, operands, batched)
     count = placeholder_like(TensorType(int64, (size,)), "count")
     active = parts.goes_on(own[:n], own[n:])
     outputs = [*parts.chosen(active), count + astype(active, int64)]
@@ -160,6 +185,8 @@ def batch_scan(scan: Scan, operands: Sequence[Tensor], batched: Sequence[bool]) 
     actual, limit = parts.operands(operands[:many], flags), None
     if scan.limit is not None:
         limit = operands[many]
+    if parts.apart and any(map(may_fail, scan.node.regions)):
+        return entry_by_entry(scan.node, operands, batched)
     if parts.apart:
         return _scan_apart(scan, parts, actual, limit, limited)
     proceed = None if scan.proceed is None else parts.asking([], [], parts.goes_on)
