@@ -52,9 +52,10 @@ def differentiate(graph: Graph) -> Graph:
         if node.op.kind == "request":
             tainted.update(node.results)
             if not outer and not _holds_request(made.operands):
+                terms: Parts = {}  # others may ask by the same tensor
                 with located(node.loc):
-                    results = expand_request(made, parts)
-                parts.update({r: parts.get(t, []) for r, t in _by_inputs(node, made)})
+                    results = expand_request(made, terms)
+                parts.update({r: terms.get(t, []) for r, t in _by_inputs(node, made)})
         elif outer:
             tainted.update(node.results)
             if _adds_once(graph, node, parts):

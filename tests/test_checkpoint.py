@@ -13,6 +13,7 @@ import pytest
 import gradloom as gl
 from gradloom.ir.errors import ArgumentError
 from gradloom.ir.ops.checkpoint import after
+from gradloom.ir.ops.conversion import pin
 
 Array = Any
 Wrap = Callable[[Any], Any]
@@ -234,6 +235,17 @@ def test_after_is_no_copy_and_is_not_merged() -> None:
     assert len(products) == 2 and "copy" not in str(both.program)
     value = draw(8, 8)
     np.testing.assert_allclose(both(value), 2 * np.sum(np.exp(value @ value) * value), 1e-5)
+
+
+def test_two_gradients_by_one_tensor() -> None:
+    """What is added up for one of them is none of the other's."""
+    x = gl.placeholder((4,), "float64", "x")
+    y = pin(x * 2)
+    sine, cosine = (gl.grad(gl.sum(f(y)), y) for f in (gl.sin, gl.cos))
+    values = np.linspace(-1, 1, 4)
+    first, second = gl.function([x], [x * 3 + sine, x + cosine])(values)
+    np.testing.assert_allclose(first, 3 * values + np.cos(2 * values), rtol=1e-12)
+    np.testing.assert_allclose(second, values - np.sin(2 * values), rtol=1e-12)
 
 
 def test_errors() -> None:
