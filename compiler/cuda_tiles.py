@@ -3,7 +3,8 @@
 A block of 16 × 16 threads owns a tile of the result; thread (y, x) owns its elements
 (y + 16·a, x + 16·b), so that neighbours read and write neighbouring addresses and no two
 threads of a warp meet in one bank.  Each element is summed over k from 0 up, with fused
-multiply-add for floats, wherever it lies: its bits depend neither on tile nor on batch.
+multiply-add for floats, wherever it lies: its bits depend neither on tile nor on batch.  A sum
+starts at zero, or at what stands at its own place of another array.
 """
 
 from __future__ import annotations
@@ -94,6 +95,13 @@ class _Tiles:
         lines.depth = depth
         lines.add(f"{tile} = index({tile} + cuda.gridDim.x)")
 
+    def place(self) -> tuple[str, str]:
+        """The row and the column of an element that the thread owns."""
+        return (
+            f"{self.rows.name} = {self.first_row} + {self.y} + {TILE_SIDE} * {self.a}",
+            f"{self.columns.name} = {self.first_column} + {self.x} + {TILE_SIDE} * {self.b}",
+        )
+
     def each_element(self) -> None:
         self.lines.open(f"for {self.a} in range({self.row_count}):")
         self.lines.open(f"for {self.b} in range({self.column_count}):")
@@ -105,6 +113,12 @@ class _Tiles:
         depth = lines.depth
         self.each_element()
         lines.add(f"{sums}[{self.a}, {self.b}] = {self.zero(c)}")
+        if c.initial is not None:
+            i, j = self.rows, self.columns
+            lines.add(*self.place())
+            lines.open(f"if {i.name} < {i.extent} and {j.name} < {j.extent}:")
+            source = f"{c.initial.argument}[{address(c.initial, self.kernel.axes)}]"
+            lines.add(f"{sums}[{self.a}, {self.b}] = {source}")
         lines.depth = depth
         first, k = names.fresh("first_k"), names.fresh("k")
         lines.open(f"for {first} in range(index(0), index({c.depth}), index({TILE_DEPTH})):")
@@ -191,11 +205,12 @@ class _Tiles:
         lines = self.lines
         dtypes = value_dtypes(self.kernel)
         i, j = self.rows, self.columns
+        row, column = self.place()
         lines.open(f"for {self.a} in range({self.row_count}):")
-        lines.add(f"{i.name} = {self.first_row} + {self.y} + {TILE_SIDE} * {self.a}")
+        lines.add(row)
         lines.open(f"if {i.name} < {i.extent}:")
         lines.open(f"for {self.b} in range({self.column_count}):")
-        lines.add(f"{j.name} = {self.first_column} + {self.x} + {TILE_SIDE} * {self.b}")
+        lines.add(column)
         lines.open(f"if {j.name} < {j.extent}:")
         stored = {item.access.argument for item in self.kernel.body if isinstance(item, Store)}
         stores: list[Store] = []

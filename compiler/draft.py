@@ -7,7 +7,7 @@ symbolic, and where accesses start, into parameters of the kernel.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..ir.dims import Dim, DimLike, Shape
@@ -192,18 +192,9 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
                     )
                 )
             case Contract():
-                lhs, rhs = access(item.lhs), access(item.rhs)
-                body.append(
-                    Contract(
-                        item.result,
-                        lhs,
-                        rhs,
-                        length(item.depth),
-                        item.scratch,
-                        item.dtype,
-                        item.loc,
-                    )
-                )
+                initial = None if item.initial is None else access(item.initial)
+                lhs, rhs, depth = access(item.lhs), access(item.rhs), length(item.depth)
+                body.append(replace(item, lhs=lhs, rhs=rhs, depth=depth, initial=initial))
             case Store():
                 body.append(Store(access(item.access), item.operand, item.combine))
             case _:
@@ -220,8 +211,8 @@ def _walked(item: Any) -> list[Any]:
             return [access.strides]
         case Index(strides=strides):
             return [strides]
-        case Contract(lhs=lhs, rhs=rhs):
-            return [lhs.strides, rhs.strides]
+        case Contract(lhs=lhs, rhs=rhs, initial=initial):
+            return [access.strides for access in (lhs, rhs, initial) if access is not None]
         case _:
             return []
 

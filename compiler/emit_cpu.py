@@ -269,10 +269,14 @@ class _Emitter:
         *_, b_depth, _ = item.rhs.strides
         c_batch = self.batch_offset(batch)
         out = f"offset({item.scratch}, {total(c_batch, product('first', columns.extent))})"
+        start = ""
+        if item.initial is not None:
+            row = item.initial.strides[-2]
+            start = f", {at(item.initial, product('first', row))}, {row}"
         self.line(
             f"contract_{item.dtype}({at(item.lhs, product('first', a_row))}, {a_row}, {a_depth}, "
             f"{at(item.rhs, '0')}, {b_depth}, {out}, {columns.extent}, count, {columns.extent}, "
-            f"{item.depth})",
+            f"{item.depth}{start})",
             item.loc,
         )
         if len(self.kernel.body) == 1:

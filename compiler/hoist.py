@@ -108,7 +108,7 @@ def _is_batched(node: Node, known: dict[Tensor, _Known]) -> bool:
     A product of two entries of a step is no product of more rows, and its result may be far
     larger than they are.  The order of a sum depends on which axes it walks, so sums stay.
     """
-    if node.op.kind == "contraction":
+    if node.op.name == "matmul":
         return any(known[operand] is _Known.BEFORE for operand in node.operands)
     return node.op.kind in ("elementwise", "view", "gather", "concat") and not node.op.check
 

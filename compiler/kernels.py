@@ -174,7 +174,7 @@ def _gather(draft: Draft, node: Node, inputs: Inputs) -> str:
 
 def _contract(draft: Draft, node: Node, inputs: Inputs, scratch: str) -> None:
     """Strides of lhs and rhs by axis of the result; the shared axis stands in the other's place."""
-    x, y = node.operands
+    x, y, *totals = node.operands
     (a, left), (b, right) = inputs[x], inputs[y]
     rank = len(draft.shape)
 
@@ -192,5 +192,9 @@ def _contract(draft: Draft, node: Node, inputs: Inputs, scratch: str) -> None:
     lhs = access(a, (*batch(x, left.strides), *left.strides[-2:]), left.offset)
     rhs = access(b, (*batch(y, right.strides), right.strides[-2], 1), right.offset)
     result, depth = node.results[0], cast(Any, x.shape[-1])
-    made = Contract(draft.fresh(), lhs, rhs, depth, scratch, result.dtype, node.loc)
+    initial = None
+    for total in totals:
+        argument, view = inputs[total]
+        initial = draft.access(argument, total.shape, view)
+    made = Contract(draft.fresh(), lhs, rhs, depth, scratch, result.dtype, initial, node.loc)
     draft.names[result] = draft.add(made, result.dtype)

@@ -149,11 +149,12 @@ def as_type(state: Lowering, name: str, type_: TensorType) -> str:
 
 
 def right_sides(node: Node) -> list[Tensor]:
-    """What a fused product reads as its right side, which needs unit stride along its last axis."""
+    """What a fused product reads as its right side, or starts its sums from: that needs unit
+    stride along its last axis."""
     region = node.regions[0]
     place = {tensor: i for i, tensor in enumerate(region.inputs)}
     products = [inner for inner in region.nodes if inner.op.kind == "contraction"]
-    found = [node.operands[place[product.operands[1]]] for product in products]
+    found = [node.operands[place[x]] for product in products for x in product.operands[1:]]
     return [right for right in found if right.shape[-1] != 1]
 
 

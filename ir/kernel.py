@@ -151,6 +151,9 @@ class Contract:
     The strides of `lhs` and `rhs` are per axis; that of their own axis in place of j, or i, is
     the stride along k.  rhs has unit stride along j.  The sum stands in `scratch`, an output
     argument of contiguous rows, before the rest of the body reads it.
+
+    initial: what each sum starts from in place of 0, of unit stride along j.  It is read before
+    the sum is stored, and so may be the same memory.
     """
 
     result: str
@@ -159,6 +162,7 @@ class Contract:
     depth: Size
     scratch: str
     dtype: DType
+    initial: Access | None = None
     loc: Loc = field(default=(), compare=False)
 
 
@@ -289,6 +293,8 @@ class Kernel:
             if isinstance(item, Contract):
                 if {item.lhs.argument, item.rhs.argument} & {output, *inputs}:
                     return False
+                if item.initial is not None and item.initial.argument in {output, *inputs}:
+                    return self._adds_in_place(item, output, inputs)
                 if item.scratch == output and (inputs or stores):
                     return not inputs
         if len(stores) != 1:
@@ -311,6 +317,18 @@ class Kernel:
                 if not same or item.access.offset != store.access.offset or early:
                     return False
         return True
+
+    def _adds_in_place(self, item: Contract, output: str, inputs: Collection[str]) -> bool:
+        """Whether a contraction alone reads `inputs`, where it then puts its sums: in `output`."""
+        assert item.initial is not None
+        whole = len(self.axes) == 2 and item.initial.offset == 0
+        for axis, stride, dense in zip(
+            self.axes, item.initial.strides, (self.axes[-1].extent, 1), strict=False
+        ):
+            whole = whole and (stride == dense or axis.extent == 1)
+        read = {other.access.argument for other in self.body if isinstance(other, Load)}
+        sole = item.scratch == output and not self.stores(output)
+        return whole and sole and read.isdisjoint(inputs)
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}: {len(self.body)} instructions>"

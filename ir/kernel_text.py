@@ -67,9 +67,10 @@ def print_instruction(instruction: Instruction, axes: tuple[Axis, ...]) -> str:
         case Running(result, combine, operands, dtype, identity, loc):
             text = f"{result} = running {combine} {', '.join(operands)} from {identity}"
             return f"{text} : {dtype}" + _loc(loc)
-        case Contract(result, lhs, rhs, depth, scratch, dtype, loc):
-            text = f"{result} = contract {_access(lhs, axes)}, {_access(rhs, axes)}"
-            return f"{text} over {depth} in {scratch} : {dtype}" + _loc(loc)
+        case Contract(result, lhs, rhs, depth, scratch, dtype, initial, loc):
+            text = f"{result} = contract {_access(lhs, axes)}, {_access(rhs, axes)} over {depth}"
+            text += "" if initial is None else f" from {_access(initial, axes)}"
+            return f"{text} in {scratch} : {dtype}" + _loc(loc)
         case Store(access, operand, combine, check):
             text = f"store {_access(access, axes)} = {operand}" + (f" by {combine}" * bool(combine))
             return text + (f" check {check}" if check else "")
@@ -95,7 +96,8 @@ _LINES: dict[str, re.Pattern[str]] = {
     "reduce": re.compile(r"(\w+) = reduce (\w+) (\w+) from (\w+) : (\w+)$"),
     "running": re.compile(r"(\w+) = running (\w+) ([\w, ]+) from (\w+) : (\w+)$"),
     "contract": re.compile(
-        r"(\w+) = contract (\w+)\[(.*)\], (\w+)\[(.*)\] over (\w+) in (\w+) : (\w+)$"
+        r"(\w+) = contract (\w+)\[(.*)\], (\w+)\[(.*)\] over (\w+)"
+        r"(?: from (\w+)\[(.*)\])? in (\w+) : (\w+)$"
     ),
     "store": re.compile(r"store (\w+)\[(.*)\] = (\w+)(?: by (\w+))?(?: check (\w+))?$"),
     "compute": re.compile(r"(\w+) = (\w+) ([\w, ]*?)(?: \{(.*)\})?(?: check (\w+))? : (\w+)$"),
@@ -156,9 +158,11 @@ def parse_instruction(text: str, axes: tuple[Axis, ...]) -> Instruction:
             case "running", (result, combine, operands, identity, dtype):
                 names = tuple(operands.split(", "))
                 return Running(result, combine, names, BY_SHORT[dtype], identity, loc)
-            case "contract", (result, a, left, b, right, depth, scratch, dtype):
+            case "contract", (result, a, left, b, right, depth, c, start, scratch, dtype):
                 lhs, rhs = parse_access(a, left, axes), parse_access(b, right, axes)
-                return Contract(result, lhs, rhs, _size(depth), scratch, BY_SHORT[dtype], loc)
+                size, kind = _size(depth), BY_SHORT[dtype]
+                initial = parse_access(c, start, axes) if c else None
+                return Contract(result, lhs, rhs, size, scratch, kind, initial, loc)
             case "store", (argument, inner, operand, combine, check):
                 access = parse_access(argument, inner, axes)
                 return Store(access, operand, combine, _size(check) if check else 0)

@@ -6,9 +6,9 @@ vectors, broadcasts one element of A per row, and multiplies and adds. Edges tak
 rows beyond the last are clamped to the last (computed again, not stored), lanes beyond the last
 column are masked. A long contraction is cut into segments so that a column block of B stays in
 cache while the tiles go down the rows; a later segment starts from what the earlier one stored. So
-each element of C is one chain of multiply-adds, in the order of the contraction axis, from zero:
-its bits do not depend on where in a tile it lies, nor on how a product is divided into calls, nor
-on the width of the vectors.
+each element of C is one chain of multiply-adds, in the order of the contraction axis, from zero or
+what is given to start from, which may be C itself: its bits do not depend on where in a tile it
+lies, nor on how a product is divided into calls, nor on the width of the vectors.
 
 Every element type is one object, compiled at its first use and kept in the disk cache.
 """
@@ -143,28 +143,33 @@ class _Tiles:
         ]
 
     def tile(self, tile: Tile, masked: bool) -> ir.Function:
-        """tile(a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, fresh) for one tile of C.
+        """tile(a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, start, start_row, fresh)
+        for one tile of C.
 
-        1 <= rows, 1 <= columns <= the tile's; `fresh`: C is overwritten, not added to. depth >= 0.
+        1 <= rows, 1 <= columns <= the tile's, depth >= 0. The sums start from the tile at `start`,
+        or from zeros where they are `fresh`.
         """
         name = f"tile_{tile.rows}x{tile.vectors}" + ("_masked" if masked else "")
         signature = [
-            _POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _INT, _INT, _INT, _INT, ir.IntType(1),
+            _POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _INT, _INT, _INT, _INT,
+            _POINTER, _INT, ir.IntType(1),
         ]  # fmt: skip
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), signature), name)
         function.linkage = "internal"
         function.attributes.add("noinline")
         function.attributes.add("nounwind")
-        a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, fresh = function.args
+        (
+            a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, start, start_row, fresh,
+        ) = function.args  # fmt: skip
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         masks = self.masks(builder, columns, tile.vectors) if masked else [None] * tile.vectors
         last = builder.sub(rows, number(1))
-        starts, targets = [], []
-        for i in range(tile.rows):
-            row = number(i)
-            row = builder.select(builder.icmp_signed("<", row, last), row, last)
-            starts.append(self.at(builder, a, builder.mul(row, a_row)))
-            targets.append(self.at(builder, c, builder.mul(row, c_row)))
+        numbers = [number(i) for i in range(tile.rows)]
+        numbers = [
+            builder.select(builder.icmp_signed("<", row, last), row, last) for row in numbers
+        ]
+        factors = [self.at(builder, a, builder.mul(row, a_row)) for row in numbers]
+        targets = [self.at(builder, c, builder.mul(row, c_row)) for row in numbers]
         parts = [number(v * self.lanes) for v in range(tile.vectors)]
 
         entry, resume, begin = (
@@ -173,9 +178,10 @@ class _Tiles:
         )
         builder.cbranch(fresh, begin, resume)
         builder.position_at_end(resume)
+        first = [self.at(builder, start, builder.mul(row, start_row)) for row in numbers]
         kept = [
-            self.load(builder, self.at(builder, target, part), mask)
-            for target in targets
+            self.load(builder, self.at(builder, row, part), mask)
+            for row in first
             for part, mask in zip(parts, masks, strict=True)
         ]
         builder.branch(begin)
@@ -195,9 +201,9 @@ class _Tiles:
             ]
             offset = builder.add(a_offset, builder.mul(a_col, number(k)))
             result = []
-            for i, start in enumerate(starts):
+            for i, row_of_a in enumerate(factors):
                 scalar = builder.load(
-                    self.at(builder, start, offset), align=self.align, typ=self.element
+                    self.at(builder, row_of_a, offset), align=self.align, typ=self.element
                 )
                 factor = self.splat(builder, scalar, self.vector)
                 for v, row in enumerate(row_of_b):
@@ -257,13 +263,18 @@ class _Tiles:
         return function
 
     def contraction(self, plan: Plan) -> None:
-        """The public function: cuts the product into tiles, column blocks outside, rows inside."""
+        """The public function: cuts the product into tiles, column blocks outside, rows inside.
+
+        Its sums start from `initial`, rows of unit stride, or from zeros where that is null.
+        """
         signature = [
-            _POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _INT, _INT, _INT, _INT,
+            _POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _INT, _INT, _INT, _INT, _POINTER, _INT,
         ]  # fmt: skip
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), signature), self.symbol)
         function.attributes.add("nounwind")
-        a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth = function.args
+        (
+            a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, initial, initial_row,
+        ) = function.args  # fmt: skip
         variants = {
             (tile, masked): self.tile(tile, masked)
             for tile in (plan.wide, plan.narrow, plan.thin)
@@ -284,18 +295,24 @@ class _Tiles:
             part_depth = smaller(builder, builder.sub(depth, k), length)
             part_a = self.at(builder, a, builder.mul(k, a_col))
             part_b = self.at(builder, b, builder.mul(k, b_row))
-            fresh = builder.icmp_signed("==", k, number(0))
+            first = builder.icmp_signed("==", k, number(0))
+            nothing = builder.icmp_unsigned("==", initial, ir.Constant(_POINTER, None))
+            fresh = builder.and_(first, nothing)
+            start = builder.select(first, initial, c)
+            start_row = builder.select(first, initial_row, c_row)
 
-            def down(tile: Tile, first: Value, width: Value) -> None:
-                """All row tiles of the columns first .. first + width."""
-                block_b = self.at(builder, part_b, first)
-                block_c = self.at(builder, c, first)
+            def down(tile: Tile, column: Value, width: Value) -> None:
+                """All row tiles of the columns column .. column + width."""
+                block_b = self.at(builder, part_b, column)
+                block_c = self.at(builder, c, column)
+                block_start = self.at(builder, start, column)
                 with counted(builder, number(0), rows, number(tile.rows)) as i:
                     arguments = [
                         self.at(builder, part_a, builder.mul(i, a_row)), a_row, a_col,
                         block_b, b_row,
                         self.at(builder, block_c, builder.mul(i, c_row)), c_row,
-                        builder.sub(rows, i), width, part_depth, fresh,
+                        builder.sub(rows, i), width, part_depth,
+                        self.at(builder, block_start, builder.mul(i, start_row)), start_row, fresh,
                     ]  # fmt: skip
                     if self.always_masked:
                         builder.call(variants[tile, True], arguments)

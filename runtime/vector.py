@@ -329,18 +329,25 @@ def _index_functions(count: int) -> dict[str, VectorFunction]:
 
 
 def _contraction(dtype: str) -> VectorFunction:
-    """The call of a matrix product that is compiled apart; see `tile`."""
+    """The call of a matrix product that is compiled apart; see `tile`.
+
+    The last two arguments, what the sums start from and the stride of its rows, may be left out.
+    """
     name = f"contract_{dtype}"
     pointer = pointer_type(dtype)
-    order = (pointer, INT64, INT64, pointer, INT64, pointer, *[INT64] * 4)
 
-    def rule(a: Any, a_row: Any, a_col: Any, b: Any, b_row: Any, c: Any, *sizes: Any) -> Any:
-        return (a == b == c == pointer) and len(sizes) == 4 and (types.void, order)
+    def rule(a: Any, a_row: Any, a_col: Any, b: Any, b_row: Any, c: Any, *more: Any) -> Any:
+        order = (pointer, INT64, INT64, pointer, INT64, pointer, *[INT64] * 4)
+        if len(more) == 6 and more[4] == pointer:
+            order = (*order, pointer, INT64)
+        return a == b == c == pointer and len(order) == len(more) + 6 and (types.void, order)
 
     def emit(builder: Any, _: Any, *values: Any) -> None:
         values = tuple(
             memory.opaque(builder, x) if isinstance(x.type, ir.PointerType) else x for x in values
         )
+        if len(values) == 10:
+            values = (*values, ir.Constant(values[0].type, None), ir.Constant(values[1].type, 0))
         callee = memory.declare(
             builder.module, f"gradloom_{name}", ir.VoidType(), [x.type for x in values]
         )

@@ -167,14 +167,17 @@ class _Run:
         return result
 
     def contract(self, item: Contract) -> Array:
-        """Sums in float64 (integers in their own dtype, which wraps around)."""
+        """Sums in float64 (integers in their own dtype, which wraps around), from `initial` on."""
         *batch, _, _ = self.extents
         depth = self.size(item.depth)
         lhs = self.operand(item.lhs, (*batch, self.extents[-2], depth))
         rhs = self.operand(item.rhs, (*batch, depth, self.extents[-1]))
         if item.dtype.is_float:
             lhs, rhs = lhs.astype(np.float64), rhs.astype(np.float64)
-        result = np.matmul(lhs, rhs).astype(item.dtype.numpy)
+        total = np.matmul(lhs, rhs)
+        if item.initial is not None:
+            total = total + self.operand(item.initial, tuple(self.extents))
+        result = total.astype(item.dtype.numpy)
         stored = [i.access.argument for i in self.kernel.body if isinstance(i, Store)]
         if item.scratch not in stored:
             self.arrays[item.scratch][: result.size] = result.reshape(-1)

@@ -16,11 +16,12 @@ WIDTHS = [lanes for lanes in (4, 8, 16) if lanes <= HOST]
 SIZES = [0, 1, 2, 5, 8, 13, 33]
 
 
-def contract(dtype, lanes, a, b, c):
-    """C = A . B in place on arrays with any strides in A, contiguous rows in B and C."""
+def contract(dtype, lanes, a, b, c, start=None):
+    """C = A . B (+ start) in place on arrays with any strides in A, contiguous rows in the rest."""
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     function = ctypes.CFUNCTYPE(
-        None, pointer, number, number, pointer, number, pointer, number, number, number, number
+        *(None, pointer, number, number, pointer, number, pointer, number),
+        *(number, number, number, pointer, number),
     )(tile.contraction(dtype, lanes))
     size = np.dtype(DTYPES[dtype]).itemsize
     rows, depth = a.shape
@@ -28,6 +29,7 @@ def contract(dtype, lanes, a, b, c):
         a.ctypes.data, a.strides[0] // size, a.strides[1] // size,
         b.ctypes.data, b.strides[0] // size,
         c.ctypes.data, c.strides[0] // size, rows, b.shape[1], depth,
+        *((None, 0) if start is None else (start.ctypes.data, start.strides[0] // size)),
     )  # fmt: skip
 
 
@@ -125,6 +127,40 @@ def test_no_division_into_calls_changes_a_bit(dtype):
         other = np.empty_like(whole)
         contract(dtype, lanes, a, b, other)
         np.testing.assert_array_equal(other, whole)
+
+
+@pytest.mark.parametrize("lanes", WIDTHS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sums_start_at_what_is_given(dtype, lanes):
+    """In another array and in C itself, at every edge; over several segments, too."""
+    rng = np.random.default_rng(4)
+    long = 2 * tile.SEGMENT + 3
+    sizes = [*itertools.product([1, 2, 9, 13], [1, lanes, 4 * lanes + 3], [0, 1, 5, long])]
+    for rows, cols, depth in sizes:
+        a, b = random(rng, dtype, (rows, depth)), random(rng, dtype, (depth, cols))
+        start = random(rng, dtype, (rows, cols + 5))[:, 2 : cols + 2]
+        before = start.copy()
+        c, whole = padded(rng, dtype, rows, cols)
+        contract(dtype, lanes, a, b, c, start)
+        np.testing.assert_array_equal(start, before)
+        with np.errstate(over="ignore"):
+            np.testing.assert_allclose(c, start + a @ b, rtol=1e-4, atol=1e-4)
+        contract(dtype, lanes, a, b, start, start)
+        np.testing.assert_array_equal(start, c)
+        c[:] = 77
+        assert (whole == 77).all()
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_two_products_onto_each_other_are_one(dtype):
+    """The chain goes on: a product cut in two along its terms has the bits of the whole."""
+    rng = np.random.default_rng(5)
+    a, b = random(rng, dtype, (21, 50)), random(rng, dtype, (50, 35))
+    whole, parts = (np.empty((21, 35), DTYPES[dtype]) for _ in range(2))
+    contract(dtype, HOST, a, b, whole)
+    contract(dtype, HOST, a[:, :17], b[:17], parts)
+    contract(dtype, HOST, a[:, 17:], b[17:], parts, parts)
+    np.testing.assert_array_equal(parts, whole)
 
 
 def test_infinities_stay_in_their_rows_and_columns():

@@ -86,6 +86,36 @@ def matmul_(x: Tensor, y: Tensor) -> Tensor:
     ...
 
 
+def _infer_onto(x: TensorType, y: TensorType, total: TensorType) -> TensorType:
+    product = _infer(x, y)
+    if product != total:
+        raise ShapeError(f"the product is {product}, what it is added to {total}")
+    return product
+
+
+@primitive(
+    kind="contraction",
+    infer=_infer_onto,
+    reference=lambda x, y, total: total + np.matmul(x, y),
+    no_gradient="it is made after differentiation",
+    samples=tuple(
+        (shapes, {})
+        for shapes in [
+            ((3, 4), (4, 5), (3, 5)),
+            ((2, 3, 4), (4, 5), (2, 3, 5)),
+            ((1, 4), (4, 1), (1, 1)),
+            ((0, 4), (4, 3), (0, 3)),
+            ((2, 0), (0, 3), (2, 3)),
+            ((33, 17), (17, 35), (33, 35)),
+        ]
+    ),
+)
+def matmul_add(x: Tensor, y: Tensor, total: Tensor) -> Tensor:
+    """total + Σₖ x[…, i, k] · y[…, k, j]: the product's sums start at `total`, so that they can
+    be added up where it lies; floats by fused multiply-add in order of k."""
+    ...
+
+
 def for_products(values: Sequence[TensorLike]) -> tuple[list[Tensor], dt.DType]:
     """Tensors of one dtype that there are products for, and the dtype that the result is to have.
 
