@@ -4,7 +4,7 @@ Of numbers wherever a product is added to something.  Of matrices where the sum 
 of what the product is added to, which is a carry of a loop or a parameter, such as the gradient by
 a weight that a backward loop adds up: the sums of the product then start at the old values and are
 stored over them, in one pass over memory instead of three.  Elsewhere nothing is gained, since the
-product's epilogue may add as well.
+product's epilogue may add as well; and a product that may leave the loop (``hoist.py``) shall.
 """
 
 from __future__ import annotations
@@ -15,22 +15,24 @@ from ..ir.graph import Graph
 from ..ir.loc import located, merge
 from ..ir.ops.arithmetic import fma
 from ..ir.ops.contraction import matmul_add
-from ..ir.ops.scan import SCAN
+from ..ir.ops.scan import SCAN, Scan
 from ..ir.ops.while_loop import WHILE
 from ..ir.tensor import Node, Tensor
+from .hoist import Known, when_known
 from .report import Report
 from .walk import remake
 
 
-def contract_fma(graph: Graph, report: list[Report] | None = None, carries: int = 0) -> Graph:
+def contract_fma(
+    graph: Graph, report: list[Report] | None = None, loop: Node | None = None
+) -> Graph:
     """x·y + z, x·y − z and z − x·y of floats as one op where the product has no other use; and
     z + x @ y where it takes the place of z.
 
-    carries: how many inputs are those of a loop, which goes on with the outputs of these numbers.
+    loop: the scan or while whose region this graph is, if it is one.
     """
     results = set(graph.results)
-    replaced = zip(graph.inputs[:carries], graph.outputs, strict=False)
-    replaces = {new: old for old, new in (*graph.updates, *replaced)}
+    replaces = _replaces(graph, loop)
     mapping: dict[Tensor, Tensor] = {}
     for node in graph.nodes:
         contracted = _onto(graph, node, replaces, mapping)
@@ -49,11 +51,23 @@ def contract_fma(graph: Graph, report: list[Report] | None = None, carries: int 
             if report is not None:
                 report.append(Report("fma", node.op.name, contracted.node.loc))
             continue
-        inner = node.groups[0] if node.op in (SCAN, WHILE) else 0
+        inner = node if node.op in (SCAN, WHILE) else None
         made = remake(node, mapping, lambda g, n=inner: contract_fma(g, report, n))
         if made is not node:
             mapping.update(zip(node.results, made.results, strict=True))
     return graph.map(mapping) if mapping else graph
+
+
+def _replaces(graph: Graph, loop: Node | None) -> dict[Tensor, Tensor]:
+    """New values of parameters and carries to the old ones, but those of a scan that are made of
+    what is known before its step."""
+    found = {new: old for old, new in graph.updates}
+    if loop is not None:
+        known = when_known(Scan(loop)) if loop.op is SCAN else {}
+        for old, new in zip(graph.inputs[: loop.groups[0]], graph.outputs, strict=False):
+            if all(known.get(x, Known.LATE) is Known.LATE for x in new.node.operands):
+                found[new] = old
+    return found
 
 
 def _onto(

@@ -28,7 +28,7 @@ from .walk import remake
 FEW = 8  # operations an element that a step may do again sooner than it loads their result
 
 
-class _Known(IntEnum):
+class Known(IntEnum):
     """When the value of a tensor in the body is known: before the loop, for all steps, or not."""
 
     BEFORE = 0
@@ -52,7 +52,7 @@ def hoist(graph: Graph, report: list[Report] | None = None) -> Graph:
 
 def _lightened(scan: Scan, report: list[Report] | None) -> Sequence[Tensor]:
     """The results of the scan, made by a loop that does less."""
-    known = _when_known(scan)
+    known = when_known(scan)
     fixed = _invariants(scan, known)
     products = _products(scan, known) if _worth_all_steps(scan) else []
     sequences = dict(zip(products, _for_all_steps(scan, products), strict=True))
@@ -78,17 +78,18 @@ def _worth_all_steps(scan: Scan) -> bool:
     return scan.proceed is None and (scan.limit is None or scan.limit.node.op.name != "scan")
 
 
-def _when_known(scan: Scan) -> dict[Tensor, _Known]:
+def when_known(scan: Scan) -> dict[Tensor, Known]:
+    """For each tensor of the body when its value is known, as far as it may be computed then."""
     n, m = len(scan.carries), len(scan.sequences)
-    known = dict.fromkeys(scan.body.inputs[:n], _Known.LATE)
-    known |= dict.fromkeys(scan.body.inputs[n : n + m], _Known.EACH_STEP)
-    known |= dict.fromkeys(scan.body.inputs[n + m :], _Known.BEFORE)
+    known = dict.fromkeys(scan.body.inputs[:n], Known.LATE)
+    known |= dict.fromkeys(scan.body.inputs[n : n + m], Known.EACH_STEP)
+    known |= dict.fromkeys(scan.body.inputs[n + m :], Known.BEFORE)
     for node in scan.body.nodes:
-        when = max((known[operand] for operand in node.operands), default=_Known.BEFORE)
-        if when is _Known.BEFORE and not _is_harmless(node):
-            when = _Known.LATE
-        if when is _Known.EACH_STEP and not _is_batched(node, known):
-            when = _Known.LATE
+        when = max((known[operand] for operand in node.operands), default=Known.BEFORE)
+        if when is Known.BEFORE and not _is_harmless(node):
+            when = Known.LATE
+        if when is Known.EACH_STEP and not _is_batched(node, known):
+            when = Known.LATE
         known |= dict.fromkeys(node.results, when)
     return known
 
@@ -102,26 +103,26 @@ def _is_harmless(node: Node) -> bool:
     return all(_is_harmless(inner) for region in node.regions for inner in region.nodes)
 
 
-def _is_batched(node: Node, known: dict[Tensor, _Known]) -> bool:
+def _is_batched(node: Node, known: dict[Tensor, Known]) -> bool:
     """Whether all steps at once give the same bits in about the same memory.
 
     A product of two entries of a step is no product of more rows, and its result may be far
     larger than they are.  The order of a sum depends on which axes it walks, so sums stay.
     """
     if node.op.name == "matmul":
-        return any(known[operand] is _Known.BEFORE for operand in node.operands)
+        return any(known[operand] is Known.BEFORE for operand in node.operands)
     return node.op.kind in ("elementwise", "view", "gather", "concat") and not node.op.check
 
 
 # --- the same in every step ---------------------------------------------------------------------
 
 
-def _invariants(scan: Scan, known: dict[Tensor, _Known]) -> list[Tensor]:
+def _invariants(scan: Scan, known: dict[Tensor, Known]) -> list[Tensor]:
     """What steps read of all that is known before, where a step would do or store it again."""
     body, found = scan.body, dict[Tensor, None]()
     work: dict[Node, int] = {}
     for node in body.nodes:
-        if known[node.results[0]] is _Known.BEFORE:
+        if known[node.results[0]] is Known.BEFORE:
             below = max((work.get(operand.node, 0) for operand in node.operands), default=0)
             work[node] = below + _work(node)
             found |= dict.fromkeys(
@@ -130,7 +131,7 @@ def _invariants(scan: Scan, known: dict[Tensor, _Known]) -> list[Tensor]:
             continue
         for position, operand in enumerate(node.operands):
             maker = operand.node
-            if known[operand] is not _Known.BEFORE or maker.op.kind == "leaf":
+            if known[operand] is not Known.BEFORE or maker.op.kind == "leaf":
                 continue
             if work[maker] > FEW or not reads_at_index(node, position):
                 found[operand] = None
@@ -157,13 +158,13 @@ def _before(scan: Scan, tensors: Sequence[Tensor]) -> list[Tensor]:
 # --- all steps at once ----------------------------------------------------------------------------
 
 
-def _products(scan: Scan, known: dict[Tensor, _Known]) -> list[Tensor]:
+def _products(scan: Scan, known: dict[Tensor, Known]) -> list[Tensor]:
     """Products known for all steps, each with the element-wise ops behind it that are, too."""
     body = scan.body
     ends = [
-        end_of_chain(body, node.results[0], lambda user: known[user.results[0]] is _Known.EACH_STEP)
+        end_of_chain(body, node.results[0], lambda user: known[user.results[0]] is Known.EACH_STEP)
         for node in body.nodes
-        if node.op.kind == "contraction" and known[node.results[0]] is _Known.EACH_STEP
+        if node.op.kind == "contraction" and known[node.results[0]] is Known.EACH_STEP
     ]
     return [end for end in dict.fromkeys(ends) if not _feeds_a_loop(body, [end])]
 

@@ -372,6 +372,28 @@ CASES: dict[str, Case] = {
         ),
         ("d0*d1", "10*d1", "10", "10*d0"),
     ),
+    "product onto what is there": Case(
+        """kernel added(a0: f32, a1: f32, a2: f32, a3: out f32; d0, d1) over i: parallel d0, j: parallel 10 {
+          v0 = contract a0[i + d0*j], a1[10*i + j] over d1 from a2[12*i + j + 1] in a3 : f32
+        }""",
+        (
+            {"d0": 0, "d1": 4},
+            {"d0": 3, "d1": 0},
+            {"d0": 1, "d1": 1},
+            {"d0": 37, "d1": 18},
+        ),
+        ("d0*d1", "10*d1", "12*d0", "10*d0"),
+    ),
+    "product of a batch onto what is there, and more": Case(
+        """kernel scaled(a0: f64, a1: f64, a2: f64, a3: out f64; d0, d1) over b: parallel 2, i: parallel d0, j: parallel 3 {
+          v0 = contract a0[5*i + j], a1[3*i + j] over 5 from a2[d1*b + 3*i + j] in a3 : f64
+          v1 = load a2[j] : f64
+          v2 = multiply v0, v1 : f64
+          store a3[d1*b + 3*i + j] = v2
+        }""",
+        ({"d0": 1, "d1": 3}, {"d0": 35, "d1": 105}),
+        ("5*d0", "15", "6*d0", "6*d0"),
+    ),
     "product of a transposed batch": Case(
         """kernel batched(a0: f64, a1: f64, a2: out f64; d0, d1, d2) over b: parallel 2, i: parallel d0, j: parallel d1 {
           v0 = contract a0[d2*b + i + d0*j], a1[d1*i + j] over 5 in a2 : f64

@@ -119,6 +119,7 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     "gated_multiply": lambda x, y: _gated(x * y, (x != 0) & (y != 0)),
     "gated_divide": lambda x, y: _gated(x / y, (x != 0) & (abs(y) != np.inf)),
     "matmul": lambda x, y: np.einsum("...ik,...kj->...ij", x, y),
+    "matmul_add": lambda x, y, total: np.einsum("...ik,...kj->...ij", x, y) + total,
     "softmax": _wide(_softmax),
     "weighted_softmax": _wide(
         lambda x, w, axes: w * np.exp(x) / np.sum(w * np.exp(x), axes, keepdims=True)

@@ -101,6 +101,7 @@ def _infer_onto(x: TensorType, y: TensorType, total: TensorType) -> TensorType:
     samples=tuple(
         (shapes, {})
         for shapes in [
+            ((3, 3), (3, 3), (3, 3)),
             ((3, 4), (4, 5), (3, 5)),
             ((2, 3, 4), (4, 5), (2, 3, 5)),
             ((1, 4), (4, 1), (1, 1)),
