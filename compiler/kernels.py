@@ -31,14 +31,18 @@ def space_of_region(region: Graph) -> Space:
 
 
 def build_kernel(
-    region: Graph, sources: Sequence[View], check: Callable[[Node], int]
+    region: Graph,
+    sources: Sequence[View],
+    check: Callable[[Node], int],
+    targets: Sequence[View | None] | None = None,
 ) -> tuple[Kernel, tuple[DimLike, ...], int | None]:
     """The kernel of a region.
 
-    sources: how each input lies in its buffer.  Arguments are the inputs' buffers, then the
-    outputs'.  Returns the kernel, the sizes that its parameters stand for, and the position of the
-    output that a contraction uses as scratch; equal to the number of outputs where it needs
-    one more buffer; None without contraction.
+    sources, targets: how each input and each output lies in its buffer; None: as all of it.
+    Arguments are the inputs' buffers, then the outputs'.  Returns the kernel, the sizes that its
+    parameters stand for, and the position of the output that a contraction uses as scratch, which
+    is all of its buffer; equal to the number of outputs where it needs one more buffer; None
+    without contraction.
     """
     space = space_of_region(region)
     rank = len(space.shape)
@@ -50,11 +54,16 @@ def build_kernel(
         for tensor, view in zip(region.inputs, sources, strict=True)
     }
     outputs = [draft.argument(tensor.dtype, True) for tensor in region.outputs]
+    places = targets or [None] * len(outputs)
     scratch: int | None = None
     if space.contraction is not None:
         (made,) = (n for n in region.nodes if n.op.kind == "contraction")
         product = made.results[0]
-        same = [i for i, tensor in enumerate(region.outputs) if tensor.type == product.type]
+        same = [
+            i
+            for i, tensor in enumerate(region.outputs)
+            if places[i] is None and tensor.type == product.type
+        ]
         own = [i for i in same if region.outputs[i] is product]
         scratch = [*own, *same, len(outputs)][0]
         if scratch == len(outputs):
@@ -67,10 +76,10 @@ def build_kernel(
         if scratch == position and tensor.node.op.kind == "contraction":
             continue
         value = _operand(draft, tensor, inputs)
-        strides = contiguous_strides(tensor.shape)
+        view = places[position] or View(contiguous_strides(tensor.shape), 0)
         if "chunk" in tensor.node.attrs:  # one a piece, which the kernel counts itself
-            strides = (0,) * tensor.ndim
-        draft.store(value, name, tensor.shape, View(strides, 0))
+            view = View((0,) * tensor.ndim, 0)
+        draft.store(value, name, tensor.shape, view)
     kernel, sizes = finish(draft, _name(region))
     return kernel, sizes, scratch
 

@@ -313,6 +313,7 @@ class _Loop:
                 state.overwritten[made] = inner[before].buffer
             else:
                 wanted[made] = Stored(inner[before].buffer, dense(made.type))
+                state.at_once.add(made)
         self.lower(state, body, inner, wanted, order)
         for target, y in rows:
             if inner[y].buffer != target or not is_whole(state, inner[y], y.type):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import islice
 
 from ..ir.array import Array
-from ..ir.dims import DimLike, minimum, product
+from ..ir.dims import minimum, product
 from ..ir.graph import Graph
 from ..ir.kernel import Argument, Contract, Kernel
 from ..ir.loc import quote
@@ -35,6 +35,7 @@ from .emit_cpu import emit_cpu
 from .guard import NUMBER
 from .kernels import build_kernel
 from .loops import lower_loop
+from .parts import lies_at, parts_in_place, slices
 from .schedule import schedule
 from .storage import (
     Lowering,
@@ -43,6 +44,7 @@ from .storage import (
     copy,
     dense,
     fills_buffer,
+    is_whole,
     launch,
     right_sides,
     typed,
@@ -179,6 +181,7 @@ def lower_nodes(
     nodes: Sequence[Node],
 ) -> None:
     """Steps for `nodes`; results that stand in `wanted` go there, others to temporaries."""
+    wanted = parts_in_place(state, graph, nodes, wanted)
     for node in nodes:
         known = len(state.buffers)
         match node.op.kind:
@@ -242,7 +245,8 @@ def _fused(
         if stored[right].view.strides[-1] != 1:
             contiguous(state, stored, right)
     sources = [stored[operand].view for operand in node.operands]
-    kernel, sizes, scratch = build_kernel(region, sources, state.check)
+    targets = [_slice(state, result, wanted) for result in node.results]
+    kernel, sizes, scratch = build_kernel(region, sources, state.check, targets)
     arguments = [stored[operand].buffer for operand in node.operands]
     places: list[str] = []
     for position, result in enumerate(node.results):
@@ -263,6 +267,14 @@ def _fused(
         (made,) = (n.results[0] for n in region.nodes if n.op.kind == "contraction")
         places.append(state.temporary(made.type).buffer)
     launch(state, kernel, sizes, [*arguments, *places])
+
+
+def _slice(state: Lowering, result: Tensor, wanted: dict[Tensor, Stored]) -> View | None:
+    """How a result shall lie in its buffer; None where that holds nothing else."""
+    if result in state.overwritten or result not in wanted:
+        return None
+    place = wanted[result]
+    return None if is_whole(state, place, result.type) else place.view
 
 
 def _own_scratch(kernel: Kernel, made: Tensor) -> Kernel:
@@ -323,13 +335,10 @@ def _scatter(
 def _concat(
     state: Lowering, stored: dict[Tensor, Stored], wanted: dict[Tensor, Stored], node: Node
 ) -> None:
-    """A buffer, and a copy of each part into its slice of it."""
+    """A buffer, and a copy of each part that was not written to its slice of it."""
     (result,) = node.results
-    axis: int = node.attrs["axis"]
     target = stored[result] = wanted.get(result) or state.temporary(result.type)
-    start: DimLike = 0
-    for part in node.operands:
-        if part.size != 0:
-            view = View(target.view.strides, start * target.view.strides[axis])
-            copy(state, part, stored[part], Stored(target.buffer, view))
-        start = start + part.shape[axis]
+    for part, view in slices(node, target.view):
+        place = Stored(target.buffer, view)
+        if not lies_at(stored[part], place, part.shape):
+            copy(state, part, stored[part], place)

@@ -25,6 +25,7 @@ from .isolate import isolate
 from .lift import lift
 from .lower import generate, lower
 from .merge import merge
+from .pieces import pieces
 from .release import release
 from .report import Report, Reports, collected
 from .residual import residual
@@ -49,6 +50,7 @@ PASSES: dict[str, Pass] = {
     "fold": fold,
     "dead": dead,
     "sums": sums,  # where additions are additions still, and not multiply-adds
+    "pieces": pieces,  # while the gradient by a slice is an `embed` still, and not its masks
     "widen": widen,  # before composites are expanded: they are rounded as a whole
     "expand": expand,  # composites have served the rules; kernels are made of formulas
     "merge": merge,  # behind the last rule and every multiply-add: from here on nodes only move
@@ -68,6 +70,7 @@ REPORTING = {
     "stabilise": stabilise,
     "simplify": simplify,
     "sums": sums,
+    "pieces": pieces,
     "merge": merge,
     "alike": alike,
     "residual": residual,
@@ -78,7 +81,7 @@ REPORTING = {
 BEFORE: tuple[str, ...] = ("release", "cse", "fold", "isolate", "stabilise", "simplify")
 ROUND: tuple[str, ...] = ("differentiate", "release", "cse", "stabilise", "simplify")
 AFTER: tuple[str, ...] = (
-    *("fold", "cse", "dead", "sums", "widen", "expand", "simplify", "cse"),
+    *("fold", "cse", "dead", "sums", "pieces", "widen", "expand", "simplify", "cse"),
     *("contract_fma", "fold", "merge", "alike", "cse", "residual", "hoist", "cse", "alike"),
     *("cse", "dead", "unroll", "select", "lift", "split", "cse", "fuse"),
 )
@@ -101,6 +104,9 @@ ORDER: tuple[tuple[str, str, str], ...] = (
     ("expand", "select", "softmax is no kernel op, its formula is"),
     ("simplify", "select", "simplify makes gathers of what select makes maxima"),
     ("sums", "widen", "between the additions of a sum of halves there then are casts"),
+    ("differentiate", "pieces", "what is read in slices has a gradient in pieces"),
+    ("pieces", "widen", "between the additions of a sum of halves there then are casts"),
+    ("pieces", "expand", "then pieces are masks"),
     ("contract_fma", "merge", "in a loop or before it, a product and a sum are one op or are not"),
     ("contract_fma", "residual", "what is stored has the bits of what would be computed again"),
     ("contract_fma", "hoist", "a product that left the loop would be rounded on its own"),

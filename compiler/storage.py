@@ -38,6 +38,7 @@ class Lowering:
     """What grows while a graph is lowered.
 
     overwritten: the buffers that new values are written over.  origins: what each was made for.
+    at_once: concats that are written when all before them is done: over what that may read.
     """
 
     buffers: dict[str, Buffer] = field(default_factory=dict[str, Buffer])
@@ -47,6 +48,7 @@ class Lowering:
     steps: list[Step] = field(default_factory=list[Step])
     overwritten: dict[Tensor, str] = field(default_factory=dict[Tensor, str])
     origins: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    at_once: set[Tensor] = field(default_factory=set[Tensor])
     count: int = 0
     guarded: bool = False
 
