@@ -9,10 +9,11 @@ taken apart wherever each entry keeps its other terms in their order: ``(t + a) 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cmp_to_key
 
-from ..ir.dims import DimLike
+from ..ir.dims import DimLike, never_negative
 from ..ir.graph import Graph
 from ..ir.loc import located
 from ..ir.ops.create import zeros
@@ -115,39 +116,25 @@ def _axis(node: Node) -> int | None:
     return found[0] if whole and len(found) == 1 else None
 
 
-def _laid_out(terms: list[Tensor], axis: int) -> list[Tensor | DimLike] | None:
-    """The pieces in order, and the sizes of the gaps between; None where two may meet.
+def _laid_out(terms: Sequence[Tensor], axis: int) -> list[Tensor | DimLike] | None:
+    """The pieces in order, and the sizes of the gaps around them; None where two may meet."""
 
-    That each lies within the whole is known, so before the first and behind the last one a gap
-    may have a name in it; between two of them it must be a number.
-    """
-    sizes = [term.node.operands[0].shape[axis] for term in terms]
-    filled = [(term, size) for term, size in zip(terms, sizes, strict=True) if size != 0]
-    by_start = {term.node.attrs["starts"][axis]: term for term, _ in filled}
-    ends = {start: start + size for (_, size), start in zip(filled, by_start, strict=False)}
-    order = _ordered(ends) if len(by_start) == len(filled) else None
-    if order is None:
-        return None
+    def span(piece: Tensor) -> tuple[DimLike, DimLike]:
+        start = piece.node.attrs["starts"][axis]
+        return start, start + piece.node.operands[0].shape[axis]
+
+    def compare(one: Tensor, other: Tensor) -> int:
+        (start, end), (begin, stop) = span(one), span(other)
+        return -1 if never_negative(begin - end) else int(never_negative(start - stop))
+
+    filled = [piece for piece in terms if piece.node.operands[0].shape[axis] != 0]
     parts: list[Tensor | DimLike] = []
     place: DimLike = 0
-    for start in order:
-        gap = start - place
-        if parts and not (isinstance(gap, int) and gap >= 0):
+    for piece in sorted(filled, key=cmp_to_key(compare)):
+        start, end = span(piece)
+        if parts and not never_negative(start - place):
             return None
-        parts += [gap, by_start[start]] if gap != 0 else [by_start[start]]
-        place = ends[start]
+        parts += [piece] if start == place else [start - place, piece]
+        place = end
     rest = terms[0].shape[axis] - place
-    return [*parts, rest] if rest != 0 or not parts else parts
-
-
-def _ordered(ends: Mapping[DimLike, DimLike]) -> list[DimLike] | None:
-    """Starts in order: numbers by size; others if each but one is where another piece ends."""
-    numbers = [start for start in ends if isinstance(start, int)]
-    if len(numbers) == len(ends):
-        return [*sorted(numbers)]
-    reached = set(ends.values())
-    first = [start for start in ends if start not in reached]
-    order = first[:1]
-    while order and len(order) < len(ends) and ends[order[-1]] in ends:
-        order.append(ends[order[-1]])
-    return order if len(order) == len(ends) else None
+    return [*parts, rest] if rest != 0 else parts

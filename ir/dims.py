@@ -189,19 +189,55 @@ def ceildiv(left: DimLike, right: DimLike) -> DimLike:
 
 
 def minimum(left: DimLike, right: DimLike) -> DimLike:
-    """The smaller dimension, decided now where the difference is constant."""
+    """The smaller dimension, decided now where it is the same one for all sizes."""
     gap = left - right
-    if isinstance(gap, int):
-        return left if gap <= 0 else right
+    if never_negative(-gap):
+        return left
+    if never_negative(gap):
+        return right
     return Dim({(Call("min", left, right),): 1})
 
 
 def maximum(left: DimLike, right: DimLike) -> DimLike:
-    """The larger dimension, decided now where the difference is constant."""
+    """The larger dimension, decided now where it is the same one for all sizes."""
     gap = left - right
-    if isinstance(gap, int):
-        return left if gap >= 0 else right
+    if never_negative(gap):
+        return left
+    if never_negative(-gap):
+        return right
     return Dim({(Call("max", left, right),): 1})
+
+
+@lru_cache(maxsize=4096)
+def never_negative(value: DimLike) -> bool:
+    """Whether `value` is 0 or more whatever sizes its symbols stand for; False where unknown.
+
+    A sum with minima and maxima in it is looked at with either side in the place of one: both sums
+    must hold where the lesser side counts, one of them where it is the greater.
+    """
+    if isinstance(value, int):
+        return value >= 0
+    choices = [
+        ((atom.function == "max") == (factor > 0), atom, factor)
+        for monomial, factor in value.terms
+        if len(monomial) == 1
+        and isinstance(atom := monomial[0], Call)
+        and atom.function != "floordiv"
+    ]
+    if not choices:
+        return all(n > 0 and all(map(_is_natural, monomial)) for monomial, n in value.terms)
+    one_is_enough, atom, factor = min(choices, key=lambda choice: choice[0])  # exact ones first
+    rest = value - Dim({(atom,): factor})
+    sums = (never_negative(rest + side * factor) for side in (atom.left, atom.right))
+    return any(sums) if one_is_enough else all(sums)
+
+
+def _is_natural(atom: Atom) -> bool:
+    if isinstance(atom, str):
+        return True
+    if atom.function == "floordiv":
+        return never_negative(atom.left) and never_negative(atom.right)
+    return never_negative(Dim({(atom,): 1}))
 
 
 def product(dims: Iterable[DimLike]) -> DimLike:
