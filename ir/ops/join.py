@@ -3,8 +3,8 @@
 # (the NumPy column: arrays of any dtype)
 """Arrays behind one another, and apart again: concat, stack, split, repeat.
 
-`concat` is the only op of its kind: a buffer of its own into which each part is copied.  All others
-are made of it and of views.
+`concat` is the only op of its kind: a buffer of its own, to whose slices the parts are written or
+copied.  All others are made of it and of views.
 """
 
 from __future__ import annotations
