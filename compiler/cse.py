@@ -14,7 +14,7 @@ from .requests import asked_about
 # At a tie their derivative goes to the first operand, so the order means something.
 _ORDERED = ("maximum", "minimum")
 # Its rule need not be linear: what clips two cotangents apart is not what clips their sum.
-_APART = ("custom",)
+APART = ("custom",)
 
 
 def cse(graph: Graph, report: list[Report] | None = None) -> Graph:
@@ -33,7 +33,7 @@ def cse(graph: Graph, report: list[Report] | None = None) -> Graph:
         operands = [same.get(operand, operand) for operand in node.operands]
         key = node_key(node, operands, regions.get(node, node.regions))
         found = first.get(key)
-        alone = node.op.name in _APART or not asked.isdisjoint(node.results)
+        alone = node.op.name in APART or not asked.isdisjoint(node.results)
         if found is not None and not alone:
             same.update(zip(node.results, found.results, strict=True))
             lines.setdefault(found, [found.loc]).append(node.loc)

@@ -13,9 +13,7 @@ where 0 may meet an infinite slope, and behind what is steep, where it is the ot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import reduce
-from operator import add
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..ir.batching import batch_leading
@@ -33,6 +31,7 @@ from ..ir.ops.logic import where
 from ..ir.ops.request import extra_axes
 from ..ir.ops.shape import broadcast_to, sum_to
 from ..ir.tensor import Node, Tensor
+from .opened import Opened, opens
 from .requests import has_requests
 from .walk import remake
 from .widen import as_before, in_float32, wide
@@ -42,7 +41,6 @@ def differentiate(graph: Graph) -> Graph:
     """Expand every request whose own operands hold none; regions included."""
     mapping: dict[Tensor, Tensor] = {}
     tainted: set[Tensor] = set()  # depends on a request that stood in this graph
-    parts: Parts = {}
     for node in graph.nodes:
         made = remake(node, mapping, differentiate)
         if any(a is not b for a, b in zip(made.regions, node.regions, strict=True)):
@@ -52,14 +50,10 @@ def differentiate(graph: Graph) -> Graph:
         if node.op.kind == "request":
             tainted.update(node.results)
             if not outer and not _holds_request(made.operands):
-                terms: Parts = {}  # others may ask by the same tensor
                 with located(node.loc):
-                    results = expand_request(made, terms)
-                parts.update({r: terms.get(t, []) for r, t in _by_inputs(node, made)})
+                    results = expand_request(made)
         elif outer:
             tainted.update(node.results)
-            if _adds_once(graph, node, parts):
-                results = [reduce(add, parts[node.operands[1]], made.operands[0])]
         if any(a is not b for a, b in zip(results, node.results, strict=True)):
             mapping.update(zip(node.results, results, strict=True))
     return graph.map(mapping) if mapping else graph
@@ -74,29 +68,6 @@ def differentiate_all(graph: Graph) -> Graph:
 
 before_evaluation.append(differentiate_all)
 
-# What is added up for a tensor that a gradient is asked by, or for that result of the request.
-Parts = dict[Tensor, list[Tensor]]
-
-
-def _by_inputs(request: Node, made: Node) -> Iterable[tuple[Tensor, Tensor]]:
-    """The gradients by the inputs of a checkpoint, with these as they stand in the request made."""
-    if request.op.name == "gradient" and not extra_axes(request):
-        for result, wrt in zip(request.results, made.group(1), strict=True):
-            if wrt.node.op.name in ("pin", "after"):
-                yield result, wrt
-
-
-def _adds_once(graph: Graph, node: Node, parts: Parts) -> bool:
-    """Whether the node adds such a gradient, for which nothing else has use, to another.
-
-    Then what it is made of is added one by one, as it is without the checkpoint: the same bits.
-    """
-    if node.op.name != "add" or node.operands[1] not in parts:
-        return False
-    gradient = node.operands[1]
-    return len(graph.users[gradient]) == 1 and gradient not in graph.results_set
-
-
 def _holds_request(operands: Sequence[Tensor]) -> bool:
     return any(
         node.op.kind == "request" or any(has_requests(region) for region in node.regions)
@@ -104,10 +75,8 @@ def _holds_request(operands: Sequence[Tensor]) -> bool:
     )
 
 
-def expand_request(node: Node, parts: Parts | None = None) -> list[Tensor]:
+def expand_request(node: Node) -> list[Tensor]:
     """The derivatives that `node` asks for; zeros where none leads from one to the other.
-
-    parts: is told what gradients are the sums of.
 
     That is no error here: what users ask is checked when they ask, and a second derivative of
     something linear, or a rule's request inside a loop, may well find no way.
@@ -122,10 +91,10 @@ def expand_request(node: Node, parts: Parts | None = None) -> list[Tensor]:
         return batch_leading(
             Graph("derivative", own, single, parameters=()), given, extra_axes(node)
         )
-    return _expand(node, given, parts)
+    return _expand(node, given)
 
 
-def _expand(node: Node, given: Sequence[Tensor], parts: Parts | None = None) -> list[Tensor]:
+def _expand(node: Node, given: Sequence[Tensor]) -> list[Tensor]:
     outputs, wrt = node.group(0), node.group(1)
     if node.op.name == "pushforward":
         tangents: dict[Tensor, Tensor] = {}
@@ -133,7 +102,7 @@ def _expand(node: Node, given: Sequence[Tensor], parts: Parts | None = None) -> 
             tangents[tensor] = tangents[tensor] + tangent if tensor in tangents else tangent
         return push(outputs, tangents)
     seeds = given or [ones(output.shape, output.dtype) for output in outputs]
-    found = pull(outputs, seeds, wrt, parts=parts)
+    found = pull(outputs, seeds, wrt)
     return [
         zeros(tensor.shape, tensor.dtype) if value is None else value
         for tensor, value in zip(wrt, found, strict=True)
@@ -148,21 +117,21 @@ def pull(
     seeds: Sequence[Tensor],
     wrt: Sequence[Tensor],
     note: Callable[[Node, MaybeTensors, MaybeTensors], None] | None = None,
-    parts: Parts | None = None,
 ) -> list[Tensor | None]:
     """Σ seed · ∂output/∂wrt for each of `wrt`; None where no path leads.
 
-    note: is told of each node on the way what cotangents arrive and what it gives its operands.
-    parts: is told the terms of each sum.
+    note: is told of each node on the way what cotangents arrive and what it gives its operands;
+    with it, functions of `checkpoint` count as one node.
     """
+    opened = None if note else Opened(outputs, wrt)
+    if opened is not None:
+        outputs, wrt = opened.outputs, opened.wrt
     asked = set(wrt)
     path, depends = between(outputs, wrt)
     cotangents: dict[Tensor, Tensor] = {}
     gated: set[Tensor] = set()  # cotangents of which products are gated
 
     def add(tensor: Tensor, value: Tensor) -> None:
-        if parts is not None and tensor in asked:
-            parts.setdefault(tensor, []).append(value)
         before = cotangents.get(tensor)
         if before is None:
             cotangents[tensor] = value
@@ -179,7 +148,9 @@ def pull(
         if all(value is None for value in arriving):
             continue
         with located(node.loc):
-            found = _vjp(node, arriving, depends, gated)
+            read = node if opened is None else opened.read(node, arriving)
+            pairs = zip(read.operands, node.operands, strict=True)
+            found = _vjp(read, arriving, {own for own, t in pairs if t in depends}, gated)
             if note is not None:
                 note(node, arriving, found)
             for operand, value in zip(node.operands, found, strict=True):
@@ -293,15 +264,31 @@ def push(outputs: Sequence[Tensor], tangents: dict[Tensor, Tensor]) -> list[Tens
         arriving = [moving.get(operand) for operand in node.operands]
         if all(value is None for value in arriving):
             continue
-        with located(node.loc):
-            for result, value in zip(node.results, _jvp(node, arriving, gated), strict=True):
-                if value is not None:
-                    asked = tangents.get(result)
+        for result, value in zip(node.results, _pushed(node, moving, gated), strict=True):
+            if value is not None:
+                asked = tangents.get(result)
+                with located(node.loc):
                     moving[result] = value if asked is None else asked + value
     return [
         moving[output] if output in moving else zeros(output.shape, output.dtype)
         for output in outputs
     ]
+
+
+def _pushed(node: Node, moving: dict[Tensor, Tensor], gated: set[Tensor]) -> MaybeTensors:
+    """The tangents of the node's results; the function of a checkpoint is gone through."""
+    if not opens(node):
+        with located(node.loc):
+            return _jvp(node, [moving.get(operand) for operand in node.operands], gated)
+    region = node.regions[0]
+    mapping = dict(zip(region.inputs, node.operands, strict=True))
+    for inner in region.nodes:
+        made = inner.remake([mapping.get(operand, operand) for operand in inner.operands])
+        mapping.update(zip(inner.results, made.results, strict=True))
+        if any(operand in moving for operand in made.operands):
+            pairs = zip(made.results, _pushed(made, moving, gated), strict=True)
+            moving.update((result, value) for result, value in pairs if value is not None)
+    return [moving.get(mapping.get(output, output)) for output in region.outputs]
 
 
 def _jvp(node: Node, tangents: MaybeTensors, gated: set[Tensor]) -> MaybeTensors:

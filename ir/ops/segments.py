@@ -69,8 +69,27 @@ def segmented(
 ) -> Loop:
     """What a scan of these parts gives, by scans over segments of `sizes`, the outermost first.
 
-    Steps that are left over make a loop of their own behind the others.
+    Steps that are left over make a loop of their own behind the others.  All stand in one function
+    of what it is given, a checkpoint of no argument: so their derivative by a sequence or a weight
+    is added to others as one, as that of the plain loop is.
     """
+    flow = [*carries, *sequences, *constants]
+    own = [placeholder_like(t.type, f"x{i}") for i, t in enumerate(flow)]
+    n, m = len(carries), len(carries) + len(sequences)
+    finals, stacked = _divided(body, own[:n], own[n:m], own[m:], length, reverse, sizes)
+    results = make_checkpoint(Graph("divided", own, [*finals, *stacked]), [], flow)
+    return results[:n], results[n:]
+
+
+def _divided(
+    body: Graph,
+    carries: Sequence[Tensor],
+    sequences: Sequence[Tensor],
+    constants: Sequence[Tensor],
+    length: DimLike,
+    reverse: bool,
+    sizes: Sequence[int],
+) -> Loop:
     if not sizes:
         made = make_scan(body, carries, sequences, constants, length, reverse)
         return made.finals, made.stacked
@@ -78,7 +97,7 @@ def segmented(
     count = floordiv(length, size)
     left = length - size * count
     if count == 0 or (count == 1 and left == 0):
-        return segmented(body, carries, sequences, constants, length, reverse, rest)
+        return _divided(body, carries, sequences, constants, length, reverse, rest)
 
     def whole(carries: Sequence[Tensor]) -> Loop:
         rows = [slice_axis(x, 0, 0, size * count) for x in sequences]
@@ -89,7 +108,7 @@ def segmented(
 
     def behind(carries: Sequence[Tensor]) -> Loop:
         rows = [slice_axis(x, 0, size * count, left) for x in sequences]
-        return segmented(body, carries, rows, constants, left, reverse, rest)
+        return _divided(body, carries, rows, constants, left, reverse, rest)
 
     if left == 0:
         return whole(carries)
@@ -119,7 +138,7 @@ def _segments(
     entries = inner[n : n + m]
     if n:  # what depends on entries alone is not to be computed for all segments at once
         entries = [after(x, *inner[:n]) for x in entries]
-    finals, stacked = segmented(body, inner[:n], entries, inner[n + m :], size, reverse, rest)
+    finals, stacked = _divided(body, inner[:n], entries, inner[n + m :], size, reverse, rest)
     segment = Graph(body.name, inner, [*finals, *stacked])
     results = make_checkpoint(segment, outer[: n + m], outer[n + m :])
     return Graph("segments", outer, results)
