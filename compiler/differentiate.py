@@ -68,6 +68,7 @@ def differentiate_all(graph: Graph) -> Graph:
 
 before_evaluation.append(differentiate_all)
 
+
 def _holds_request(operands: Sequence[Tensor]) -> bool:
     return any(
         node.op.kind == "request" or any(has_requests(region) for region in node.regions)

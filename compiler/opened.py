@@ -62,7 +62,9 @@ class Opened:
     def read(self, node: Node, cotangents: MaybeTensors) -> Node:
         """Whose values the rule of `node` is to read, where these cotangents arrive."""
         source, copy = self._homes.get(node, (node, None))
-        return source if copy is None else copy.made(source, [t for t in cotangents if t is not None])
+        return (
+            source if copy is None else copy.made(source, [t for t in cotangents if t is not None])
+        )
 
     def _open(
         self, nodes: Iterable[Node], mapping: dict[Tensor, Tensor], copy: _Copy | None

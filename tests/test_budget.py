@@ -324,11 +324,7 @@ def drawn_network(seed: int, **options: Any) -> tuple[gl.Function, list[Any]]:
 
 
 def check_drawn_network(seed: int) -> int:
-    """The budgets that were met with something computed again; all give the plain bits.
-
-    With loops in segments, a weight that is read in loops and elsewhere too may get the parts of
-    its gradient added in another order.
-    """
+    """The budgets that were met with something computed again; all give the plain bits."""
     plain, wanted = drawn_network(seed)
     met = 0
     for percent in (80, 55, 35):
@@ -339,11 +335,7 @@ def check_drawn_network(seed: int) -> int:
             assert "bytes of temporaries" in str(error)
             continue
         assert small.memory().total <= budget
-        if small.recomputed.segments:
-            for a, b in zip(found, wanted, strict=True):
-                np.testing.assert_allclose(a, b, 1e-4, 1e-6)
-        else:
-            same(found, wanted)
+        same(found, wanted)
         met += bool(small.recomputed.rows or small.recomputed.segments)
     return met
 

@@ -102,8 +102,7 @@ def second(wrap: Wrap) -> Any:
 
 
 def test_second_derivatives_and_both_modes() -> None:
-    for a, b in zip(second(gl.checkpoint), second(plainly), strict=True):
-        np.testing.assert_allclose(a, b, 1e-13, 1e-13)
+    same(second(gl.checkpoint), second(plainly))
 
 
 def test_interpreter_and_differences() -> None:
@@ -154,8 +153,7 @@ def test_in_the_body_of_a_scan() -> None:
         step = gl.function([x], [loss, *gl.grad(loss, [x, w])])
         return [value for length in (0, 1, 5) for value in step(draw(length, 4, seed=1))]
 
-    for a, b in zip(run(gl.checkpoint), run(plainly), strict=True):
-        np.testing.assert_allclose(a, b, 1e-6, 1e-6)
+    same(run(gl.checkpoint), run(plainly))
 
 
 def test_a_scan_inside_keeps_no_history() -> None:
@@ -173,8 +171,7 @@ def test_a_scan_inside_keeps_no_history() -> None:
         return step.memory().total, step(draw(64, 32))
 
     (plain, values), (again, others) = memory(plainly), memory(gl.checkpoint)
-    for a, b in zip(others, values, strict=True):
-        np.testing.assert_allclose(a, b, 1e-5, 1e-7)
+    same(others, values)
     assert again < 0.5 * plain
 
 
@@ -187,8 +184,7 @@ def test_vmap() -> None:
         loss = gl.sum(ys * ys)
         return gl.function([xs], [ys, gradients, *gl.grad(loss, [xs, w])])(draw(6, 3, seed=1))
 
-    for a, b in zip(run(gl.checkpoint), run(plainly), strict=True):
-        np.testing.assert_allclose(a, b, 1e-6, 1e-6)
+    same(run(gl.checkpoint), run(plainly))
 
 
 def test_arguments_that_are_made_of_each_other() -> None:
@@ -202,8 +198,7 @@ def test_arguments_that_are_made_of_each_other() -> None:
         tangent = gl.jvp([value], [x], [gl.ones(3, "float64")])
         return gl.function([x], [value, gl.grad(value, x), *tangent])(draw(3, dtype="float64"))
 
-    for a, b in zip(run(gl.checkpoint), run(plainly), strict=True):
-        np.testing.assert_allclose(a, b, 1e-14)
+    same(run(gl.checkpoint), run(plainly))
 
 
 def test_random_numbers_are_the_same_again() -> None:
