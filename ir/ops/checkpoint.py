@@ -8,6 +8,8 @@
 The region is a function of its arguments and of what it reads from outside.  Its derivative in
 reverse mode is that of the same function of ``after(x, cotangents)``: of the arguments, seen only
 once the cotangents are there.  Nothing that is computed from that is what was computed from x.
+The compiler goes through the function itself (``compiler/opened.py``); the rules here are for who
+takes it as one node, and for a function of no argument, of which nothing is computed again.
 """
 
 from __future__ import annotations
@@ -141,9 +143,12 @@ def checkpoint(function: Callable[P, R]) -> Callable[P, R]:
     al. 2016): less memory for more operations.  ``@gl.checkpoint`` works as well.  Arguments and
     results are tensors, or tuples, lists and dicts of them; anything else among the arguments is
     passed on as it is.  The function may read tensors from outside, and they get their gradients;
-    what depends on no argument is computed once and kept.  Values and gradients are those of the
-    plain function; forward mode is not changed.  What is rewritten to be stable is found inside the
-    function or outside of it, not across its border.
+    what depends on no argument is computed once and kept.  Forward mode is not changed.
+
+    Values and gradients have the bits of those of the plain function, with one exception: what is
+    rewritten (`Function.report`, and plain simplifications) is found inside the function or outside
+    of it.  Where a formula goes on across its border, as in ``checkpoint(log)(softmax(x))``, the
+    derivative is taken as it is written.
 
     ArgumentError for what is no function, and for a call without a tensor among its arguments.
     """
