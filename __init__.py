@@ -50,9 +50,19 @@ from gradloom.ir.dtypes import uint8 as uint8
 from gradloom.ir.dtypes import uint16 as uint16
 from gradloom.ir.dtypes import uint32 as uint32
 from gradloom.ir.dtypes import uint64 as uint64
+from gradloom.ir.errors import ArgumentError as ArgumentError
+from gradloom.ir.errors import AxisError as AxisError
 from gradloom.ir.errors import CheckError as CheckError
+from gradloom.ir.errors import CudaUnavailableError as CudaUnavailableError
+from gradloom.ir.errors import DTypeError as DTypeError
+from gradloom.ir.errors import GradientError as GradientError
 from gradloom.ir.errors import GradloomError as GradloomError
+from gradloom.ir.errors import IndexRangeError as IndexRangeError
 from gradloom.ir.errors import NumericsError as NumericsError
+from gradloom.ir.errors import ParseError as ParseError
+from gradloom.ir.errors import ShapeError as ShapeError
+from gradloom.ir.errors import SymbolicError as SymbolicError
+from gradloom.ir.errors import VerifyError as VerifyError
 from gradloom.ir.graph import Graph as Graph
 from gradloom.ir.interpret import evaluate as evaluate
 from gradloom.ir.ops import *  # noqa: F403

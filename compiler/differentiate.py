@@ -20,7 +20,7 @@ from ..ir.batching import batch_leading
 from ..ir.graph import Graph, between, topological
 from ..ir.half import computes_in_float32
 from ..ir.interpret import before_evaluation
-from ..ir.loc import located, quote
+from ..ir.loc import located
 from ..ir.op import MaybeTensors
 from ..ir.ops.arithmetic import negative
 from ..ir.ops.control import placeholder_like
@@ -341,24 +341,3 @@ def _linear_jvp(node: Node, tangents: MaybeTensors) -> Tensor | None:
 
 
 # --- no path ----------------------------------------------------------------------------------
-
-
-def no_path(outputs: Sequence[Tensor], wrt: Tensor, request: Node) -> str:
-    """Why there is no gradient: where the paths from `wrt` end."""
-    name = wrt.node.attrs.get("name", repr(wrt))
-    reached = {wrt}
-    ends: list[str] = []
-    for node in topological(outputs):
-        if any(operand in reached for operand in node.operands):
-            if node.op.no_gradient or not any(r.dtype.is_float for r in node.results):
-                why = node.op.no_gradient or "its result is no float"
-                ends.append(f"  {node.op.name} at {quote(node.loc)}: {why}")
-            else:
-                reached.update(node.results)
-    if not ends:
-        ends = [f"  the output does not depend on {name} at all"]
-    lines = "\n".join(dict.fromkeys(ends))
-    return (
-        f"gradient: no path leads from {name} to the output; it stops where\n{lines}\n"
-        f"  asked at {quote(request.loc)}"
-    )

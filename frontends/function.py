@@ -11,6 +11,7 @@ import numpy as np
 from ..compiler.budget import compile_within
 from ..compiler.pipeline import Compilation, compile_graph
 from ..compiler.report import Reports
+from ..ir.bodies import leaked, told_leak
 from ..ir.dtypes import DType
 from ..ir.errors import (
     ArgumentError,
@@ -318,6 +319,9 @@ def function(
         changed.append((target_, tensor))
     graph = Graph(name, tensors, leaves, changed)
     if graph.free:
+        leak = leaked(graph.free)
+        if leak is not None:
+            raise ArgumentError(f"function: {told_leak(leak, graph.results)}, at {here}")
         unknown = graph.free[0]
         raise ArgumentError(
             f"function: {unknown!r}, made at {quote(unknown.node.loc)}, is needed but is not "

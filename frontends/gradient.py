@@ -10,17 +10,18 @@ stand for a tuple of the same length.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, overload
 
-from ..ir.errors import ArgumentError, GradientError
+from ..ir.errors import ArgumentError
 from ..ir.loc import current_loc, quote
 from ..ir.ops import as_tensor, constant
 from ..ir.ops.build import is_weak
-from ..ir.ops.control import flatten, placeholder_like
+from ..ir.ops.control import flatten
 from ..ir.ops.request import gradient, pushforward
 from ..ir.tensor import Tensor, TensorLike
+from .paths import check_paths
 
 Structure = Any  # a tensor, or a tuple, list or dict of structures
 S = TypeVar("S")
@@ -168,30 +169,3 @@ def seeds_like(what: str, given: Structure, tree: Structure) -> list[Tensor]:
 def _seed(value: TensorLike, like: Tensor) -> Tensor:
     """A cotangent or tangent of `like`; a Python number takes its dtype."""
     return constant(value, like.dtype) if is_weak(value) else as_tensor(value)
-
-
-def check_paths(outputs: Sequence[Tensor], wrt: Sequence[Tensor], every: bool = True) -> None:
-    """Raise now, at the user's line, where no path leads; gradients inside count as paths.
-
-    every: whether each of `wrt` needs a path, or one of them.
-    """
-    from ..compiler.differentiate import no_path
-    from ..ir.graph import topological
-
-    found = set(outputs)  # what the outputs can be differentiated by
-    for node in reversed(topological(outputs)):
-        if node.op.no_gradient and node.op.kind != "request":
-            continue
-        if any(result in found and result.dtype.is_float for result in node.results):
-            found.update(node.operands)
-    if not every and any(tensor in found and tensor.dtype.is_float for tensor in wrt):
-        return
-    for tensor in wrt:
-        if tensor not in found:
-            request = placeholder_like(tensor.type, "request").node
-            if not tensor.dtype.is_float:
-                raise GradientError(
-                    f"gradient: there is no derivative by {tensor!r}, it is no float; "
-                    f"asked at {quote(request.loc)}"
-                )
-            raise GradientError(no_path(outputs, tensor, request))

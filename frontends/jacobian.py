@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, overload
 
 from ..ir.dims import DimLike
@@ -14,8 +14,9 @@ from ..ir.ops.create import iota
 from ..ir.ops.custom import modes_of
 from ..ir.ops.request import gradient, pushforward
 from ..ir.shapes import contiguous_strides
-from ..ir.tensor import Tensor, TensorType
-from .gradient import Structure, check_paths, check_tensor, of_tensors, tensors_of
+from ..ir.tensor import Node, Tensor, TensorType
+from .gradient import Structure, check_tensor, of_tensors, tensors_of
+from .paths import check_paths
 
 Mode = Literal["reverse", "forward"]
 
@@ -32,7 +33,8 @@ def jacobian(y: Structure, x: Structure, mode: Mode | None = None) -> Any:
     that of x in place of each tensor.
     mode: ``"reverse"`` takes a pass for each number in y, ``"forward"`` one for each in x (all of
     them at once: one request over the identity).  None takes what needs fewer, a number rather
-    than a named size, and in doubt reverse; a custom derivative that has one mode alone decides.
+    than a named size, and in doubt reverse; what has one mode alone decides: a custom derivative
+    with one rule, or a while_loop without a bound, which has the forward mode.
 
     Errors are those of `grad`; ArgumentError for another mode.
     """
@@ -62,12 +64,16 @@ def hessian(y: Tensor, x: Structure) -> Any:
 
     x: a float tensor, or a structure of them; then the result is that structure, with it again in
     place of each tensor: the block of a and b is ``hessian(…)[a][b]``.  A block that vanishes is
-    zeros.  Forward mode over reverse mode: one gradient, pushed along each direction of x.
+    zeros.  Forward mode over reverse mode: one gradient, pushed along each direction of x; forward
+    mode over forward mode where y has no other.
     """
     check_tensor("hessian", y)
     tensors, build = tensors_of("hessian", x)
     check_paths([y], tensors)
-    slopes = gradient([y], tensors) if tensors else ()
+    if _only_mode([y], tensors) == "forward":
+        slopes: Sequence[Tensor] = [_columns([y], tensor)[0] for tensor in tensors]
+    else:
+        slopes = gradient([y], tensors) if tensors else ()
     columns = [_columns(slopes, tensor) for tensor in tensors]
     return build([build([column[i] for column in columns]) for i in range(len(tensors))])
 
@@ -88,15 +94,25 @@ def fewer_passes(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> Mode:
 
 
 def _only_mode(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> Mode | None:
-    """The mode that every custom derivative on the way has, if only one is."""
+    """The mode that everything on the way has, if only one is."""
     common = {"reverse", "forward"}
-    for step in between(outputs, wrt)[0]:
-        for node in (step, *(inner for region in step.regions for inner in region.walk())):
-            if node.op.name == "custom":
-                common &= {*modes_of(node)}
+    for node in _with_inner(between(outputs, wrt)[0]):
+        if node.op.name == "custom":
+            common &= {*modes_of(node)}
+        elif node.op.name == "while_loop" and any(t.dtype.is_float for t in node.results):
+            common &= {"forward"}
     if len(common) == 1:
         return "reverse" if "reverse" in common else "forward"
     return None
+
+
+def _with_inner(nodes: Iterable[Node]) -> Iterator[Node]:
+    """The nodes, and those of their regions; but for the insides of what has rules of its own."""
+    for node in nodes:
+        yield node
+        if node.op.name != "custom":
+            for region in node.regions:
+                yield from _with_inner(region.nodes)
 
 
 def _rows(output: Tensor, wrt: Sequence[Tensor]) -> list[Tensor]:

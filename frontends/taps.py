@@ -37,8 +37,9 @@ def tap(x: Any, fn: Callable[[Any], Any]) -> Any:
     must be typed like x, or be None for zero; it may read any tensor from outside.  Forward mode
     passes tangents on unchanged.  A second derivative differentiates what `fn` computes.
 
-    A tap changes a gradient.  To read one, no tap is needed: ``gl.grad(loss, x)`` takes any
-    tensor of the graph for x, also one that was computed on the way.
+    A tap changes a gradient.  To read one, no tap is needed: ``gl.grad(loss, x)`` takes any tensor
+    for x of which the loss is made, also one that was computed on the way.  What a body of a loop
+    makes is none outside of it: `gradient_norms` tells of its gradient step by step.
     """
     if not callable(fn):
         raise ArgumentError(f"fn is a function of the cotangent, got {fn!r}")

@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 
 from ..ir.batching import batched_values
+from ..ir.bodies import Body, leaked, told_leak
 from ..ir.dims import DimLike
 from ..ir.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from ..ir.graph import Graph
@@ -55,10 +56,15 @@ def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) ->
             placeholder_like(TensorType(t.dtype, t.shape[1:] if flag else t.shape), f"entry{i}")
             for i, (t, flag) in enumerate(zip(moved, flags, strict=True))
         ]
-        result = function(*build(inner))
+        with Body("the function of the vmap", inner):
+            result = function(*build(inner))
         leaves, build_results = _flat(result, "a result")
         to = _axes_of("out_axes", out_axes, result, "results")
-        batch = batched_values(Graph("vmap", inner, leaves, parameters=()), moved, flags, size)
+        graph = Graph("vmap", inner, leaves, parameters=())
+        leak = leaked(graph.free)
+        if leak is not None:
+            raise _error(told_leak(leak, leaves))
+        batch = batched_values(graph, moved, flags, size)
         found: list[Tensor] = []
         for leaf, (axis, name) in zip(leaves, to, strict=True):
             if axis is not None:

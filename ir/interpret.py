@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .array import Array
+from .bodies import leaked, told_leak
 from .dims import Dim, DimLike, solve, symbols
 from .dims import evaluate as evaluate_dim
 from .errors import ArgumentError, DTypeError, GradloomError, ShapeError
@@ -220,6 +221,10 @@ def evaluate_graph(
 def evaluate_tensor(tensor: Tensor, feeds: Mapping[Any, Any]) -> NumpyArray:
     """One tensor's value."""
     graph = Graph("eval", (), [tensor])
+    leak = leaked(graph.free)
+    if leak is not None:
+        here = quote(current_loc())
+        raise ArgumentError(f"eval: {told_leak(leak, [tensor])}, at {here}")
     graph = Graph("eval", graph.free, [tensor])
     return evaluate_graph(graph, feeds, "eval")["outputs"][0]
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from types import TracebackType
 from typing import NamedTuple
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -67,6 +68,17 @@ def current_loc() -> Loc:
             return (Line(name, frame.f_lineno),)
         frame = frame.f_back
     return ()
+
+
+def innermost_line(traceback: TracebackType | None) -> Loc:
+    """The user's line that is deepest in a traceback; none where there is no user's frame."""
+    found: Loc = ()
+    while traceback is not None:
+        name = traceback.tb_frame.f_code.co_filename
+        if not name.startswith(_ROOMS):
+            found = (Line(name, traceback.tb_lineno),)
+        traceback = traceback.tb_next
+    return found
 
 
 @contextmanager

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .dims import DimLike, Shape, product
 from .dtypes import DType, DTypeLike
 from .errors import ArgumentError, DTypeError, GradientError, ShapeError, SymbolicError
-from .explain import explain
+from .explain import (
+    NO_ASSIGNMENT,
+    NO_ITERATION,
+    NO_LENGTH,
+    NO_MEMBERS,
+    NO_TRUTH,
+    explain,
+    no_number,
+)
 from .loc import Loc, current_loc, quote
 from .numpy_functions import call_numpy
 from .op import Op
@@ -353,27 +361,28 @@ class Tensor:
             raise self._symbolic(str(error)) from None
 
     def _symbolic(self, why: str) -> SymbolicError:
-        return SymbolicError(f"{why}: {self!r} is symbolic, made at {quote(self.node.loc)}")
+        made, here = quote(self.node.loc), quote(current_loc())
+        return SymbolicError(f"{why}: {self!r} is symbolic, made at {made}\n  at {here}")
 
     def _no_number(self, *_: Any, **__: Any) -> Any:
-        raise self._symbolic("there are no numbers before a function is called; see also .eval()")
+        raise self._symbolic(no_number())
 
     __array__ = __float__ = __int__ = __index__ = __complex__ = _no_number
 
     def __bool__(self) -> bool:
-        raise self._symbolic("there is no truth value before a function is called; use where(...)")
+        raise self._symbolic(NO_TRUTH)
 
     def __len__(self) -> int:
-        raise self._symbolic("len() is for values; use .shape[0]")
+        raise self._symbolic(NO_LENGTH)
 
     def __iter__(self) -> Any:
-        raise self._symbolic("a tensor cannot be iterated over; use scan(...) or indexing")
+        raise self._symbolic(NO_ITERATION)
 
     def __contains__(self, _: object) -> bool:
-        raise self._symbolic("`in` has no answer before a function is called; use any(x == y)")
+        raise self._symbolic(NO_MEMBERS)
 
     def __setitem__(self, *_: object) -> None:
-        raise self._symbolic("a tensor cannot be assigned to; use x.at[...].set(...) or where(...)")
+        raise self._symbolic(NO_ASSIGNMENT)
 
     def __reduce__(self) -> Any:
         raise TypeError("a tensor is what it is by identity: send str(graph), and parse it again")

@@ -233,7 +233,7 @@ def the_gradient_of_an_endless_loop(x: Tensor, xs: Tensor) -> Any:
 # --- map and associative_scan --------------------------------------------------------------------
 
 
-@wrong(ArgumentError, "map goes over tensors")
+@wrong(ArgumentError, "map: goes over tensors")
 def a_map_over_nothing(x: Tensor, xs: Tensor) -> Any:
     return gl.map(lambda a: a, ())  # here
 
@@ -290,6 +290,57 @@ def segments_of_a_loop_that_stops(x: Tensor, xs: Tensor) -> Any:
 @wrong(ArgumentError, "checkpoint", "0")
 def segments_of_no_steps(x: Tensor, xs: Tensor) -> Any:
     return gl.scan(lambda h, a: (h + a, a), x, xs, checkpoint=0)  # here
+
+
+# --- hints ---------------------------------------------------------------------------------------
+
+
+@wrong(DTypeError, "the initial 0 is an i64: write 0.0 for a float")
+def an_integer_to_begin_with(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(
+        lambda c, a: (c + gl.sum(a), None),  # here
+        0,
+        xs,
+    )
+
+
+@wrong(DTypeError, "the initial 3 is an i64: write 3.0 for a float", "the carry[1]")
+def an_integer_becomes_a_float(x: Tensor, xs: Tensor) -> Any:
+    return gl.while_loop(
+        lambda c: gl.sum(c[0]) < 1,
+        lambda c: (c[0] + 1, gl.sum(c[0])),  # here
+        (x, 3),
+    )
+
+
+@wrong(DTypeError, "the initial np.float64(0.0) is an f64")
+def a_float_of_numpy(x: Tensor, xs: Tensor) -> Any:
+    narrow = gl.astype(xs, "float32")
+    return gl.scan(
+        lambda c, a: (gl.sum(a), None),  # here
+        np.float64(0),
+        narrow,
+    )
+
+
+@wrong(ArgumentError, "return carry, y")
+def a_pair_without_its_row(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(lambda c, a: (c[0] + a, c[1]), (x, x), xs)  # here
+
+
+@wrong(DTypeError, "one tensor is needed, got a tuple of 2", "(carry, ys)")
+def a_pair_as_a_tensor(x: Tensor, xs: Tensor) -> Any:
+    return gl.exp(gl.scan(lambda c, a: (c + a, c), x, xs))  # here
+
+
+@wrong(ArgumentError, "length is a number", "until=", "gl.while_loop(...)")
+def a_length_that_is_computed(x: Tensor, xs: Tensor) -> Any:
+    return gl.scan(lambda c, a: (c, None), x, length=gl.argmax(x))  # here
+
+
+@wrong(ShapeError, "map: goes over a leading axis")
+def a_map_says_map(x: Tensor, xs: Tensor) -> Any:
+    return gl.map(lambda a: a, {"a": x, "b": gl.sum(x)})  # here
 
 
 # --- at the call ---------------------------------------------------------------------------------

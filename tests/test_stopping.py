@@ -109,7 +109,7 @@ def test_until_sees_the_carry_alone() -> None:
         seen.append(x + 1)
         return c + x, c
 
-    with pytest.raises(gl.GradloomError, match="which exists inside the body alone") as caught:
+    with pytest.raises(gl.GradloomError, match="belongs to the body of the loop") as caught:
         gl.scan(step, gl.constant(0.0), gl.ones((3,)), until=lambda c: seen[0] > c)
     assert "test_stopping.py:" in str(caught.value)
 

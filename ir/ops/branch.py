@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..bodies import Body
 from ..dims import DimLike
 from ..dtypes import bool_, int64, uint64
 from ..errors import ArgumentError, DTypeError, ShapeError
@@ -269,7 +270,8 @@ def _traced(
     """A region for each branch, what they read from outside, and what makes a switch of them and
     gives its results in the structure of the first branch's."""
     since = next_number()
-    trees = {name: _called(name, branch, operands) for name, branch in branches.items()}
+    with Body("a branch"):
+        trees = {name: _called(name, branch, operands) for name, branch in branches.items()}
     first, *_ = trees.values()
     leaves, arranged = flatten(first)
     _check_structures({name: _paths(tree) for name, tree in trees.items()})

@@ -22,7 +22,7 @@ from .. import dtypes as dt
 from ..array import Array
 from ..dims import Dim, DimLike, as_dim
 from ..dtypes import DType, promote
-from ..errors import ArgumentError, DTypeError
+from ..errors import ArgumentError, DTypeError, SymbolicError
 from ..half import converted
 from ..op import TABLE, Kind, MaybeTensors, Op, Partials, View, register
 from ..shapes import broadcast
@@ -87,6 +87,12 @@ def as_array(value: Any, dtype: dt.DTypeLike | None = None) -> np.ndarray[Any, A
         array = np.asarray(value)
     except ValueError as error:  # nested lists of unequal lengths
         raise ArgumentError(f"{_shortened(value)} is no array: {error}") from None
+    except SymbolicError:
+        what = f"a {type(value).__name__} of {len(value)}" if hasattr(value, "__len__") else value
+        raise DTypeError(
+            f"one tensor is needed, got {what}; gl.stack(...) makes one of several; gl.scan(...) "
+            "gives a pair, (carry, ys)"
+        ) from None
     if array.dtype.kind not in "biufc" and array.dtype.name not in dt.BY_NAME:
         raise DTypeError(f"{_shortened(value)} is no tensor, number or array of numbers")
     if dtype is None and array.dtype == np.float64:

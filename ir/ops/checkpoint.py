@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from ..bodies import Body
 from ..errors import ArgumentError, ShapeError
 from ..graph import Graph, inline
 from ..op import MaybeTensors, Op, register
@@ -176,7 +177,9 @@ def _apply(function: Callable[..., Any], args: Any, named: Any) -> Any:
     for i, leaf in zip(places, inputs, strict=True):
         inner[i] = leaf
     own, named_own = build(inner)
-    outputs, structured = flatten(function(*own, **named_own))
+    with Body("the function of the checkpoint", inputs):
+        result = function(*own, **named_own)
+    outputs, structured = flatten(result)
     name = re.sub(r"\W", "", getattr(function, "__name__", "")) or "function"
     region, captured = close(outputs, inputs, name)
     return structured(make_checkpoint(region, tensors, captured))

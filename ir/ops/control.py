@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..bodies import leaked, told_leak
 from ..errors import ArgumentError
 from ..graph import Graph, between, rebuild, topological
 from ..loc import quote
@@ -49,9 +50,12 @@ def close(
 
     Whatever does not depend on `inputs` stays outside: it is computed once; but for nodes made
     `since` that number, which are computed inside.  The way to what a derivative inside is asked of
-    comes along, from what it is asked by.
+    comes along, from what it is asked by.  ArgumentError for what another body alone knows.
     """
     graph = Graph(name, inputs, outputs, parameters=())
+    leak = leaked(graph.free)
+    if leak is not None:
+        raise ArgumentError(told_leak(leak, outputs))
     inner: set[Tensor] = set(inputs)
     for node in graph.nodes:
         is_new = since is not None and node.number > since

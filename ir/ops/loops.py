@@ -9,7 +9,10 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..dims import DimLike, as_dim
+import numpy as np
+
+from ..bodies import Body
+from ..dims import Dim, DimLike, as_dim
 from ..dtypes import bool_, int64
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..loc import quote
@@ -25,10 +28,12 @@ from .reduction import max as max_
 from .scan import make_scan
 from .segments import segmented, sizes_of
 from .slicing import flip
-from .structure import leaves_like, paths_of
+from .structure import described, leaves_like, paths_of
 from .while_loop import make_while
 
 __all__ = ["scan", "while_loop"]
+
+_OUT = "return it as y, or carry it"  # how what a body makes gets out
 
 
 class _Carry:
@@ -37,25 +42,46 @@ class _Carry:
     def __init__(self, init: Any) -> None:
         self.first, self.build = flatten(init)
         self.paths = paths_of("the carry", init)
+        self.given: list[Any] = flatten(init, lambda leaf: leaf)[0]
 
     def inputs(self) -> list[Tensor]:
         return [placeholder_like(t.type, f"carry{i}") for i, t in enumerate(self.first)]
+
+    def notes(self, inputs: Sequence[Tensor]) -> dict[Tensor, str]:
+        """What to say of inputs that were given as numbers, where their dtypes do not fit."""
+        return {
+            tensor: note
+            for tensor, given in zip(inputs, self.given, strict=True)
+            if (note := _hint(given, tensor))
+        }
 
     def read(self, given: Any) -> list[Tensor]:
         """What a body gives for the next step, in the order of the carry; errors name its part."""
         like = self.build(self.first)  # built anew: the body may have changed the one it was given
         leaves = leaves_like(given, like, "the carry", "the body")
         found: list[Tensor] = []
-        for leaf, wanted, path in zip(leaves, self.first, self.paths, strict=True):
+        for i, (leaf, path) in enumerate(zip(leaves, self.paths, strict=True)):
+            wanted = self.first[i]
             value = as_tensors([leaf, wanted])[0] if is_weak(leaf) else as_tensor(leaf)
             if value.type != wanted.type:
                 kind = ShapeError if value.dtype == wanted.dtype else DTypeError
+                hint = _hint(self.given[i], wanted) if kind is DTypeError else ""
                 raise kind(
                     f"{path} enters the body as {wanted.type} but leaves it as {value.type}, made "
-                    f"at {quote(value.node.loc)}"
+                    f"at {quote(value.node.loc)}{hint and f'; {hint}'}"
                 )
             found.append(value)
         return found
+
+
+def _hint(given: Any, first: Tensor) -> str:
+    """What dtype the first value of a carry has, where that was given as a number."""
+    if isinstance(given, (bool, Dim)) or not isinstance(given, (int, float, np.generic)):
+        return ""
+    told = f"the initial {given!r} is an {first.dtype}"
+    if isinstance(given, np.generic) or first.dtype.is_float:
+        return f"{told}: give it another dtype, as by gl.constant(value, dtype)"
+    return f"{told}: write {float(given)} for a float"
 
 
 def call_function(function: Any, what: str, names: Sequence[str], arguments: Sequence[Any]) -> Any:
@@ -72,9 +98,10 @@ def call_function(function: Any, what: str, names: Sequence[str], arguments: Seq
     return function(*arguments)
 
 
-def _condition(function: Any, what: str, carry: Any) -> Tensor:
-    """The bool that a function of the carry gives."""
-    value = call_function(function, what, ["carry"], [carry])
+def _condition(function: Any, what: str, carry: Any, inputs: Sequence[Tensor] = ()) -> Tensor:
+    """The bool that a function of the carry gives, of which `inputs` are there for it alone."""
+    with Body(f"the {what} of the loop", inputs):
+        value = call_function(function, what, ["carry"], [carry])
     if not isinstance(value, Tensor):
         raise ArgumentError(f"{what} gives a bool tensor made of the carry, got {value!r}")
     if value.dtype != bool_ or value.ndim:
@@ -88,7 +115,11 @@ def _condition(function: Any, what: str, carry: Any) -> Tensor:
 
 def _steps(length: DimLike | str, what: str) -> DimLike:
     if isinstance(length, Tensor):
-        raise ArgumentError(f"{what} is a number or a named size, got a tensor {length.type}")
+        raise ArgumentError(
+            f"{what} is a number or a named size, got a tensor {length.type}; for a number of "
+            "steps that is computed give the most as length, and end by until=, or lengths= for "
+            "each sample; or use gl.while_loop(...), which may count"
+        )
     if isinstance(length, int) and length < 0:
         raise ArgumentError(f"{what} is not negative, got {length}")
     return as_dim(length)
@@ -99,10 +130,10 @@ def _length(xs: Any, sequences: Sequence[Tensor], length: DimLike | str | None) 
     paths = paths_of("xs", xs)
     for path, sequence in zip(paths, sequences, strict=True):
         if sequence.ndim == 0:
-            raise ShapeError(f"scan goes over a leading axis, but {path} is {sequence.type}")
+            raise ShapeError(f"goes over a leading axis, but {path} is {sequence.type}")
     if length is None:
         if not sequences:
-            raise ArgumentError("scan needs xs or a length")
+            raise ArgumentError("needs xs or a length")
         told, steps = f"{paths[0]} is {sequences[0].type}", sequences[0].shape[0]
     else:
         steps = _steps(length, "length")
@@ -210,10 +241,23 @@ def scan(
         given = samples.or_zero(entries)
         entries, sequences = [*entries, samples.number], [*sequences, arange(steps)]
 
-    result: Any = call_function(body, "the body", ["carry", "x"], [carry.build(own), x_tree(given)])
+    arguments = [carry.build(own), x_tree(given)]
+    with Body("the body of the loop", [*own, *entries], _OUT, carry.notes(own)):
+        result: Any = call_function(body, "the body", ["carry", "x"], arguments)
     if not isinstance(result, tuple) or len(result) != 2:  # pyright: ignore[reportUnknownArgumentType]
-        raise ArgumentError(f"the body of a scan returns a pair (carry, y), got {result!r}")
-    new = carry.read(result[0])
+        raise ArgumentError(
+            f"the body returns a pair (carry, y), got {described(result)}; without a y it ends "
+            "with `return carry, None`"
+        )
+    try:
+        new = carry.read(result[0])
+    except ArgumentError as error:
+        if described(result) != described(carry.build(own)):
+            raise
+        raise ArgumentError(
+            f"{error}; the body returns what looks like the carry alone: `return carry, y`, or "
+            "`return carry, None`"
+        ) from None
     ys, y_tree = flatten(result[1])
     if samples is not None:
         samples.require(ys, paths_of("y", result[1]))
@@ -221,7 +265,7 @@ def scan(
     regions = [("body", [*own, *entries], [*new, *ys])]
     if until is not None:
         asked = carry.inputs()
-        holds = _condition(until, "until", carry.build(asked))
+        holds = _condition(until, "until", carry.build(asked), asked)
         regions.append(("until", asked, [logical_not(holds)]))
     closed, captured = close_all(regions)
     sizes = sizes_of(steps, checkpoint)
@@ -272,8 +316,10 @@ def while_loop(
     """
     carry = _Carry(init)
     own, asked = carry.inputs(), carry.inputs()
-    new = carry.read(call_function(body, "the body", ["carry"], [carry.build(own)]))
-    goes_on = _condition(cond, "cond", carry.build(asked))
+    with Body("the body of the loop", own, "carry it", carry.notes(own)):
+        result = call_function(body, "the body", ["carry"], [carry.build(own)])
+    new = carry.read(result)
+    goes_on = _condition(cond, "cond", carry.build(asked), asked)
     regions = [("body", own, new), ("cond", asked, [goes_on])]
     (closed, proceed), captured = close_all(regions)
     if bound is None:

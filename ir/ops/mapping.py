@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..batching import batch_results
+from ..bodies import Body
 from ..dims import DimLike
 from ..dtypes import bool_
 from ..errors import ArgumentError, DTypeError, ShapeError
@@ -42,7 +43,7 @@ def map(function: Callable[[Any], Any], xs: Any) -> Any:
         return None, call_function(function, "function", ["an entry of xs"], [x])
 
     if not flatten(xs)[0]:
-        raise ArgumentError(f"map goes over tensors, got {xs!r}")
+        raise ArgumentError(f"goes over tensors, got {xs!r}")
     return scan(body, None, xs)[1]
 
 
@@ -68,11 +69,11 @@ def associative_scan(
     given, build = flatten(xs)
     paths = paths_of("xs", xs)
     if not given:
-        raise ArgumentError(f"associative_scan goes over tensors, got {xs!r}")
+        raise ArgumentError(f"goes over tensors, got {xs!r}")
     rows: list[Tensor] = []
     for tensor, path in zip(given, paths, strict=True):
         if tensor.ndim == 0:
-            raise ShapeError(f"associative_scan goes along an axis, but {path} is {tensor.type}")
+            raise ShapeError(f"goes along an axis, but {path} is {tensor.type}")
         rows.append(moveaxis(tensor, normalise_axis(axis, tensor.ndim), 0))
     length = rows[0].shape[0]
     for row, tensor, path in zip(rows, given, paths, strict=True):
@@ -107,7 +108,8 @@ class _Step:
             for side in ("before", "x")
         )
         names = ["the result so far", "an entry of xs"]
-        result = call_function(function, "function", names, [build(left), build(right)])
+        with Body("the function of the associative_scan", [*left, *right]):
+            result = call_function(function, "function", names, [build(left), build(right)])
         outputs: list[Tensor] = []
         leaves = leaves_like(result, build(left), "an entry of xs", "the function")
         for leaf, wanted, path in zip(leaves, left, paths, strict=True):
