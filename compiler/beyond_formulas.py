@@ -32,8 +32,10 @@ def is_number(match: Match) -> bool:
 
 
 def is_one_term(match: Match) -> bool:
-    """For a rule by which log x - log y is rounded: exponents, or against 0."""
-    return match.tensors["y"].node.op.name == "exp" or uniform(match.tensors["x"]) is not None
+    """For a rule by which log x - log y is rounded: exponents, or against the log of a number."""
+    x, y = match.tensors["x"], match.tensors["y"]
+    plain = x.node.op.name == "exp" and uniform(y) is not None
+    return plain or y.node.op.name == "exp" or uniform(x) is not None
 
 
 def is_positive_number(match: Match) -> bool:

@@ -47,6 +47,7 @@ from .polynomial import (
     squared,
     times,
 )
+from .positive import has_log
 from .rewrite import Rule
 
 Term = Callable[[Tensor], Tensor]
@@ -148,9 +149,11 @@ def _quotient_and_number(node: Node, k: float) -> Tensor | None:
         share = share_of_squares(plus(p, q, -1.0), below)
         if share is not None:
             return share
-        shape = node.results[0].shape
         made = build(plus(p, q, -1.0), above)
-        return quotient_of(*(broadcast_to(tensor, shape) for tensor in (made, below, sloped)))
+        if has_log(below):  # of exponentials, other rules know better what overflows
+            return divide(made, below) if number(above) is None else None
+        parts = (broadcast_to(t, node.results[0].shape) for t in (made, below, sloped))
+        return quotient_of(*parts)
     value = number(above)
     if value:
         made = _with_number(below, value / k)

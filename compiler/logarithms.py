@@ -255,6 +255,7 @@ _LOGARITHMS = (
         "exp overflows for large x",
     ),
     Rule("log1p(-sigmoid(x)) -> -softplus(x)", "log(1 - sigmoid(x)) is log(sigmoid(-x))"),
+    Rule("log1mexp(-softplus(x)) -> -softplus(-x)", "1 - 1 for large -x; as above"),
     Rule("logaddexp(0, x) -> softplus(x)", "one op for what is one thing"),
 )
 

@@ -26,6 +26,7 @@ from .polynomial import (
     scaled,
     squared,
 )
+from .positive import has_log
 from .rewrite import Rule
 
 # --- f(x) / x -----------------------------------------------------------------------------------
@@ -149,8 +150,8 @@ def _of_same(term: Tensor, x: Tensor) -> float | None:
 def _less_a_number(node: Node) -> Tensor | None:
     """p / q with the derivative of p / q − k, whose numerator is a number: x / (1 + x)."""
     above, below = node.operands
-    if not node.results[0].dtype.is_float or number(below) is not None:
-        return None
+    if not node.results[0].dtype.is_float or number(below) is not None or has_log(below):
+        return None  # (of exponentials, other rules know better what overflows)
     reader = Reader()
     p, q = reader.read(above), reader.read(below)
     shared = [monomial for monomial in p if monomial and monomial in q]

@@ -14,12 +14,14 @@ SIGMOID = (
         "inf / inf, or 0 / 0: only the quotient of x and y counts",
         is_one_term,
         logs=("x", "y"),
+        late=True,
     ),
     Rule(
         "x / (y + z) -> x * (sigmoid(log(y) - log(z)) / y)",
         "z overflows; the derivative is inf / inf",
         is_number,
         logs=("y", "z"),
+        late=True,
     ),
     Rule("0.5 * (1 + tanh(x)) -> sigmoid(2 * x)", "1 + tanh cancels for negative x"),
     Rule("0.5 + 0.5 * tanh(x) -> sigmoid(2 * x)", "0.5 - 0.5 for negative x"),
@@ -46,7 +48,11 @@ SOFTMAX = (
         roots=("sum",),
         forgets=True,
     ),
-    Rule("1 / sum(exp(x), a) -> exp(-logsumexp(x, a))", "exp overflows; 0 * inf in products"),
+    Rule(
+        "1 / sum(exp(x), a) -> exp(-logsumexp(x, a))",
+        "exp overflows; 0 * inf in products",
+        late=True,
+    ),
     Rule(
         "where(c, x - logsumexp(where(c, x, y), a), z) -> "
         "where(c, log_softmax(where(c, x, y), a), z)",

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ..tensor import Tensor, TensorLike
+from ..tensor import Node, Tensor, TensorLike
+from .arithmetic import maximum
 from .build import elementwise
-from .logic import equal, isinf, where
+from .conversion import stop_gradient
+from .logic import equal, isfinite, isinf, where
 
 __all__ = [
     "cbrt",
@@ -185,9 +188,51 @@ def log10(x: TensorLike) -> Tensor:
     ...
 
 
+_parts: WeakKeyDictionary[Node, tuple[Tensor, Tensor]] = WeakKeyDictionary()
+
+
+def _is_sum(x: Tensor) -> bool:
+    return x.node.op.name == "logaddexp"
+
+
+def _top(x: Tensor) -> Tensor:
+    """The largest of the terms whose exponentials `x` is the sum of, or `x`."""
+    return _parts[x.node][0] if _is_sum(x) else x
+
+
+def _less(x: Tensor, y: Tensor) -> Tensor:
+    """x − y with the digits that sums of exponentials lose: ln(eᵃ + eᵇ) near 1e4 is off by 5e-4.
+
+    Such a sum is its largest term, which is not rounded, and a small rest.
+    """
+    tops = [where(isfinite(_top(t)), _top(t), 0.0) if _is_sum(t) else t for t in (x, y)]
+    difference = tops[0] - tops[1]
+    if _is_sum(x):
+        difference = difference + _parts[x.node][1]
+    return difference - _parts[y.node][1] if _is_sum(y) else difference
+
+
+def _take_apart(*tensors: Tensor) -> None:
+    """Finds the parts of sums of exponentials, innermost first."""
+    pending = list(tensors)
+    while pending:
+        x = pending[-1]
+        operands = x.node.operands if _is_sum(x) and x.node not in _parts else ()
+        missing = [t for t in operands if _is_sum(t) and t.node not in _parts]
+        if operands and not missing:
+            top = stop_gradient(maximum(*map(_top, operands)))
+            centre = where(isfinite(top), top, 0.0)
+            _parts[x.node] = top, logaddexp(*(_less(t, centre) for t in operands))
+        if missing:
+            pending += missing
+        else:
+            pending.pop()
+
+
 def _difference(x: Tensor, y: Tensor) -> Tensor:
     """x − y, and 0 for infinities of one sign."""
-    return where(isinf(x) & equal(x, y), 0.0, x - y)  # pyright: ignore[reportGeneralTypeIssues]
+    _take_apart(x, y)
+    return where(isinf(x) & equal(x, y), 0.0, _less(x, y))  # pyright: ignore[reportGeneralTypeIssues]
 
 
 @elementwise(
