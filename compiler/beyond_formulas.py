@@ -31,11 +31,15 @@ def is_number(match: Match) -> bool:
     return not has_log(match.tensors["x"])
 
 
-def is_one_term(match: Match) -> bool:
-    """For a rule by which log x - log y is rounded: exponents, or against the log of a number."""
+def is_exponent(match: Match) -> bool:
+    """For a rule by which log x - log y is rounded."""
+    return match.tensors["y"].node.op.name == "exp"
+
+
+def has_number(match: Match) -> bool:
+    """As above: against the logarithm of a number."""
     x, y = match.tensors["x"], match.tensors["y"]
-    plain = x.node.op.name == "exp" and uniform(y) is not None
-    return plain or y.node.op.name == "exp" or uniform(x) is not None
+    return uniform(x) is not None or (x.node.op.name == "exp" and uniform(y) is not None)
 
 
 def is_positive_number(match: Match) -> bool:

@@ -13,16 +13,7 @@ from math import sqrt as root_of
 
 from numpy import float32
 
-from ..ir.ops.arithmetic import (
-    add,
-    divide,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    square,
-    subtract,
-)
+from ..ir.ops.arithmetic import add, divide, maximum, minimum, multiply, negative, square, subtract
 from ..ir.ops.build import constant
 from ..ir.ops.differences import difference_of_squares, quotient_of
 from ..ir.ops.logarithms import exp_difference
@@ -146,14 +137,16 @@ def _quotient_and_number(node: Node, k: float) -> Tensor | None:
     reader = Reader()
     p, q = reader.read(above), times(reader.read(below), -k)
     if cancels(p, q):
-        share = share_of_squares(plus(p, q, -1.0), below)
+        left = plus(p, q, -1.0)
+        share = share_of_squares(left, below)
         if share is not None:
             return share
-        made = build(plus(p, q, -1.0), above)
-        if has_log(below):  # of exponentials, other rules know better what overflows
-            return divide(made, below) if number(above) is None else None
-        parts = (broadcast_to(t, node.results[0].shape) for t in (made, below, sloped))
-        return quotient_of(*parts)
+        if has_log(below) and number(above) is not None:
+            return None  # a number over exponentials: sigmoid's rules know what overflows
+        made = build(left, above)
+        if has_log(below) and number(made) is not None:
+            return divide(made, below)  # the same
+        return quotient_of(*(broadcast_to(t, node.results[0].shape) for t in (made, below, sloped)))
     value = number(above)
     if value:
         made = _with_number(below, value / k)

@@ -69,19 +69,20 @@ def _shares(y: Tensor, above: Sequence[Term]) -> Tensor | None:
     if inner is None or inner.sums or (number is not None and len(axes) != 1):
         return None
     exponent = _whole(inner.exponent, terms)
-    if inner.weight is None:
-        if number is not None:
-            return None  # shares.py
-        shares = _softmax(terms, exponent, axes)
-    else:
-        weight = _whole(inner.weight, terms)
-        if number is not None:  # one term more
-            beside = keep_axes(terms.shape, axes)
-            exponent = concat([exponent, broadcast_to(log(number), beside)], axes[0])
+    weight = None if inner.weight is None else _whole(inner.weight, terms)
+    if number is not None:  # one term more
+        beside = keep_axes(terms.shape, axes)
+        exponent = concat([exponent, broadcast_to(log(number), beside)], axes[0])
+        if weight is not None:
             weight = concat([weight, broadcast_to(constant(1, number.dtype), beside)], axes[0])
+    if weight is not None:
         shares = weighted_softmax(exponent, weight, axes=axes)
-        if number is not None:
-            shares = slice_axis(shares, axes[0], 0, terms.shape[axes[0]])
+    elif number is not None:
+        shares = softmax(exponent, axis=axes)
+    else:
+        shares = _softmax(terms, exponent, axes)
+    if number is not None:
+        shares = slice_axis(shares, axes[0], 0, terms.shape[axes[0]])
     return _share_of(above, terms, inner.exponent, shares, axes)
 
 

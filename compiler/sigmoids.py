@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .beyond_formulas import is_number, is_one_term, total_probability
+from .beyond_formulas import has_number, is_exponent, is_number, total_probability
 from .rewrite import Rule
 
 SIGMOID = (
@@ -12,7 +12,13 @@ SIGMOID = (
     Rule(
         "x / (x + y) -> sigmoid(log(x) - log(y))",
         "inf / inf, or 0 / 0: only the quotient of x and y counts",
-        is_one_term,
+        is_exponent,
+        logs=("x", "y"),
+    ),
+    Rule(
+        "x / (x + y) -> sigmoid(log(x) - log(y))",
+        "as above; exp(z) * (1 / (1 + y)) is a quotient first, perhaps a softmax",
+        has_number,
         logs=("x", "y"),
         late=True,
     ),
