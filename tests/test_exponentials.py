@@ -5,6 +5,7 @@ infinite, in float32 and in halves; and what they cost in nodes stays in proport
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -210,6 +211,51 @@ def test_three_exponentials_are_one_kernel(formula: Formula) -> None:
     value = formula(*inputs)
     outputs = [value, *gl.grad(gl.sum(value), inputs)]
     assert len(gl.function(inputs, outputs).kernels) == 1
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        [1e4, 9999.0, 9998.5],
+        [-1e4, -1e4, -1e4, -9999.0],
+        [9999.0, -1e4, 1e4],
+        [-np.inf, 9999.5, 1e4],
+        [1e4, -np.inf, -np.inf, 9998.0],
+        [0.5, -0.25, 40.0],
+    ],
+)
+def test_slopes_of_nested_logaddexp_are_shares(terms: list[float]) -> None:
+    """Sums near 1e4 are off by 5e-4, and a slope read off them by as much.  (Second orders are read
+    off sums again, of differences from the largest term.)"""
+    inputs = [gl.placeholder((), name=f"x{i}") for i in range(len(terms))]
+    exact = np.exp(np.asarray(terms) - max(terms))
+    exact /= exact.sum()
+    chain = reduce(gl.logaddexp, inputs)
+    pairs = gl.logaddexp(gl.logaddexp(inputs[0], inputs[1]), reduce(gl.logaddexp, inputs[2:][::-1]))
+    for total in (chain, pairs):
+        slopes = gl.grad(total, inputs)
+        by_all = gl.jvp(total, inputs, [gl.constant(float(i)) for i in range(len(terms))])
+        compiled = gl.function(inputs, [*slopes, by_all, *gl.grad(slopes[0], inputs)])
+        results = compiled(*map(np.float32, terms))
+        found, (tangent, own, *others) = results[: len(terms)], results[len(terms) :]
+        np.testing.assert_allclose(found, exact, rtol=3e-6)
+        np.testing.assert_allclose(tangent, exact @ np.arange(len(terms)), rtol=3e-6)
+        np.testing.assert_allclose(own, exact[0] * (1 - exact[0]), rtol=3e-5, atol=1e-8)
+        np.testing.assert_allclose(others, -exact[0] * exact[1:], rtol=3e-5, atol=1e-20)
+
+
+def test_slopes_of_nested_logaddexp_at_infinity() -> None:
+    inputs = [gl.placeholder((), name=name) for name in "xyz"]
+    total = reduce(gl.logaddexp, inputs)
+    slopes = gl.function(inputs, gl.grad(total, inputs))
+    inf = np.float32(np.inf)
+    for terms, exact in (
+        ((-inf, -inf, -inf), [0.25, 0.25, 0.5]),  # no share is better than another: as by pairs
+        ((inf, inf, 1.0), [0.5, 0.5, 0.0]),
+        ((1.0, 2.0, inf), [0.0, 0.0, 1.0]),
+        ((inf, -inf, 0.0), [1.0, 0.0, 0.0]),
+    ):
+        np.testing.assert_array_equal(slopes(*map(np.float32, terms)), exact)
 
 
 def test_cross_entropy_of_logits_has_one_softplus() -> None:

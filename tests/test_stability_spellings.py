@@ -88,7 +88,7 @@ SHARES = [
     f"exp(x) * (2 / (1 + {_SUM}))",
     f"w * exp(x) / (1 + {_SUM})",
     "exp(x[:, 0]) / (1 + sum(exp(x), 1))",
-    "logaddexp(logaddexp(x[:, 0], x[:, 1]), logaddexp(x[:, 2], x[:, 1]))",
+    "log((exp(x[:, 0]) + exp(x[:, 1])) + (exp(x[:, 2]) + exp(x[:, 1])))",
 ]
 
 
