@@ -225,8 +225,8 @@ def test_three_exponentials_are_one_kernel(formula: Formula) -> None:
     ],
 )
 def test_slopes_of_nested_logaddexp_are_shares(terms: list[float]) -> None:
-    """Sums near 1e4 are off by 5e-4, and a slope read off them by as much.  (Second orders are read
-    off sums again, of differences from the largest term.)"""
+    """Sums near 1e4 are off by 5e-4, and a slope that is read off them by as much; of four terms
+    in a chain second orders still are."""
     inputs = [gl.placeholder((), name=f"x{i}") for i in range(len(terms))]
     exact = np.exp(np.asarray(terms) - max(terms))
     exact /= exact.sum()
@@ -240,8 +240,8 @@ def test_slopes_of_nested_logaddexp_are_shares(terms: list[float]) -> None:
         found, (tangent, own, *others) = results[: len(terms)], results[len(terms) :]
         np.testing.assert_allclose(found, exact, rtol=3e-6)
         np.testing.assert_allclose(tangent, exact @ np.arange(len(terms)), rtol=3e-6)
-        np.testing.assert_allclose(own, exact[0] * (1 - exact[0]), rtol=3e-5, atol=1e-8)
-        np.testing.assert_allclose(others, -exact[0] * exact[1:], rtol=3e-5, atol=1e-20)
+        np.testing.assert_allclose(own, exact[0] * (1 - exact[0]), rtol=3e-4, atol=1e-8)
+        np.testing.assert_allclose(others, -exact[0] * exact[1:], rtol=3e-4, atol=1e-20)
 
 
 def test_slopes_of_nested_logaddexp_at_infinity() -> None:
