@@ -36,12 +36,6 @@ def is_exponent(match: Match) -> bool:
     return match.tensors["y"].node.op.name == "exp"
 
 
-def has_number(match: Match) -> bool:
-    """As above: against the logarithm of a number."""
-    x, y = match.tensors["x"], match.tensors["y"]
-    return uniform(x) is not None or (x.node.op.name == "exp" and uniform(y) is not None)
-
-
 def is_positive_number(match: Match) -> bool:
     value = uniform(match.tensors["y"])
     return value is not None and value > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .beyond_formulas import has_number, is_exponent, is_number, total_probability
+from .beyond_formulas import is_exponent, is_number, is_positive_number, total_probability
 from .rewrite import Rule
 
 SIGMOID = (
@@ -16,10 +16,16 @@ SIGMOID = (
         logs=("x", "y"),
     ),
     Rule(
-        "x / (x + y) -> sigmoid(log(x) - log(y))",
-        "as above; exp(z) * (1 / (1 + y)) is a quotient first, perhaps a softmax",
-        has_number,
-        logs=("x", "y"),
+        "y / (y + x) -> sigmoid(log(y) - log(x))",
+        "x overflows; late, since exp(z) * (1 / (1 + x)) may be a softmax",
+        is_positive_number,
+        logs=("x",),
+        late=True,
+    ),
+    Rule(
+        "exp(x) / (exp(x) + y) -> sigmoid(x - log(y))",
+        "inf / inf for large x",
+        is_positive_number,
         late=True,
     ),
     Rule(

@@ -94,6 +94,8 @@ HALVES = {
 }
 NUMBERS = {
     "x / (y + z) -> x * (sigmoid(log(y) - log(z)) / y)": {"y": 2.0},
+    "y / (y + x) -> sigmoid(log(y) - log(x))": {"y": 2.0},
+    "exp(x) / (exp(x) + y) -> sigmoid(x - log(y))": {"y": 2.0},
     "x ** y -> exp(y * log(x))": {"y": 0.3},
     "log(x ** y) -> y * log(abs(x))": {"y": 4.0},
     "log(y * sinh(x)) -> log(y) + log(sinh(x))": {"y": 2.0},
