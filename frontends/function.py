@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -148,7 +149,7 @@ class Function:
             raise ShapeError(self._with_shapes(error, arrays)) from None
         except (CheckError, IndexRangeError, NumericsError) as error:
             if not self.program.guarded:
-                raise
+                raise type(error)(self._with_sizes(error, arrays)) from None
             results = self._walked(arrays, error)
         return self._build(results)
 
@@ -167,10 +168,21 @@ class Function:
         if found is not None:
             raise NumericsError(f"@{self.graph.name}: {found}") from None
         if not isinstance(error, NumericsError):
-            raise error
+            raise type(error)(self._with_sizes(error, arrays)) from None
         if self._unguarded is None:
             self._unguarded = self._load(self._compiled.unguarded())
         return self._unguarded(arrays, self._parameters)
+
+    def _with_sizes(self, error: GradloomError, arrays: list[np.ndarray[Any, Any]]) -> str:
+        """The message, with the numbers that are meant by the named sizes in it."""
+        types, shapes = [t.type for t in self.graph.inputs], [array.shape for array in arrays]
+        binding = bind_dims(types, shapes, self._names)
+        named = [
+            f"{k} = {n}"
+            for k, n in binding.items()
+            if re.search(rf"\b{re.escape(k)}\b", str(error))
+        ]
+        return f"{error}; with {', '.join(named)}" if named else str(error)
 
     def _with_shapes(self, error: ShapeError, arrays: list[np.ndarray[Any, Any]]) -> str:
         """The message, with what each input should be, what it is, and the line it stems from."""

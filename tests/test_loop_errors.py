@@ -22,6 +22,7 @@ from gradloom.ir.errors import (
     CheckError,
     DTypeError,
     GradientError,
+    IndexRangeError,
     ShapeError,
 )
 from gradloom.ir.tensor import Tensor
@@ -243,7 +244,7 @@ def a_map_of_two(x: Tensor, xs: Tensor) -> Any:
     return gl.map(lambda a, b: a + b, (xs, xs))  # here
 
 
-@wrong(ShapeError, "leading axis", "f64[]")
+@wrong(ShapeError, "map: goes over a leading axis", "f64[]")
 def a_map_over_a_scalar(x: Tensor, xs: Tensor) -> Any:
     return gl.map(lambda a: a, gl.sum(x))  # here
 
@@ -323,6 +324,11 @@ def a_float_of_numpy(x: Tensor, xs: Tensor) -> Any:
     )
 
 
+@wrong(ArgumentError, "the carry is one argument, a tuple of 2")
+def a_body_of_several_arguments(x: Tensor, xs: Tensor) -> Any:
+    return gl.while_loop(lambda c: c[0] < 3, lambda i, h: (i + 1, h), (0, x))  # here
+
+
 @wrong(ArgumentError, "return carry, y")
 def a_pair_without_its_row(x: Tensor, xs: Tensor) -> Any:
     return gl.scan(lambda c, a: (c[0] + a, c[1]), (x, x), xs)  # here
@@ -336,11 +342,6 @@ def a_pair_as_a_tensor(x: Tensor, xs: Tensor) -> Any:
 @wrong(ArgumentError, "length is a number", "until=", "gl.while_loop(...)")
 def a_length_that_is_computed(x: Tensor, xs: Tensor) -> Any:
     return gl.scan(lambda c, a: (c, None), x, length=gl.argmax(x))  # here
-
-
-@wrong(ShapeError, "map: goes over a leading axis")
-def a_map_says_map(x: Tensor, xs: Tensor) -> Any:
-    return gl.map(lambda a: a, {"a": x, "b": gl.sum(x)})  # here
 
 
 # --- at the call ---------------------------------------------------------------------------------
@@ -372,6 +373,24 @@ def a_predicate_reads_what_nothing_gives(x: Tensor, xs: Tensor) -> Any:
     other = gl.placeholder((), "float64", "other")
     last, _ = gl.scan(lambda h, a: (h + a, None), x, xs, until=lambda h: gl.sum(h) > other)
     return gl.function([x, xs], last)  # here
+
+
+@wrong(IndexRangeError, "index 3 is out of range for size T, at", "; with T = 2")
+def an_index_of_a_named_size(x: Tensor, xs: Tensor) -> Any:
+    rows = gl.placeholder(("T", "N"), "float64", "rows")
+
+    def body(t: Tensor, _: Any) -> Any:
+        return t + 1, rows[t + 3]  # here
+
+    _, ys = gl.scan(body, 0, length=rows.shape[0])
+    return gl.function([rows], ys)(np.zeros((2, 5)))
+
+
+@wrong(CheckError, "between 0 and the T steps", "it is 3, at", "; with T = 2")
+def a_sample_is_longer_than_a_named_length(x: Tensor, xs: Tensor) -> Any:
+    rows = gl.placeholder(("T", 2), "float64", "rows")
+    last, _ = gl.scan(lambda h, a: (h + a, None), np.zeros(2), rows, lengths=[3, 0])  # here
+    return gl.function([rows], last)(np.zeros((2, 2)))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -91,8 +91,10 @@ def call_function(function: Any, what: str, names: Sequence[str], arguments: Seq
     try:
         inspect.signature(function).bind(*arguments)
     except TypeError as error:
-        told = ", ".join(names)
-        raise ArgumentError(f"{what} is called with ({told}): {error}") from None
+        told = f"{what} is called with ({', '.join(names)}): {error}"
+        if names[:1] == ["carry"] and isinstance(arguments[0], (tuple, list)):
+            told += f"; the carry is one argument, {described(arguments[0])}"
+        raise ArgumentError(told) from None
     except ValueError:  # it tells no signature
         pass
     return function(*arguments)
