@@ -22,8 +22,10 @@ def sums(graph: Graph, report: list[Report] | None = None) -> Graph:
     regions too."""
     graph = in_regions(graph, lambda region: sums(region, report))
     while True:
-        scans = (Scan(node) for node in graph.nodes if node.op.name == "scan")
-        found = next(filter(None, (_continued(graph, scan) for scan in scans)), None)
+        scans = [Scan(node) for node in graph.nodes if node.op.name == "scan"]
+        ends = {final: _start(graph, final) for scan in scans for final in scan.finals}
+        additions = {graph.users[final][0] for final, begin in ends.items() if begin is not None}
+        found = next(filter(None, (_continued(graph, scan, additions) for scan in scans)), None)
         if found is None:
             return graph
         graph = _started(graph, *found)
@@ -36,15 +38,21 @@ def sums(graph: Graph, report: list[Report] | None = None) -> Graph:
 Starts = dict[int, tuple[Node, Tensor]]
 
 
-def _continued(graph: Graph, scan: Scan) -> tuple[Scan, Starts] | None:
+def _continued(graph: Graph, scan: Scan, additions: set[Node]) -> tuple[Scan, Starts] | None:
     """A scan that sums begin in, and where they may start: sums that end in `scan`, which may
-    continue those of the scan where they begin."""
+    continue those of the scan where they begin.
+
+    additions: all behind such sums.  Those that stand inside of a sum go first, so that the sums of
+    a loop's parts are one, as that of the whole loop is, before they meet another.
+    """
     found: dict[Node, Starts] = {}
     for final in scan.finals:
         begin = _start(graph, final)
         if begin is None:
             continue
         (addition,), (first, place) = graph.users[final], begin
+        if _is_made_by(_other(addition, final), additions):
+            continue
         left, right = addition.operands
         if final is left and _start(graph, right) is not None:
             continue  # of two sums the second goes on from the first
@@ -79,6 +87,19 @@ def _begin(graph: Graph, scan: Scan, i: int) -> tuple[Scan, int] | None:
             return None
         scan, i = Scan(init.node), init.index
     return None
+
+
+def _is_made_by(total: Tensor, additions: set[Node]) -> bool:
+    """Whether one of the additions is among those that make `total`, one upon the other."""
+    pending, seen = [total.node], set[Node]()
+    while pending:
+        node = pending.pop()
+        if node in additions:
+            return True
+        if node.op.name == "add" and node not in seen:
+            seen.add(node)
+            pending += [operand.node for operand in node.operands]
+    return False
 
 
 def _other(addition: Node, operand: Tensor) -> Tensor:

@@ -162,3 +162,22 @@ def test_of_two_sums_the_second_goes_on_from_the_first(checkpoint: Any) -> None:
         return gl.function([g, u], gl.grad(gl.sum(rows * u), g))(1.0, values)
 
     assert slope(checkpoint) == slope(None)
+
+
+@pytest.mark.parametrize("checkpoint", [3, "sqrt", "log"])
+def test_the_parts_of_a_loop_meet_before_they_meet_another(checkpoint: Any) -> None:
+    """Two loops that wait for no other read one weight: the order of the two is that of the plain
+    loops, although each is in segments with steps left over."""
+
+    def slope(how: Any) -> Any:
+        x, y = (gl.placeholder((11, 4), "float32", name) for name in "xy")
+        dice = np.random.default_rng(0)
+        weight, *rows = (dice.normal(size=(n, 4)).astype("float32") for n in (4, 11, 11))
+        w = gl.parameter(weight / 2, "w")
+        a, b = (
+            gl.scan(lambda h, r: (gl.tanh(h @ w + r), h), x[0], xs, checkpoint=how)[1]
+            for xs in (x, y)
+        )
+        return gl.function([x, y], gl.grad(gl.sum(a * y) + gl.sum(gl.sin(b)), w))(*rows)
+
+    np.testing.assert_array_equal(slope(checkpoint), slope(None))
