@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from ..ir.dims import DimLike, evaluate
 from ..ir.errors import ArgumentError
@@ -10,16 +11,22 @@ from ..ir.graph import Graph
 from ..ir.ops.scan import SCAN, Scan
 from ..ir.ops.segments import segmented, sizes_of
 from ..ir.plan import plan
+from ..ir.program import Program
 from ..ir.tensor import Node, Tensor
 from .cost import total
 from .evict import Budgeted, evict
+from .fuse import fuse
+from .lean import lean
 from .lower import generate, lower
 from .pipeline import Compilation
 from .requests import has_requests
 from .schedule import Work, better_order
 from .updates import before_updates, direct_updates
 
-ATTEMPTS = 8  # with less and less for what lives at once, since the plan has gaps and copies
+STEP = 0.8  # from each number of bytes that may live at once to the next that is tried
+FINER = 3  # numbers tried between one that is enough and the one before
+
+Binding = Mapping[str, int]
 
 
 def compile_within(
@@ -27,46 +34,67 @@ def compile_within(
     plain: Compilation,
     compiled: Callable[[Graph], Compilation],
     budget: int,
-    binding: Mapping[str, int],
+    binding: Binding,
+    fusion: bool = True,
 ) -> Compilation:
     """A compilation whose plan under `binding` takes at most `budget` bytes.
 
     plain: that without a budget.  compiled: what makes such of a graph.  In turn: as it is; with
     values computed again; with loops in segments of the square root of their length, then in
-    segments of segments.
+    segments of segments.  What is tried before it is found that a budget cannot be met does not
+    depend on the budget: what meets one meets all larger ones, and the least is met itself.
     ArgumentError with the least bytes that were reached where that is more.
     """
     assert plain.program is not None
     before = least = plan(plain.program, binding).total
     flops = _flops(plain.stages["fuse"], binding)
     for segments in ("", "sqrt", "log"):
-        made = plain
+        made, steps = plain, ()
         if segments:
-            cut = in_segments(graph, segments, binding)
+            cut, steps = in_segments(graph, segments, binding)
             if cut is graph:
                 break
             made = compiled(cut)
-        clones, reached = _within(made, budget, binding)
-        least = min(least, reached)
-        if reached <= budget:
-            added = _flops(made.stages[list(made.stages)[-1]], binding) - flops
-            made.budgeted = Budgeted(budget, before, reached, clones, segments, flops, added)
-            return made
+        assert made.program is not None
+        reached = plan(made.program, binding).total
+        clones: Sequence[Node] = ()
+        again: Sequence[Node] = ()
+        if reached > budget:
+            found: list[_Outcome] = []
+            least = min(least, reached)
+            for search in _searches(made, binding, fusion):
+                outcome, least = search.within(budget, least)
+                found += [outcome] if outcome is not None else []
+            if not found:
+                continue
+            best = min(found, key=lambda outcome: outcome.flops)
+            clones, again, reached = best.clones, best.again, best.reached
+            made.program, made.origins = generate(best.program), best.origins
+            made.order, made.stages["evict"] = best.order, best.graph
+        added = _flops(made.stages[list(made.stages)[-1]], binding) - flops
+        made.budgeted = Budgeted(
+            budget, before, reached, clones, again, segments, steps, flops, added
+        )
+        return made
     raise ArgumentError(
         f"memory_budget: @{graph.name} takes {before} bytes of temporaries, and {least} at least "
         f"with values computed again, more than the budget of {budget}"
     )
 
 
-def _flops(graph: Graph, binding: Mapping[str, int]) -> int:
+def _flops(graph: Graph, binding: Binding) -> int:
     return evaluate(total(graph.nodes).flops, binding)
 
 
-def in_segments(graph: Graph, checkpoint: str, binding: Mapping[str, int]) -> Graph:
-    """The graph with segments in loops of a fixed number of steps; itself where there are none."""
+def in_segments(
+    graph: Graph, checkpoint: str, binding: Binding
+) -> tuple[Graph, tuple[tuple[int, ...], ...]]:
+    """The graph with segments in loops of a fixed number of steps, and their sizes; itself where
+    there are none."""
     if not has_requests(graph):
-        return graph
+        return graph, ()
     mapping: dict[Tensor, Tensor] = {}
+    found: dict[tuple[int, ...], None] = {}
     for node in graph.nodes:
         made = node.remake([mapping.get(operand, operand) for operand in node.operands])
         if made.op is SCAN:
@@ -77,47 +105,113 @@ def in_segments(graph: Graph, checkpoint: str, binding: Mapping[str, int]) -> Gr
                 finals, stacked = segmented(*parts, scan.length, scan.reverse, sizes)
                 results = (*finals, *stacked)
                 mapping.update(zip(node.results, results, strict=False))
+                found[sizes] = None
                 continue
         if made is not node:
             mapping.update(zip(node.results, made.results, strict=True))
-    return graph.map(mapping) if mapping else graph
+    return (graph.map(mapping), tuple(found)) if mapping else (graph, ())
 
 
-def _within(
-    made: Compilation, budget: int, binding: Mapping[str, int]
-) -> tuple[Sequence[Node], int]:
-    """Put clones into a compilation, where its plan needs them; the clones, and the least bytes."""
-    program = made.program
-    assert program is not None
-    least = plan(program, binding).total
-    if least <= budget:
-        return (), least
-    graph, guarded, room = made.stages["fuse"], program.guarded, budget
-    direct = {} if guarded else direct_updates(graph)
-    overwrites: dict[Node, list[Tensor]] = {}
-    for value, parameter in direct.items():
-        overwrites.setdefault(value.node, []).append(parameter)
+# --- computing again ----------------------------------------------------------------------------
 
-    def size(dim: DimLike) -> int:
-        return max(evaluate(dim, binding), 0)
 
-    work = Work(graph, before_updates(graph, direct), direct, size)
-    steps = better_order(work, greedily=True)
-    floor = max(map(work.at_once, steps), default=0)
-    for _ in range(ATTEMPTS):
-        room = max(room, floor)
-        found = evict(work, steps, room, overwrites)
-        if not found.clones:
-            break
-        origins: dict[str, Tensor] = {}
-        tried = lower(found.graph, program.target, guarded, found.order, origins)
-        reached = plan(tried, binding).total
-        least = min(least, reached)
-        if reached <= budget:
-            made.program, made.origins, made.order = generate(tried), origins, found.order
-            made.stages["evict"] = found.graph
-            return found.clones, reached
-        if room == floor:
-            break
-        room = int(room * min(0.95, budget / reached))
-    return (), least
+@dataclass(frozen=True)
+class _Outcome:
+    """A program in which some is computed again, and what it takes."""
+
+    graph: Graph
+    order: Sequence[Node]
+    clones: Sequence[Node]
+    again: Sequence[Node]
+    program: Program
+    origins: dict[str, Tensor]
+    reached: int
+    flops: int
+
+
+def _searches(made: Compilation, binding: Binding, fusion: bool) -> Iterator[_Search]:
+    """Over graphs whose kernels make again what is read far away, and over the fused graph.
+
+    Those that reach the least come first, so that less is tried of the others.
+    """
+    assert made.program is not None
+    program, fused = made.program, made.stages["fuse"]
+    if fusion:
+        names = list(made.stages)
+        split = made.stages[names[names.index("fuse") - 1]]
+        for products in (True, False):
+            leaner, again = lean(split, products, lambda dim: max(evaluate(dim, binding), 0))
+            yield _Search(fuse(leaner, side_by_side=False), again, program, binding)
+    yield _Search(fused, (), program, binding)
+
+
+class _Search:
+    """What a fused graph takes with clones, by how many bytes may live at once.
+
+    That is to be found by trying: the plan of the lowered program has gaps and copies.
+    """
+
+    def __init__(
+        self, graph: Graph, again: Sequence[Node], program: Program, binding: Binding
+    ) -> None:
+        self.again, self.program, self.binding = again, program, binding
+        direct = {} if program.guarded else direct_updates(graph)
+        self.overwrites: dict[Node, list[Tensor]] = {}
+        for value, parameter in direct.items():
+            self.overwrites.setdefault(value.node, []).append(parameter)
+
+        def size(dim: DimLike) -> int:
+            return max(evaluate(dim, binding), 0)
+
+        self.work = Work(graph, before_updates(graph, direct), direct, size)
+        self.steps = better_order(self.work, greedily=True)
+        self.tried: dict[int, _Outcome] = {}
+        floor = max(map(self.work.at_once, self.steps), default=0)
+        self.rooms = [self.work.peak(self.steps)]  # descending
+        while self.rooms[-1] > floor:
+            self.rooms.append(max(int(self.rooms[-1] * STEP), floor))
+
+    def within(self, budget: int, least: int) -> tuple[_Outcome | None, int]:
+        """Of those that take no more, one of few operations, None where all take more; and the
+        least bytes that were reached, here or where `least` is from.
+
+        First those with the most room that the budget allows; then those with more, from below,
+        since plans may take less than it seemed, but none with more than was reached already.
+        """
+        inside = [room for room in self.rooms if room <= budget]
+        for room in (*inside, *reversed(self.rooms[: len(self.rooms) - len(inside)])):
+            if room > budget and room > least:
+                break
+            outcome = self._try(room)
+            least = min(least, outcome.reached)
+            if outcome.reached <= budget:
+                return self._finer(room, outcome, budget), least
+        return None, least
+
+    def _finer(self, low: int, best: _Outcome, budget: int) -> _Outcome:
+        """As much room as there is: between what is enough and the next larger."""
+        place = self.rooms.index(low)
+        high = self.rooms[place - 1] if place else low
+        for _ in range(FINER):
+            room = (low + high) // 2
+            if room in (low, high) or not best.clones:
+                break
+            outcome = self._try(room)
+            if outcome.reached <= budget:
+                low = room
+                best = min(best, outcome, key=lambda each: each.flops)
+            else:
+                high = room
+        return best
+
+    def _try(self, room: int) -> _Outcome:
+        if room not in self.tried:
+            found = evict(self.work, self.steps, room, self.overwrites)
+            origins: dict[str, Tensor] = {}
+            target, guarded = self.program.target, self.program.guarded
+            program = lower(found.graph, target, guarded, found.order, origins)
+            reached = plan(program, self.binding).total
+            flops = _flops(found.graph, self.binding)
+            parts = found.graph, found.order, found.clones, self.again
+            self.tried[room] = _Outcome(*parts, program, origins, reached, flops)
+        return self.tried[room]

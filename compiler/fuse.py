@@ -126,14 +126,24 @@ def _total(space: Space, groups: list[Group]) -> Space | None:
     return total if sum(len(group.nodes) for group in groups) < MOST_NODES else None
 
 
-def fuse(graph: Graph, enabled: bool = True) -> Graph:
-    """The graph with every computation inside `fused` nodes; one node each unless `enabled`."""
+def fuse(
+    graph: Graph,
+    enabled: bool = True,
+    side_by_side: bool = True,
+    places: dict[Node, Node] | None = None,
+) -> Graph:
+    """The graph with every computation inside `fused` nodes; one node each unless `enabled`.
+
+    side_by_side: join groups that have nothing to do with each other, to have fewer kernels; such
+    a kernel has the results of all of them live at once.  places: is told where each node went.
+    """
     inline = made_where_read(graph, enabled)
     groups = partition(graph, inline, enabled)
     if enabled:
         _sink(graph, groups)
-        _merge(groups)
-    return _build(graph, groups, inline, enabled)
+        if side_by_side:
+            _merge(groups)
+    return _build(graph, groups, inline, enabled, {} if places is None else places)
 
 
 def _in_memory(graph: Graph, node: Node) -> bool:
@@ -256,7 +266,11 @@ def _merge(group_of: dict[Node, Group]) -> None:
 
 
 def _build(
-    graph: Graph, group_of: dict[Node, Group], inline: frozenset[Node], enabled: bool
+    graph: Graph,
+    group_of: dict[Node, Group],
+    inline: frozenset[Node],
+    enabled: bool,
+    places: dict[Node, Node],
 ) -> Graph:
     """Each group as a `fused` node, in an order in which every operand is ready."""
     position = {node: i for i, node in enumerate(graph.nodes)}
@@ -265,7 +279,8 @@ def _build(
     for item in _order(graph, group_of, inline):
         if isinstance(item, Group):
             item.nodes.sort(key=position.__getitem__)
-            _emit(graph, item, inline, mapping, results)
+            made = _emit(graph, item, inline, mapping, results)
+            places.update(dict.fromkeys(item.nodes, made))
             continue
         operands = [mapping.get(operand, operand) for operand in item.operands]
         made = item.remake(operands)
@@ -274,6 +289,7 @@ def _build(
             made = Node(item.op, operands, item.attrs, item.groups, regions, item.loc)
         if made is not item:
             mapping.update(zip(item.results, made.results, strict=True))
+        places[item] = made
     return graph.map(mapping)
 
 
@@ -328,8 +344,8 @@ def _emit(
     inline: frozenset[Node],
     mapping: dict[Tensor, Tensor],
     results: frozenset[Tensor],
-) -> None:
-    """Make the group's node."""
+) -> Node:
+    """The group's node."""
     members = set(group.nodes)
     reads = [
         operand
@@ -358,6 +374,7 @@ def _emit(
     loc = merge(node.loc for node in group.nodes)
     made = Node(FUSED, operands, {}, None, (region,), loc)
     mapping.update(zip(outputs, made.results, strict=True))
+    return made
 
 
 def _rebuilds(nodes: list[Node], mapping: dict[Tensor, Tensor]) -> bool:

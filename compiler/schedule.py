@@ -10,7 +10,7 @@ Sizes that a call binds are taken to be `NOMINAL`: one order serves all calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import heappop, heappush
 
 from ..ir.dims import DimLike, evaluate, symbols
@@ -124,17 +124,21 @@ class Work:
 
     def peak(self, order: Iterable[Node]) -> int:
         """The most bytes that live at once."""
+        return max((most for most, _ in self.living(order)), default=0)
+
+    def living(self, order: Iterable[Node]) -> Iterator[tuple[int, int]]:
+        """The bytes that live while each step runs, and those that still do behind it."""
         left = self.readers()
-        live = most = 0
+        live = 0
         for node in order:
             live += sum(self.bytes[owner] for owner in self.makes[node])
-            most = max(most, live + self.inside[node])
+            most = live + self.inside[node]
             for owner in self.reads[node]:
                 left[owner] -= 1
             for owner in (*self.reads[node], *self.makes[node]):
                 if left[owner] == 0:
                     live -= self.bytes[owner]
-        return most
+            yield most, live
 
 
 def _peak_of_region(region: Graph, size: Size) -> int:

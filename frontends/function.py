@@ -82,7 +82,9 @@ class Function:
 
         compiled = compiled_from(graph)
         if memory_budget is not None:
-            compiled = compile_within(graph, compiled, compiled_from, memory_budget, binding)
+            compiled = compile_within(
+                graph, compiled, compiled_from, memory_budget, binding, fusion
+            )
         assert compiled.program is not None
         self.stages: dict[str, Graph] = compiled.stages
         self.program: Program = compiled.program

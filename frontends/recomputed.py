@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..compiler.evict import Budgeted
@@ -19,7 +19,8 @@ _SHOWN = 20  # rows of a printed table
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """A kernel or loop that runs once more or several times: its ops, the lines they stem from."""
+    """What runs once more or several times: a kernel, a loop, or ops of a line in the kernels that
+    read what they make."""
 
     ops: str
     loc: Loc
@@ -32,6 +33,7 @@ class Recomputed:
 
     plain, reached: without the budget and with it.  rows: what runs again, in the order in which
     it first does.  segments: ``"sqrt"`` or ``"log"`` where loops keep fewer carries so, else "".
+    sizes: for each length of a loop, the steps of its segments, of the segments in these, and so on.
     flops: operations of the plain function; added: how many more there are now.
     """
 
@@ -40,20 +42,25 @@ class Recomputed:
     reached: int
     rows: tuple[Again, ...]
     segments: str
+    sizes: Sequence[Sequence[int]]
     flops: int
     added: int
 
     @classmethod
     def of(cls, made: Budgeted | None) -> Recomputed:
         if made is None:
-            return cls(None, 0, 0, (), "", 0, 0)
+            return cls(None, 0, 0, (), "", (), 0, 0)
         found: Counter[tuple[str, Loc]] = Counter()
         for node in made.clones:
             inner = node.regions[0].nodes if node.op.name == "fused" else [node]
             names = dict.fromkeys(n.op.name for n in inner if n.op.kind != "leaf")
             found[" ".join(names), node.loc] += 1
-        rows = tuple(Again(ops, loc, times) for (ops, loc), times in found.items())
-        parts = made.budget, made.plain, made.reached, rows, made.segments
+        lines: dict[Loc, Counter[str]] = {}
+        for node in made.again:
+            lines.setdefault(node.loc, Counter())[node.op.name] += 1
+        rows = [Again(ops, loc, times) for (ops, loc), times in found.items()]
+        rows += [Again(" ".join(ops), loc, max(ops.values())) for loc, ops in lines.items()]
+        parts = made.budget, made.plain, made.reached, tuple(rows), made.segments, made.sizes
         return cls(*parts, made.flops, made.added)
 
     @property
@@ -69,7 +76,8 @@ class Recomputed:
             f"{text(self.budget)}; {count(self.added)} operations more than {count(self.flops)}"
         ]
         if self.segments:
-            lines.append(f"loops keep the carries of segments: checkpoint={self.segments!r}")
+            steps = "; ".join(" of ".join(map(str, sizes)) for sizes in self.sizes)
+            lines.append(f"loops keep the carries of segments of {steps} steps")
         shown = self.rows[:_SHOWN]
         cells = [[f"{row.times}x", row.ops, lines_of(row.loc)] for row in shown]
         lines += [f"  {line}" for line in (aligned(cells, left=(1, 2)) if cells else [])]

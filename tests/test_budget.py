@@ -67,21 +67,18 @@ def same(found: Sequence[Any], wanted: Sequence[Any]) -> None:
 
 @pytest.mark.parametrize("percent", [50, 25, 13])
 def test_gradients_of_a_deep_network(percent: int) -> None:
-    """48 values of a step are kept without; with 6 of them the forward pass runs 5 times more."""
+    """48 values are kept without; half of them are made of the others, some are made again."""
     plain = with_gradients()
     budget = plain.memory().total * percent // 100
     small = with_gradients(memory_budget=budget)
     feeds = draw(64, 64, seed=1), draw(64, 64, seed=2)
     same(small(*feeds), plain(*feeds))
     assert arena(small) == small.memory().total <= budget
-    assert {kernel.source for kernel in small.kernels} == {k.source for k in plain.kernels}
     told = small.recomputed
     assert (told.budget, told.plain) == (budget, plain.memory().total)
     assert told.reached == small.memory().total and told.saved == told.plain - told.reached
-    assert 0 < told.added < {50: 0.3, 25: 0.5, 13: 2.0}[percent] * told.flops
-    assert sum(row.times for row in told.rows) == len(small.program.steps) - len(
-        plain.program.steps
-    )
+    assert 0 < told.added < {50: 0.01, 25: 0.3, 13: 0.8}[percent] * told.flops
+    assert told.rows and "fma" in str(told)
 
 
 @pytest.mark.parametrize("percent", [50, 25])
@@ -126,7 +123,7 @@ def test_a_loop_over_a_hundred_steps(percent: int) -> None:
     assert small.recomputed.segments == "sqrt" and small.recomputed.added > 0
     value = draw(100, 32, 16, seed=4)
     same(small(value), plain(value))
-    assert "checkpoint='sqrt'" in str(small.recomputed)
+    assert "segments of 10 steps" in str(small.recomputed)
 
 
 def test_named_sizes() -> None:
