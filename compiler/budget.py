@@ -23,7 +23,7 @@ from .requests import has_requests
 from .schedule import Work, better_order
 from .updates import before_updates, direct_updates
 
-STEP = 0.8  # from each number of bytes that may live at once to the next that is tried
+STEP = 0.9  # from each number of bytes that may live at once to the next that is tried
 FINER = 3  # numbers tried between one that is enough and the one before
 
 Binding = Mapping[str, int]
@@ -138,10 +138,13 @@ def _searches(made: Compilation, binding: Binding, fusion: bool) -> Iterator[_Se
     program, fused = made.program, made.stages["fuse"]
     if fusion:
         names = list(made.stages)
+        most: Sequence[Node] = ()
         split = made.stages[names[names.index("fuse") - 1]]
         for products in (True, False):
             leaner, again = lean(split, products, lambda dim: max(evaluate(dim, binding), 0))
-            yield _Search(fuse(leaner, side_by_side=False), again, program, binding)
+            if products or any(node.op.kind == "contraction" for node in most):
+                yield _Search(fuse(leaner, side_by_side=False), again, program, binding)
+            most = again
     yield _Search(fused, (), program, binding)
 
 

@@ -42,8 +42,8 @@ class Budgeted:
     """What was given up for a budget.
 
     plain, reached: bytes of temporaries without and with it.  clones: kernels and loops that run
-    once more, each as often as it does; again: ops that kernels compute again.  segments: how loops keep their carries, "" for all; sizes:
-    the steps of such segments, and of those in them.
+    once more, each as often as it does; again: ops that kernels compute again.  segments: how
+    loops keep their carries, "" for all; sizes: the steps of segments, and of those in them.
     flops, added: operations of the plain function, and how many more there are now.
     """
 

@@ -33,7 +33,7 @@ class Recomputed:
 
     plain, reached: without the budget and with it.  rows: what runs again, in the order in which
     it first does.  segments: ``"sqrt"`` or ``"log"`` where loops keep fewer carries so, else "".
-    sizes: for each length of a loop, the steps of its segments, of the segments in these, and so on.
+    sizes: by length of a loop, the steps of its segments, of the segments in these, and so on.
     flops: operations of the plain function; added: how many more there are now.
     """
 

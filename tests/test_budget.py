@@ -77,7 +77,7 @@ def test_gradients_of_a_deep_network(percent: int) -> None:
     told = small.recomputed
     assert (told.budget, told.plain) == (budget, plain.memory().total)
     assert told.reached == small.memory().total and told.saved == told.plain - told.reached
-    assert 0 < told.added < {50: 0.01, 25: 0.3, 13: 0.8}[percent] * told.flops
+    assert 0 < told.added < {50: 0.1, 25: 0.3, 13: 0.8}[percent] * told.flops
     assert told.rows and "fma" in str(told)
 
 
