@@ -60,14 +60,15 @@ def compile_within(
         clones: Sequence[Node] = ()
         again: Sequence[Node] = ()
         if reached > budget:
-            found: list[_Outcome] = []
             least = min(least, reached)
+            found: list[tuple[_Search, _Outcome]] = []
             for search in _searches(made, binding, fusion):
                 outcome, least = search.within(budget, least)
-                found += [outcome] if outcome is not None else []
+                found += [(search, outcome)] if outcome is not None else []
             if not found:
                 continue
-            best = min(found, key=lambda outcome: outcome.flops)
+            search, outcome = min(found, key=lambda pair: pair[1].flops)
+            best = search.finer(outcome, budget)
             clones, again, reached = best.clones, best.again, best.reached
             made.program, made.origins = generate(best.program), best.origins
             made.order, made.stages["evict"] = best.order, best.graph
@@ -175,8 +176,8 @@ class _Search:
             self.rooms.append(max(int(self.rooms[-1] * STEP), floor))
 
     def within(self, budget: int, least: int) -> tuple[_Outcome | None, int]:
-        """Of those that take no more, one of few operations, None where all take more; and the
-        least bytes that were reached, here or where `least` is from.
+        """One that takes no more, of few operations, None where all take more; and the least bytes
+        that were reached, here or where `least` is from.
 
         First those with the most room that the budget allows; then those with more, from below,
         since plans may take less than it seemed, but none with more than was reached already.
@@ -188,11 +189,12 @@ class _Search:
             outcome = self._try(room)
             least = min(least, outcome.reached)
             if outcome.reached <= budget:
-                return self._finer(room, outcome, budget), least
+                return outcome, least
         return None, least
 
-    def _finer(self, low: int, best: _Outcome, budget: int) -> _Outcome:
-        """As much room as there is: between what is enough and the next larger."""
+    def finer(self, best: _Outcome, budget: int) -> _Outcome:
+        """One that has as much room as there is, between that of `best` and the next larger."""
+        low = next(room for room, outcome in self.tried.items() if outcome is best)
         place = self.rooms.index(low)
         high = self.rooms[place - 1] if place else low
         for _ in range(FINER):

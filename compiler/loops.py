@@ -39,6 +39,7 @@ from .storage import (
     is_whole,
     move,
     right_sides,
+    rows,
     typed,
 )
 
@@ -184,7 +185,7 @@ class _Loop:
                 view = View(place.view.strides[1:], place.view.offset)
                 self.inner[entry] = Stored(place.buffer, view)
             else:
-                window = self.window(typed(self.state, self.stored, sequence), entry.type)
+                window = self.window(rows(self.state, self.stored, sequence), entry.type)
                 self.inner[entry] = Stored(window, dense(entry.type))
         fixed = loop.body.inputs[n + len(loop.sequences) :]
         for constant, own in zip(loop.constants, fixed, strict=True):
@@ -212,8 +213,8 @@ class _Loop:
                 scalar = TensorType(result.dtype, ())
                 name = self.state.buffer("constant", scalar, value=zero)
                 copy(self.state, result, Stored(name, View((0,) * result.ndim, 0)), place)
-            rows = as_type(self.state, place.buffer, result.type)
-            self.rows.append((self.window(rows, y.type), y))
+            all_rows = as_type(self.state, place.buffer, result.type)
+            self.rows.append((self.window(all_rows, y.type), y))
         return late
 
     def kept(self, y: Tensor) -> Stored | None:

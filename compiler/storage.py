@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from ..ir.dims import DimLike
+from ..ir.dims import DimLike, floordiv, product
 from ..ir.kernel import Kernel
 from ..ir.loc import quote
 from ..ir.op import View
@@ -143,6 +143,18 @@ def move(state: Lowering, tensor: Tensor, source: Stored, target: str) -> None:
 def typed(state: Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -> str:
     """As `contiguous`, a buffer of the tensor's own type: for what goes by a buffer's shape."""
     return as_type(state, contiguous(state, stored, tensor), tensor.type)
+
+
+def rows(state: Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -> str:
+    """As `typed`, for who only reads it: perhaps a name for some rows of a buffer."""
+    place = stored[tensor]
+    shape = state.buffers[place.buffer].type.shape
+    row = product(shape[1:])
+    start = 0 if row == 0 else floordiv(place.view.offset, row)
+    in_order = place.view.strides == dense(tensor.type).strides and shape != ()
+    if is_whole(state, place, tensor.type) or not in_order or start * row != place.view.offset:
+        return typed(state, stored, tensor)
+    return state.buffer("window", tensor.type, of=place.buffer, start=start)
 
 
 def as_type(state: Lowering, name: str, type_: TensorType) -> str:
