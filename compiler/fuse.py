@@ -134,8 +134,8 @@ def fuse(
 ) -> Graph:
     """The graph with every computation inside `fused` nodes; one node each unless `enabled`.
 
-    side_by_side: join groups that have nothing to do with each other, to have fewer kernels; such
-    a kernel has the results of all of them live at once.  places: is told where each node went.
+    side_by_side: join what has nothing to do with each other, for fewer kernels; the results of
+    such a kernel live at once.  places: is told where each node went.
     """
     inline = made_where_read(graph, enabled)
     groups = partition(graph, inline, enabled)
@@ -161,8 +161,7 @@ def _in_memory(graph: Graph, node: Node) -> bool:
 
 def partition(graph: Graph, inline: frozenset[Node], enabled: bool = True) -> dict[Node, Group]:
     """The group of each node that a kernel computes, by levels."""
-    group_of: dict[Node, Group] = {}
-    level_of: dict[Node, int] = {}
+    group_of, level_of = dict[Node, Group](), dict[Node, int]()
     for node in graph.nodes:
         space = space_of(node) if node not in inline or _in_memory(graph, node) else None
         level = 0
@@ -275,11 +274,10 @@ def _build(
     """Each group as a `fused` node, in an order in which every operand is ready."""
     position = {node: i for i, node in enumerate(graph.nodes)}
     mapping: dict[Tensor, Tensor] = {}
-    results = graph.results_set
     for item in _order(graph, group_of, inline):
         if isinstance(item, Group):
             item.nodes.sort(key=position.__getitem__)
-            made = _emit(graph, item, inline, mapping, results)
+            made = _emit(graph, item, inline, mapping, graph.results_set)
             places.update(dict.fromkeys(item.nodes, made))
             continue
         operands = [mapping.get(operand, operand) for operand in item.operands]
@@ -298,8 +296,7 @@ def _order(
 ) -> list[Group | Node]:
     """Groups and lone nodes, each after what it reads."""
     order: list[Group | Node] = []
-    opened: set[Group | Node] = set()
-    done: set[Group | Node] = set()
+    opened, done = set[Group | Node](), set[Group | Node]()
     for start in graph.nodes:
         stack: list[tuple[Group | Node, bool]] = [(group_of.get(start, start), False)]
         while stack:
