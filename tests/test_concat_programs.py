@@ -10,6 +10,7 @@ import pytest
 
 import gradloom as gl
 from gradloom.ir.plan import plan
+from gradloom.ir.program import Loop, walk
 from gradloom.ir.tensor import Tensor
 
 from .cuda_device import simulated
@@ -148,3 +149,15 @@ def test_on_cuda(order: Any) -> None:
         feeds = [whole(rng, batch, 4), whole(rng, 4, 3)]
         for found, expected in zip(on_device(feeds, []), step(*feeds), strict=True):
             np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("axis", [0, 1, (0, 2)])
+def test_a_step_of_a_sum_is_one_kernel(axis: Any) -> None:
+    """What a loop adds up over axes of each step is added to the carry where it is summed."""
+    xs = gl.placeholder(("T", 3, 4, 2), name="xs")
+    start = gl.sum(xs[0] * 0 + 1, axis)
+    last, _ = gl.scan(lambda c, x: (c - gl.sum(x * x, axis), None), start, xs)
+    for steps in (1, 6):
+        check([xs], [last], [whole(np.random.default_rng(0), steps, 3, 4, 2)])
+    (loop,) = (s for s in walk(gl.function([xs], last).program.steps) if isinstance(s, Loop))
+    assert len(loop.body) == 1
