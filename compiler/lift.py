@@ -1,7 +1,7 @@
 """Lift: move reshapes that only add or drop axes of size 1 above element-wise ops.
 
-They then stand at memory, where they are free, and no longer part what one kernel could compute.  So
-they do behind what a loop adds to a sum over some axes, which then is one kernel with the sum.
+They then stand at memory, where they are free, and no longer part what one kernel could compute.
+For the same reason one moves behind what a loop adds a sum over some axes to.
 """
 
 from __future__ import annotations

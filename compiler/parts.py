@@ -77,7 +77,7 @@ def _stores_anywhere(made: Tensor) -> bool:
 
 def _as_made(part: Tensor, made: Tensor, place: View) -> View | None:
     """The view of `made` by which `part`, the same in another shape, lies at `place`."""
-    if part is made:
+    if part.shape == made.shape:  # perhaps reshaped there and back
         return place
     back = reshape(part, made.shape).node
     return None if back.op.view is None else back.op.view(back, place)

@@ -16,7 +16,7 @@ from gradloom.compiler.pipeline import run_pass
 from gradloom.ir.dims import evaluate, maximum, minimum, never_negative, symbol
 from gradloom.ir.graph import Graph
 from gradloom.ir.ops.slicing import embed
-from gradloom.ir.program import Launch, walk
+from gradloom.ir.program import Launch, Program, walk
 from gradloom.ir.tensor import Tensor
 
 NumpyArray = np.ndarray[Any, Any]
@@ -28,9 +28,9 @@ def whole(rng: np.random.Generator, *shape: int) -> NumpyArray:
     return rng.integers(-3, 4, shape).astype("float32")
 
 
-def copies(function: Any) -> int:
+def copies(program: Program) -> int:
     """How many copy kernels a call launches, each step of a loop counted once."""
-    steps = [step for step in walk(function.program.steps) if isinstance(step, Launch)]
+    steps = [step for step in walk(program.steps) if isinstance(step, Launch)]
     return sum(step.kernel.startswith("copy") for step in steps)
 
 
@@ -51,7 +51,7 @@ def check(
         for found, output in zip(function(*feeds), outputs, strict=True):
             np.testing.assert_array_equal(found, output.eval(named))
         if most_copies is not None:
-            assert copies(function) <= most_copies
+            assert copies(function.program) <= most_copies
 
 
 # --- sums that are concats ------------------------------------------------------------------------
