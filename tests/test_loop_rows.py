@@ -54,18 +54,18 @@ def test_rows_of_an_array(cut: str, reverse: bool) -> None:
 @pytest.mark.parametrize("reverse", [False, True])
 def test_rows_of_the_entry_of_an_outer_loop(reverse: bool) -> None:
     """Where they lie moves with each step of the outer loop."""
-    x = gl.placeholder(("T", 6, 4), name="x")
+    x = gl.placeholder(("T", 60, 4), name="x")
 
     def body(h: Any, block: Any) -> Any:
-        last, rows = weighed(block[1:5], reverse)
+        last, rows = weighed(block[1:52], reverse)
         return h * 0.25 + last, rows
 
     function = gl.function([x], list(gl.scan(body, gl.zeros((4,)), x, reverse=not reverse)))
     for length in (0, 1, 3):
-        value = np.random.default_rng(1).standard_normal((length, 6, 4)).astype(np.float32)
-        last, made = np.zeros(4, np.float32), np.zeros((length, 4, 4), np.float32)
+        value = np.random.default_rng(1).standard_normal((length, 60, 4)).astype(np.float32)
+        last, made = np.zeros(4, np.float32), np.zeros((length, 51, 4), np.float32)
         for i in range(length)[:: 1 if reverse else -1]:
-            inner, made[i] = expected(value[i, 1:5], reverse)
+            inner, made[i] = expected(value[i, 1:52], reverse)
             last = last * np.float32(0.25) + inner
         for results in (function(value), simulated(function)([value])):
             for found, each in zip(results, (last, made), strict=True):
