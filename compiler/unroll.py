@@ -59,7 +59,7 @@ def _written_out(scan: Scan) -> list[Tensor]:
     n, carries = len(scan.carries), list(scan.carries)
     rows: dict[int, list[Tensor]] = {}
     for step in range(scan.length)[::-1] if scan.reverse else range(scan.length):
-        entries = [sequence[step] for sequence in scan.sequences]
+        entries = [_entry(sequence, step) for sequence in scan.sequences]
         outputs = inline(scan.body, [*carries, *entries, *scan.constants])
         rows[step] = [*outputs[n:], *carries]
         carries = outputs[:n]
@@ -70,3 +70,13 @@ def _written_out(scan: Scan) -> list[Tensor]:
         else:
             columns.append(zeros(whole.shape, whole.dtype))
     return [*carries, *columns, *([] if scan.steps is None else [constant(0)])]
+
+
+def _entry(sequence: Tensor, step: int) -> Tensor:
+    """The entry of a step; of what a loop written out before stacked, what it stacked."""
+    node = sequence.node
+    if node.op.name == "concat" and node.attrs["axis"] == 0 and node.operands[0].shape[0] == 1:
+        row = node.operands[step].node if len(node.operands) == sequence.shape[0] else node
+        if row.op.name == "reshape" and row.operands[0].shape == sequence.shape[1:]:
+            return row.operands[0]
+    return sequence[step]
