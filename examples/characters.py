@@ -146,7 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> tuple[float, float]:
             )
             if found < (entropy if options.bits is None else options.bits):
                 break
-    for column in draw([characters.index("\n")] * 3, options.seed).T:
+    texts: list[list[int]] = draw([characters.index("\n")] * 3, options.seed).T.tolist()
+    for column in texts:
         print("-" * 80)
         print("".join(characters[i] for i in column))
     return found, entropy

@@ -16,6 +16,7 @@ with an orthogonal matrix, the simple network keeps a part of the gradient, and 
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def show(norms: dict[str, gl.GradientNorms]) -> None:
     for name, found in norms.items():
         print(f"  {name}: {found.verdict}")
     try:
-        from matplotlib import pyplot  # pyright: ignore
+        pyplot: Any = import_module("matplotlib.pyplot")
     except ImportError:
         return
     ax: Any = None

@@ -76,7 +76,9 @@ class _Draw:
             self.buffer("output", TensorType(int64, (T, WIDTH))),
         ]
 
-    def buffer(self, kind: BufferKind, type_: TensorType, of: str = "", reverse: bool = False):
+    def buffer(
+        self, kind: BufferKind, type_: TensorType, of: str = "", reverse: bool = False
+    ) -> str:
         self.count += 1
         name = f"{kind[0]}{self.count}"
         self.buffers.append(Buffer(name, kind, type_, None, of, reverse))

@@ -63,7 +63,7 @@ def test_new_op_and_pass_work(printed: str) -> None:
     "command",
     [
         "pip install -e '.[examples]' && python examples/digits.py",
-        "pip install -e '.[test]' && pytest",
+        "pip install -e '.[test]' && pytest -n 2",
     ],
 )
 def test_both_commands_stand_on_lines_of_their_own(command: str) -> None:
