@@ -18,12 +18,12 @@ import sys
 import timeit
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-from workloads import PEERS, WORKLOADS, Array, Runner, Workload, run_gradloom
+from sides import PEERS, package, run_gradloom, version_of
+from workloads import WORKLOADS, Array, Runner, Workload
 
 STEPS_COMPARED = 5
 # Relative, and about ten times what is seen between two frameworks that are both right.
@@ -144,7 +144,7 @@ def compare(name: str, workload: Workload, peer: str, threads: int, rounds: int)
     if reason := difference(ours, theirs, workload.parameters):
         raise ArithmeticError(f"{name}: gradloom and {peer} disagree, not timed: {reason}")
     seconds = measure(ours, theirs, rounds)
-    return Measurement(name, peer, version(peer), threads, *seconds)
+    return Measurement(name, peer, version_of(peer), threads, *seconds)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -166,9 +166,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             try:
                 found = compare(name, workload, peer, options.threads, options.rounds)
             except ModuleNotFoundError as error:
-                if error.name != peer:
+                if error.name != package(peer):
                     raise
-                print(f"{name:12s} {peer} is not installed", flush=True)
+                print(f"{name:12s} {package(peer)} is not installed", flush=True)
             except NotImplementedError as error:
                 print(error, flush=True)
             except ArithmeticError as error:

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from workloads import PEERS, WORKLOADS, run_gradloom
+from sides import PEERS, run_gradloom
+from workloads import WORKLOADS
 
 SYSTEMS = {"gradloom": run_gradloom, **PEERS}
 
