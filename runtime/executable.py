@@ -13,6 +13,7 @@ import ctypes
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from ..ir.parameter import ALIGNMENT, Parameter, aligned_empty
 from ..ir.plan import nbytes, plan, window_start
 from ..ir.program import Branch, Break, Buffer, Check, Copy, Host, Launch, Loop, Program, Step, walk
 from . import driver
+from .background import Background
 from .loader import load_kernels
 from .team import default_threads
 
@@ -278,12 +280,13 @@ class Executable:
     def __init__(self, program: Program, threads: int | None = None) -> None:
         self.program = program
         self.threads = default_threads() if threads is None else threads
+        self.layout = _Layout(program)
+        native = Background(partial(driver.native_program, self.layout.steps))
         sources = [kernel.source for kernel in program.kernels]
         found = load_kernels(sources, program.target.lanes) if sources else []
         names = [kernel.name for kernel in program.kernels]
         self.addresses = dict(zip(names, found, strict=True))
-        self.layout = _Layout(program)
-        self.native = driver.native_program(self.layout.steps)
+        self.native = native.result()
         self.inputs = program.of_kind("input")
         self.parameters = program.of_kind("parameter")
         self.constants: dict[str, np.ndarray] = {}

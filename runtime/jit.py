@@ -2,9 +2,10 @@
 """Numba as the front end of kernels: Python function in, LLVM assembly out.
 
 Of Numba only the bytecode reader, type inference and lowering are used. A target and typing context
-of our own load the few registries that kernels need: the usual ones bring in NumPy's ufuncs, random
-numbers, lists, dictionaries and SciPy, half a second of imports. Nothing is compiled by Numba
-itself; see `native`.
+of our own know what kernels can say (`calls`, `scalars`, `vector`) and load none of Numba's
+registries, which would bring in NumPy's ufuncs, random numbers, lists, dictionaries and SciPy: half
+a second of imports, and most of the time of every compile. Nothing is compiled by Numba itself; see
+`native`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import LoweringPass, PassManager, register_pass
 from numba.core.cpu import CPUContext
 from numba.core.errors import TypingError
+from numba.core.typed_passes import NopythonTypeInference
 from numba.core.target_extension import (
     CPU,
     dispatcher_registry,
@@ -26,8 +28,9 @@ from numba.core.target_extension import (
     target_override,
     target_registry,
 )
-from numba.core.typed_passes import NopythonTypeInference, PreLowerStripPhis
-from numba.extending import intrinsic
+from numba.core.typing.templates import signature
+
+from . import calls, scalars, vector
 
 _NAME = "gradloom"  # of our target among Numba's
 ARGUMENTS = (
@@ -39,17 +42,93 @@ ARGUMENTS = (
 )
 
 
-class _TypingContext(typing.context.Context):
-    def load_additional_registries(self) -> None:
+class _TypingContext(typing.context.BaseContext):
+    """Types of what kernels say, and of nothing else."""
+
+    def refresh(self) -> None:
         pass
+
+    def resolve_value_type(self, val: Any) -> Any:
+        if isinstance(val, calls.Named):
+            return val.callee
+        kind = type(val)
+        if kind is bool:
+            return types.boolean
+        if kind is int:
+            return types.int64 if -(1 << 63) <= val < 1 << 63 else types.uint64
+        if kind is float:
+            return types.float64
+        if val is None:  # what a kernel returns
+            return types.none
+        callee = scalars.CALLEES.get(val)
+        if callee is None:
+            raise ValueError(f"nothing that a kernel may name: {val!r}")
+        return callee
+
+    resolve_value_type_prefer_literal = resolve_value_type
+
+    def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
+        if isinstance(func, calls.Callee):
+            return func.get_call_type(self, args, kws)
+        match func:
+            case "getiter":
+                return signature(scalars.RANGE, *args)
+            case "iternext":
+                return signature(scalars.PAIR, *args)
+            case "pair_first":
+                return signature(args[0].first_type, *args)
+            case "pair_second":
+                return signature(args[0].second_type, *args)
+            case _:
+                return scalars.CALLEES[func].get_call_type(self, args, kws)
+
+
+def _implemented(emit: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda builder, values, loc=None: emit(builder, *values)
 
 
 _sizes: dict[str, int] = {}
 
 
 class _TargetContext(CPUContext):
-    def load_additional_registries(self) -> None:
-        from numba.cpython import builtins, numbers, rangeobj  # noqa: F401
+    """What kernels say in LLVM."""
+
+    def refresh(self) -> None:
+        pass
+
+    def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Any:
+        if isinstance(fn, calls.Callee):
+            return fn.implementation(self, sig)
+        match fn:
+            case "getiter":
+                return _implemented(lambda builder, state: state)
+            case "iternext":
+                return _implemented(scalars.advance)
+            case _:
+                return scalars.CALLEES[fn].implementation(self, sig)
+
+    def pair_first(self, builder: Any, val: Any, ty: Any) -> Any:
+        return builder.extract_value(val, 0)
+
+    def pair_second(self, builder: Any, val: Any, ty: Any) -> Any:
+        return builder.extract_value(val, 1)
+
+    def cast(self, builder: Any, val: Any, fromty: Any, toty: Any) -> Any:
+        fromty, toty = types.unliteral(fromty), types.unliteral(toty)
+        if fromty == toty:
+            return val
+        if isinstance(toty, vector.Vector):
+            return vector.splat_scalar(builder, fromty, toty, val)
+        if isinstance(toty, types.Integer) and isinstance(fromty, types.Integer):
+            return val  # the same 64 bits
+        if toty == types.int64 and fromty == types.boolean:
+            return builder.zext(val, ir.IntType(64))
+        return super().cast(builder, val, fromty, toty)
+
+    def get_constant_generic(self, builder: Any, ty: Any, val: Any) -> Any:
+        if isinstance(ty, calls.Callee | types.NoneType):
+            return self.get_dummy_value()
+        return ir.Constant(self.get_value_type(ty), val)
 
     def get_abi_sizeof(self, ty: Any) -> int:
         # Asked often, of few types, and each time LLVM would parse a module: which other threads
@@ -59,6 +138,9 @@ class _TargetContext(CPUContext):
         if size is None:
             size = _sizes[name] = super().get_abi_sizeof(ty)
         return size
+
+    def declare_env_global(self, module: Any, envname: str) -> None:
+        pass  # of a Python function: a kernel has none
 
     def post_lowering(self, module: Any, library: Any) -> None:
         pass  # no link with Numba's memory management: kernels allocate nothing
@@ -113,32 +195,10 @@ class _Pipeline(compiler.CompilerBase):
         passes.add_pass(untyped_passes.TranslateByteCode, "bytecode")
         passes.add_pass(untyped_passes.FixupArgs, "arguments")
         passes.add_pass(untyped_passes.IRProcessing, "control flow")
-        passes.add_pass(untyped_passes.ReconstructSSA, "single assignment")
         passes.add_pass(NopythonTypeInference, "types")
-        passes.add_pass(PreLowerStripPhis, "assignments instead of phis")
         passes.add_pass(_Lowering, "lowering")
         passes.finalize()
         return [passes]
-
-
-def _extreme(relation: str) -> Callable[..., Any]:
-    """`min` or `max` of two int64; Numba's own are Python functions, compiled for every use."""
-
-    def extreme(typingctx: Any, x: Any, y: Any) -> Any:
-        if not (isinstance(x, types.Integer) and isinstance(y, types.Integer)):
-            return None
-
-        def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            first, second = arguments
-            return builder.select(builder.icmp_signed(relation, first, second), first, second)
-
-        return types.int64(types.int64, types.int64), emit
-
-    return intrinsic(extreme)
-
-
-SCALAR_NAMES: dict[str, Any] = {"min": _extreme("<"), "max": _extreme(">"), "range": range}
-SCALAR_NAMES |= {"nan": float("nan"), "inf": float("inf")}
 
 
 class _Target(CPU):

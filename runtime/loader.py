@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from . import native, tile
+from .background import Background, without_collector
 from .cache import default_cache, reached
 
 _COMMENT = re.compile(r"[ \t]*(#[^\n]*)?$", re.MULTILINE)
@@ -108,38 +109,29 @@ def load_kernel(source: str, lanes: int | None = None) -> int:
 
 def _compile(sources: Sequence[str], lanes: int) -> list[bytes]:
     """Object code of kernels. LLVM works on one, without the GIL, while Numba reads the next."""
-    results = [b""] * len(sources)
-    errors: list[BaseException] = []
-    threads: list[threading.Thread] = []
-
-    def begin(work: Callable[[], object]) -> None:
-        def attempt() -> None:
-            try:
-                work()
-            except BaseException as error:
-                errors.append(error)
-
-        threads.append(threading.Thread(target=attempt))
-        threads[-1].start()
-
-    def finish(index: int, assembly: str, prepare: Callable[[Any], None]) -> None:
-        results[index] = native.compile_object(assembly, level=2, prepare=prepare)
-
+    made: list[Background[bytes]] = []
+    tiles: list[Background[Any]] = []
     interval = sys.getswitchinterval()
     if len(sources) > 1:  # LLVM's thread needs the GIL for moments only, and must not wait for it
         sys.setswitchinterval(min(interval, 0.0005))
     try:
         for dtype in {found for source in sources for found in _CONTRACT.findall(source)}:
-            begin(functools.partial(tile.contraction, dtype, lanes))  # while Numba is imported
-        for index, source in enumerate(sources):
-            begin(functools.partial(finish, index, *_lower(source, lanes)))
+            # While Numba is imported.
+            tiles.append(Background(functools.partial(tile.contraction, dtype, lanes)))
+        with without_collector():
+            for source in sources:
+                assembly, prepare = _lower(source, lanes)
+                work = functools.partial(
+                    native.compile_object, assembly, level=2, prepare=prepare
+                )
+                made.append(Background(work))
     finally:
-        for thread in threads:
-            thread.join()
+        for work in (*tiles, *made):
+            work.wait()
         sys.setswitchinterval(interval)
-    if errors:
-        raise errors[0]
-    return results
+    for work in tiles:
+        work.result()
+    return [work.result() for work in made]
 
 
 def _lower(source: str, lanes: int) -> tuple[str, Callable[[Any], None]]:
@@ -158,9 +150,6 @@ def _lower(source: str, lanes: int) -> tuple[str, Callable[[Any], None]]:
 
     def prepare(module: Any) -> None:
         module.get_function(symbol).name = _symbol(text, lanes)
-        for variable in module.global_variables:
-            if variable.name.startswith("_ZN08NumbaEnv"):  # a slot that nothing here reads
-                variable.linkage = "internal"
 
     return assembly, prepare
 
@@ -172,9 +161,9 @@ def _count(how: str) -> None:
 
 @functools.cache
 def _namespace(lanes: int) -> dict[str, Any]:
-    from . import jit, vector
+    from . import scalars, vector
 
-    return {"__builtins__": {}, **jit.SCALAR_NAMES, **vector.vocabulary(lanes)}
+    return {"__builtins__": {}, **scalars.NAMES, **vector.vocabulary(lanes)}
 
 
 def _key(text: str, lanes: int) -> str:

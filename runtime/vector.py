@@ -10,20 +10,20 @@ one call for each, and compiles no Python of ours.
 from __future__ import annotations
 
 import functools
-import operator as operator_module
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
 from numba.core import types
-from numba.core.extending import lower_builtin, lower_cast, models, register_model
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.core.typing.templates import builtin_registry as typing_registry
+from numba.core.extending import models, register_model
 
 from . import vector_memory as memory
 from . import vector_operators as operators
+from .calls import Emit, Named, Rule
 from .conversion import FLOATS, HALVES, STORED, convert, register_type
 from .lanes import Lanes, any_lane, constant, integer_type
+from .scalars import operator_callee
 
 
 class Half(types.Type):
@@ -58,12 +58,6 @@ SCALARS: dict[str, Any] = {
 DTYPE_OF_SCALAR = {scalar: dtype for dtype, scalar in SCALARS.items()}
 INT64 = types.int64
 
-# Numba gives no types for its decorators.
-declare_global: Any = infer_global
-
-# From the types of the arguments those of result and parameters, or something false.
-Rule = Callable[..., Any]
-
 
 class Vector(types.Type):
     """So many lanes of one dtype; of bools one bit each."""
@@ -90,11 +84,9 @@ class VectorModel(models.PrimitiveModel):
 vector = functools.cache(Vector)
 
 
-@lower_cast(types.Number, Vector)
-@lower_cast(types.Boolean, Vector)
-def splat_scalar(context: Any, builder: Any, source: Any, target: Vector, value: Any) -> Any:
+def splat_scalar(builder: Any, source: Any, target: Vector, value: Any) -> Any:
     """A scalar of Python in every lane, converted first."""
-    dtype = DTYPE_OF_SCALAR[types.unliteral(source)]
+    dtype = DTYPE_OF_SCALAR[source]
     return convert(Lanes(builder, value), dtype, target.dtype).splat(target.lanes).value
 
 
@@ -110,37 +102,15 @@ def common_vector(arguments: Sequence[Any]) -> Vector | None:
     return found.pop()
 
 
-class VectorFunction:
-    """A name of the vocabulary: how Numba types its call, and what it emits."""
+class VectorFunction(Named):
+    """A name of the vocabulary whose emitter may give its result as `Lanes`."""
 
-    def __init__(self, name: str, rule: Rule, emit: Callable[..., Any]) -> None:
-        self.__name__ = name
-        self.rule = rule
-        template = type(f"Template_{name}", (VectorTemplate,), {"key": self})
-        typing_registry.register_global(self, types.Function(template))
+    def __init__(self, name: str, rule: Rule, emit: Emit) -> None:
+        def value(*arguments: Any) -> Any:
+            result = emit(*arguments)
+            return result.value if isinstance(result, Lanes) else result
 
-        @lower_builtin(self, types.VarArg(types.Any))
-        def lower(context: Any, builder: Any, call: Any, values: Any) -> Any:
-            return result_value(context, call, emit(builder, call.args, *values))
-
-    def __repr__(self) -> str:
-        return f"<{self.__name__} of kernels>"
-
-
-class VectorTemplate(AbstractTemplate):
-    """Asks the function's own rule."""
-
-    key: Any = None
-
-    def generic(self, args: Any, kws: Any) -> Any:
-        answer = None if kws else self.key.rule(*args)
-        return answer and signature(answer[0], *answer[1])
-
-
-def result_value(context: Any, call: Any, value: Any) -> Any:
-    if call.return_type == types.void:
-        return context.get_dummy_value()
-    return value.value if isinstance(value, Lanes) else value
+        super().__init__(name, rule, value)
 
 
 def lane_wise(accepts: Sequence[str], result: str | None = None) -> Callable[..., Any]:
@@ -155,30 +125,21 @@ def lane_wise(accepts: Sequence[str], result: str | None = None) -> Callable[...
     return rule
 
 
-def register_operator(function: Any, rule: Rule, emit: Callable[..., Lanes]) -> None:
-    """Teach one of Python's operators about vectors."""
+def _operator_meaning(count: int, row: operators.Row) -> tuple[Rule, Emit]:
+    accepts, result, emit = row
+    of_lanes = lane_wise(accepts, result)
 
-    class Template(AbstractTemplate):
-        def generic(self, args: Any, kws: Any) -> Any:
-            if not any(isinstance(x, Vector) for x in args):
-                return None
-            answer = rule(*args)
-            return answer and signature(answer[0], *answer[1])
+    def rule(*arguments: Any) -> Any:
+        return len(arguments) == count and of_lanes(*arguments)
 
-    declare_global(function)(Template)
-    # `x += y` has the type of x + y; Numba then lowers it as that.
-    in_place: Any = getattr(operator_module, f"i{function.__name__.strip('_')}", None)
-    if in_place is not None:
-        declare_global(in_place)(Template)
+    def lower(builder: Any, given: Any, *values: Any) -> Any:
+        return emit(given[0].dtype, *(Lanes(builder, x) for x in values)).value
 
-    def lower(context: Any, builder: Any, call: Any, values: Any) -> Any:
-        return emit(call.args[0].dtype, *(Lanes(builder, x) for x in values)).value
-
-    lower_builtin(function, *[Vector] * operators.arity(function))(lower)
+    return rule, lower
 
 
-for _function, (_accepts, _result, _emit) in operators.OPERATORS.items():
-    register_operator(_function, lane_wise(_accepts, _result), _emit)
+for _function, _row in operators.OPERATORS.items():
+    operator_callee(_function).add(*_operator_meaning(operators.arity(_function), _row))
 
 
 def pointer_dtype(type_: Any) -> str | None:
@@ -187,6 +148,18 @@ def pointer_dtype(type_: Any) -> str | None:
 
 def pointer_type(dtype: str) -> Any:
     return types.CPointer(SCALARS[dtype])
+
+
+def _element(builder: Any, _: Any, pointer: Any, index: Any) -> Any:
+    address = memory.element(builder, pointer, index, "i64")
+    return builder.load(address, align=8, typ=integer_type(64))
+
+
+operator_callee(operator.getitem).add(  # `dims[number]`
+    lambda pointer, index: (pointer_dtype(pointer) == "i64" and index == INT64)
+    and (INT64, [pointer, INT64]),
+    _element,
+)
 
 
 def _from_pointer(arguments: Callable[[str], Any], loads: bool) -> Rule:
@@ -263,9 +236,7 @@ def _pointer_function(dtype: str) -> VectorFunction:
         return pointer_dtype(buffers) == "i64" and (target, [buffers, INT64])
 
     def emit(builder: Any, _: Any, buffers: Any, number: Any) -> Any:
-        address = builder.load(
-            memory.element(builder, buffers, number, "i64"), align=8, typ=integer_type(64)
-        )
+        address = _element(builder, _, buffers, number)
         return builder.inttoptr(address, memory.memory_type(dtype).as_pointer())
 
     return VectorFunction(f"{dtype}_pointer", rule, emit)
@@ -280,7 +251,7 @@ def _cast_function(name: str, dtype: str, count: int) -> VectorFunction:
     def emit(builder: Any, given: Any, value: Any) -> Any:
         if isinstance(given[0], Vector):
             return convert(Lanes(builder, value), given[0].dtype, dtype)
-        return splat_scalar(None, builder, given[0], target, value)
+        return splat_scalar(builder, given[0], target, value)
 
     return VectorFunction(name, rule, emit)
 

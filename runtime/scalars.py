@@ -1,0 +1,184 @@
+# pyright: basic
+"""Scalars and loops of kernels: int64 arithmetic as Python has it, comparisons, and `range`.
+
+Numba's own are general (every width, exceptions, iterators on the heap of a struct) and emit some
+hundred instructions for a loop and forty for a division; these emit what there is to do. Nothing
+raises: a quotient by zero is 0, and so is its remainder.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.core.extending import models, register_model
+
+from .building import INT, larger, number, smaller
+from .calls import Callee, Emit, Named, Rule
+
+INT64 = types.int64
+FLOAT64 = types.float64
+BOOLEAN = types.boolean
+
+
+class Range(types.IteratorType):
+    """What `range` gives: a range and its own iterator, since a kernel walks each once."""
+
+    def __init__(self) -> None:
+        super().__init__(name="range of kernels")
+
+    @property
+    def yield_type(self) -> Any:
+        return INT64
+
+
+RANGE = Range()
+PAIR = types.Pair(INT64, BOOLEAN)  # of an iteration: the value, and whether there is one
+_STATE = ir.LiteralStructType([ir.PointerType(INT), INT, INT])  # place of the next value, end, step
+
+
+@register_model(Range)
+class RangeModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, type_: Range) -> None:
+        super().__init__(manager, type_, _STATE)
+
+
+def operands(*accepted: Any, result: Any = None) -> Rule:
+    """The rule of a function on scalars of one of the types `accepted`."""
+
+    def rule(*arguments: Any) -> Any:
+        first = arguments[0]
+        if first not in accepted or any(argument != first for argument in arguments):
+            return None
+        return result or first, arguments
+
+    return rule
+
+
+def _instruction(name: str, *flags: str) -> Emit:
+    extra = {"flags": flags} if flags else {}
+    return lambda builder, _, *values: getattr(builder, name)(*values, **extra)
+
+
+def _comparison(symbol: str) -> Emit:
+    return lambda builder, _, a, b: builder.icmp_signed(symbol, a, b)
+
+
+def _zero(builder: Any, value: Any) -> Any:
+    return builder.icmp_signed("==", value, number(0))
+
+
+def divide(builder: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    """Quotient, rounded down, and remainder, with the sign of the divisor."""
+    known = isinstance(b, ir.Constant) and b.constant not in (0, -1)
+    # By -1 the smallest integer would trap, as anything by 0: -a is the answer, whatever it wraps to.
+    odd = None if known else builder.icmp_unsigned("<", builder.add(b, number(1)), number(2))
+    divisor = b if odd is None else builder.select(odd, number(1), b)
+    quotient, rest = builder.sdiv(a, divisor), builder.srem(a, divisor)
+    apart = builder.icmp_signed("<", builder.xor(rest, divisor), number(0))
+    down = builder.and_(apart, builder.icmp_signed("!=", rest, number(0)))
+    quotient = builder.sub(quotient, builder.zext(down, INT))
+    rest = builder.select(down, builder.add(rest, divisor), rest)
+    if odd is not None:
+        by_one = builder.select(_zero(builder, b), number(0), builder.sub(number(0), a))
+        quotient = builder.select(odd, by_one, quotient)
+    return quotient, rest
+
+
+def _shift(name: str, beyond: Callable[[Any, Any], Any]) -> Emit:
+    """A shift; by 64 or more, or by a negative number, gives `beyond`."""
+
+    def emit(builder: Any, _: Any, a: Any, b: Any) -> Any:
+        fits = builder.icmp_unsigned("<", b, number(64))
+        shifted = getattr(builder, name)(a, builder.select(fits, b, number(0)))
+        return builder.select(fits, shifted, beyond(builder, a))
+
+    return emit
+
+
+_INTEGERS, _BITS = operands(INT64), operands(INT64, BOOLEAN)
+_SCALAR_OPERATORS: dict[Any, tuple[Rule, Emit]] = {
+    operator.add: (_INTEGERS, _instruction("add", "nsw")),
+    operator.sub: (_INTEGERS, _instruction("sub", "nsw")),
+    operator.mul: (_INTEGERS, _instruction("mul", "nsw")),
+    operator.floordiv: (_INTEGERS, lambda builder, _, a, b: divide(builder, a, b)[0]),
+    operator.mod: (_INTEGERS, lambda builder, _, a, b: divide(builder, a, b)[1]),
+    operator.lshift: (_INTEGERS, _shift("shl", lambda builder, a: number(0))),
+    operator.rshift: (_INTEGERS, _shift("ashr", lambda builder, a: builder.ashr(a, number(63)))),
+    operator.and_: (_BITS, _instruction("and_")),
+    operator.or_: (_BITS, _instruction("or_")),
+    operator.xor: (_BITS, _instruction("xor")),
+    operator.invert: (_INTEGERS, _instruction("not_")),
+    operator.not_: (operands(BOOLEAN), _instruction("not_")),
+    operator.pos: (operands(INT64, FLOAT64), lambda builder, _, a: a),
+}
+CALLEES: dict[Any, Callee] = {}  # of Python's own functions; `vector` adds meanings
+
+
+def operator_callee(function: Any) -> Callee:
+    """What an operator means in kernels; `x += y` means x = x + y."""
+    if function not in CALLEES:
+        CALLEES[function] = Callee(function.__name__)
+        in_place = getattr(operator, f"i{function.__name__.strip('_')}", None)
+        if in_place is not None:
+            CALLEES[in_place] = CALLEES[function]
+    return CALLEES[function]
+
+
+for _function, (_rule, _emit) in _SCALAR_OPERATORS.items():
+    operator_callee(_function).add(_rule, _emit)
+for _symbol, _name in {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}.items():
+    operator_callee(getattr(operator, _name)).add(
+        operands(INT64, result=BOOLEAN), _comparison(_symbol)
+    )
+operator_callee(operator.neg).add(operands(INT64), _instruction("neg"))
+operator_callee(operator.neg).add(operands(FLOAT64), _instruction("fneg"))
+
+
+def _begin(builder: Any, _: Any, *bounds: Any) -> Any:
+    start, stop, step = {1: (number(0), *bounds, number(1)), 2: (*bounds, number(1))}.get(
+        len(bounds), bounds
+    )
+    with builder.goto_entry_block():
+        place = builder.alloca(INT)
+    builder.store(start, place)
+    state = ir.Constant(_STATE, ir.Undefined)
+    for position, part in enumerate((place, stop, step)):
+        state = builder.insert_value(state, part, position)
+    return state
+
+
+def advance(builder: Any, state: Any) -> Any:
+    """The next value of a range, and whether there is one."""
+    place, stop, step = (builder.extract_value(state, position) for position in range(3))
+    value = builder.load(place)
+    builder.store(builder.add(value, step), place)
+    below, above = (builder.icmp_signed(symbol, value, stop) for symbol in "<>")
+    up, downwards = (builder.icmp_signed(symbol, step, number(0)) for symbol in "><")
+    goes_on = builder.select(up, below, builder.and_(downwards, above))
+    pair = ir.Constant(ir.LiteralStructType([INT, ir.IntType(1)]), ir.Undefined)
+    return builder.insert_value(builder.insert_value(pair, value, 0), goes_on, 1)
+
+
+def _whole(arguments: Sequence[Any]) -> bool:
+    return bool(arguments) and all(argument == INT64 for argument in arguments)
+
+
+def _integers(counts: Sequence[int], result: Any = INT64) -> Rule:
+    return lambda *given: len(given) in counts and _whole(given) and (result, given)
+
+
+CALLEES[range], CALLEES[bool] = Callee("range"), Callee("bool")
+CALLEES[range].add(_integers((1, 2, 3), RANGE), _begin)
+CALLEES[bool].add(operands(BOOLEAN), lambda builder, _, a: a)  # asked of every condition
+CALLEES[bool].add(operands(INT64, result=BOOLEAN), lambda b, _, a: b.not_(_zero(b, a)))
+NAMES: dict[str, Any] = {
+    "min": Named("min", _integers((2,)), lambda builder, _, x, y: smaller(builder, x, y)),
+    "max": Named("max", _integers((2,)), lambda builder, _, x, y: larger(builder, x, y)),
+    "range": range,
+    "nan": float("nan"),
+    "inf": float("inf"),
+}
