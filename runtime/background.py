@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
@@ -40,7 +40,7 @@ class Background(Generic[T]):
 
 
 @contextmanager
-def without_collector() -> Iterator[None]:
+def without_collector() -> Generator[None]:
     """No garbage collection meanwhile: while a lot is built, and kept, it is a fifth of the time."""
     if not gc.isenabled():
         yield

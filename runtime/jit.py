@@ -20,7 +20,6 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import LoweringPass, PassManager, register_pass
 from numba.core.cpu import CPUContext
 from numba.core.errors import TypingError
-from numba.core.typed_passes import NopythonTypeInference
 from numba.core.target_extension import (
     CPU,
     dispatcher_registry,
@@ -28,6 +27,7 @@ from numba.core.target_extension import (
     target_override,
     target_registry,
 )
+from numba.core.typed_passes import NopythonTypeInference
 from numba.core.typing.templates import signature
 
 from . import calls, scalars, vector
@@ -65,7 +65,8 @@ class _TypingContext(typing.context.BaseContext):
             raise ValueError(f"nothing that a kernel may name: {val!r}")
         return callee
 
-    resolve_value_type_prefer_literal = resolve_value_type
+    def resolve_value_type_prefer_literal(self, value: Any) -> Any:
+        return self.resolve_value_type(value)
 
     def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
         if isinstance(func, calls.Callee):

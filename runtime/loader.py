@@ -121,9 +121,7 @@ def _compile(sources: Sequence[str], lanes: int) -> list[bytes]:
         with without_collector():
             for source in sources:
                 assembly, prepare = _lower(source, lanes)
-                work = functools.partial(
-                    native.compile_object, assembly, level=2, prepare=prepare
-                )
+                work = functools.partial(native.compile_object, assembly, level=2, prepare=prepare)
                 made.append(Background(work))
     finally:
         for work in (*tiles, *made):

@@ -74,7 +74,7 @@ def _zero(builder: Any, value: Any) -> Any:
 def divide(builder: Any, a: Any, b: Any) -> tuple[Any, Any]:
     """Quotient, rounded down, and remainder, with the sign of the divisor."""
     known = isinstance(b, ir.Constant) and b.constant not in (0, -1)
-    # By -1 the smallest integer would trap, as anything by 0: -a is the answer, whatever it wraps to.
+    # The processor traps on x / 0, and on the smallest integer / -1.
     odd = None if known else builder.icmp_unsigned("<", builder.add(b, number(1)), number(2))
     divisor = b if odd is None else builder.select(odd, number(1), b)
     quotient, rest = builder.sdiv(a, divisor), builder.srem(a, divisor)
@@ -130,7 +130,8 @@ def operator_callee(function: Any) -> Callee:
 
 for _function, (_rule, _emit) in _SCALAR_OPERATORS.items():
     operator_callee(_function).add(_rule, _emit)
-for _symbol, _name in {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}.items():
+_COMPARISONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
+for _symbol, _name in _COMPARISONS.items():
     operator_callee(getattr(operator, _name)).add(
         operands(INT64, result=BOOLEAN), _comparison(_symbol)
     )

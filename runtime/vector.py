@@ -156,8 +156,9 @@ def _element(builder: Any, _: Any, pointer: Any, index: Any) -> Any:
 
 
 operator_callee(operator.getitem).add(  # `dims[number]`
-    lambda pointer, index: (pointer_dtype(pointer) == "i64" and index == INT64)
-    and (INT64, [pointer, INT64]),
+    lambda pointer, index: (
+        (pointer_dtype(pointer) == "i64" and index == INT64) and (INT64, [pointer, INT64])
+    ),
     _element,
 )
 
