@@ -4,8 +4,8 @@
 
 Each figure is a process of its own, timed from outside; cold means that nothing compiled is on disk
 yet, warm that the same process ran once before and left what it compiled (gradloom's cache, JAX's
-persistent cache).  Sides take turns, and medians are quoted.  Modules' bytecode is on disk for both,
-as an installer leaves it: each side runs once unmeasured.
+persistent cache).  Sides take turns, and medians are quoted.  Modules' bytecode is on disk for both
+sides, as an installer leaves it: each runs once unmeasured.
 """
 
 from __future__ import annotations

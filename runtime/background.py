@@ -41,7 +41,7 @@ class Background(Generic[T]):
 
 @contextmanager
 def without_collector() -> Generator[None]:
-    """No garbage collection meanwhile: while a lot is built, and kept, it is a fifth of the time."""
+    """No garbage collection meanwhile: a fifth of the time while much is built, and kept."""
     if not gc.isenabled():
         yield
         return
