@@ -1,7 +1,8 @@
 """The team in LLVM assembly: barrier, worker, mailboxes, and what the steps of a native program do.
 
 Memory of a team, from an address `state` that is a multiple of 128:
-  +0: arrivals at the barrier; +64: its generation; +72: the word handed over at the last barrier
+  +0: arrivals at the barrier; +64: its generation; +72: the word handed over at the last barrier;
+  +80: the generation that a sleeper waits for; +88: whether any slept lately; +96: pauses to spin
   +128 * t: mailbox of thread t: generation, asleep, program, table, dims, status, nth, state
 So what different threads write lies in different pairs of cache lines, and a letter is one line.
 """
@@ -12,7 +13,11 @@ import platform
 import sys
 
 MAILBOX = 128  # bytes
+MAX_THREADS = 256
 SPIN = 20_000  # pauses before an idle worker sleeps: some tenths of a millisecond
+# Pauses (of some 25 ns here) before a thread in a barrier sleeps: at least and at most, as the last
+# waits were long or short. Nobody yields: whom the core is given to keeps it for milliseconds.
+FEWEST, MOST = 32, 8192
 
 # The number of the system call; None: no workers on this system.
 _FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine()) if sys.platform == "linux" else None
@@ -25,7 +30,7 @@ _PAUSE = {
 _COMMON = """
 declare i64 @syscall(i64, ...)
 declare i32 @sched_yield()
-declare i32 @usleep(i32)
+declare i64 @llvm.umax.i64(i64, i64)
 {declare_pause}
 
 ; Whether the caller is the last to arrive: it then does what must be done alone, and releases.
@@ -52,18 +57,33 @@ signal:
   store atomic i64 0, ptr %state monotonic, align 8
   %old = load atomic i64, ptr %generation.p monotonic, align 8
   %new = add i64 %old, 1
-  store atomic i64 %new, ptr %generation.p release, align 8
+  store atomic i64 %new, ptr %generation.p seq_cst, align 8
+  %asleep.p = getelementptr i8, ptr %state, i64 80
+  %asleep = load atomic i64, ptr %asleep.p seq_cst, align 8
+  %ring = icmp eq i64 %asleep, %new
+  br i1 %ring, label %wake, label %out
+wake:
+  call i64 (i64, ...) @syscall(
+    i64 {futex}, ptr %generation.p, i32 129, i32 {everyone}, ptr null, ptr null, i32 0)
   br label %out
 out:
   ret void
 }}
 
-; Wait until `generation` (read before arriving) is over; the word handed over there. First pauses,
-; then gives the core away, then sleeps in short naps: the one waited for may be in a long call of
-; the host.
+; Wait until `generation` (read before arriving) is over; the word handed over there. Spin, then
+; sleep: the one waited for may wait for this core, or be in a long call of the host.
+; No sleeper is forgotten: it notes in `asleep` what it waits for, then looks at the generation; the
+; last to arrive ends the generation, then looks at `asleep`: in the one order of these four, one of
+; the two sees the other; and the kernel lets nobody sleep whose generation is over. `asleep` only
+; grows, so who is late cannot wipe out who sleeps at the next barrier. A signal is one look more.
 define i64 @gradloom_barrier_wait(ptr %state, i64 %generation) nounwind {{
 entry:
   %generation.p = getelementptr i8, ptr %state, i64 64
+  %asleep.p = getelementptr i8, ptr %state, i64 80
+  %slept.p = getelementptr i8, ptr %state, i64 88
+  %pauses.p = getelementptr i8, ptr %state, i64 96
+  %pauses.0 = load atomic i64, ptr %pauses.p monotonic, align 8
+  %pauses = call i64 @llvm.umax.i64(i64 %pauses.0, i64 {fewest})
   br label %look
 look:
   %n = phi i64 [0, %entry], [%n1, %again]
@@ -73,23 +93,38 @@ look:
 wait:
   %n1 = add i64 %n, 1
   {pause}
-  %patient = icmp slt i64 %n1, 500
-  br i1 %patient, label %again, label %give
-give:
-  %long = icmp sgt i64 %n1, 8000
-  br i1 %long, label %nap, label %yield
-yield:
-  call i32 @sched_yield()
-  br label %again
-nap:
-  call i32 @usleep(i32 50)
+  %patient = icmp sle i64 %n1, %pauses
+  br i1 %patient, label %again, label %sleep
+sleep:
+  %next = add i64 %generation, 1
+  %r = atomicrmw umax ptr %asleep.p, i64 %next seq_cst
+  store atomic i64 1, ptr %slept.p monotonic, align 8
+  %late = load atomic i64, ptr %generation.p seq_cst, align 8
+  %still = icmp eq i64 %late, %generation
+  br i1 %still, label %park, label %again
+park:
+  %word = trunc i64 %generation to i32
+  call i64 (i64, ...) @syscall(
+    i64 {futex}, ptr %generation.p, i32 128, i32 %word, ptr null, ptr null, i32 0)
   br label %again
 again:
   br label %look
 out:
   %seen.p = getelementptr i8, ptr %state, i64 72
-  %word = load i64, ptr %seen.p
-  ret i64 %word
+  %seen = load i64, ptr %seen.p
+  %short = icmp sle i64 %n, %pauses
+  %double = shl i64 %pauses, 1
+  %half = lshr i64 %pauses, 1
+  %wanted = select i1 %short, i64 %double, i64 %half
+  %above = icmp ugt i64 %wanted, {most}
+  %below = icmp ult i64 %wanted, {fewest}
+  %keep = or i1 %above, %below
+  br i1 %keep, label %done, label %learn
+learn:
+  store atomic i64 %wanted, ptr %pauses.p monotonic, align 8
+  br label %done
+done:
+  ret i64 %seen
 }}
 
 ; To be read before arriving: what `gradloom_barrier_wait` waits to be over.
@@ -312,4 +347,7 @@ def team_source() -> str:
         mailbox=MAILBOX,
         asleep=MAILBOX + 8,
         spin=SPIN,
+        fewest=FEWEST,
+        most=MOST,
+        everyone=MAX_THREADS,
     )

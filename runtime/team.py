@@ -20,10 +20,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from . import native
-from .assembly import MAILBOX, WORKERS, team_source
+from .assembly import MAILBOX, MAX_THREADS, WORKERS, team_source
 from .steps import STEPS
-
-MAX_THREADS = 256
 
 
 @functools.cache
