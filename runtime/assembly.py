@@ -14,9 +14,9 @@ import sys
 
 MAILBOX = 128  # bytes
 MAX_THREADS = 256
-SPIN = 20_000  # pauses before an idle worker sleeps: some tenths of a millisecond
 # Pauses (of some 25 ns here) before a thread in a barrier sleeps: at least and at most, as the last
-# waits were long or short. Nobody yields: whom the core is given to keeps it for milliseconds.
+# waits were long or short; an idle worker waits twice as long. Nobody yields: who is given the
+# core keeps it for milliseconds.
 FEWEST, MOST = 32, 8192
 
 # The number of the system call; None: no workers on this system.
@@ -29,8 +29,6 @@ _PAUSE = {
 
 _COMMON = """
 declare i64 @syscall(i64, ...)
-declare i32 @sched_yield()
-declare i64 @llvm.umax.i64(i64, i64)
 {declare_pause}
 
 ; Whether the caller is the last to arrive: it then does what must be done alone, and releases.
@@ -82,8 +80,7 @@ entry:
   %asleep.p = getelementptr i8, ptr %state, i64 80
   %slept.p = getelementptr i8, ptr %state, i64 88
   %pauses.p = getelementptr i8, ptr %state, i64 96
-  %pauses.0 = load atomic i64, ptr %pauses.p monotonic, align 8
-  %pauses = call i64 @llvm.umax.i64(i64 %pauses.0, i64 {fewest})
+  %pauses = load atomic i64, ptr %pauses.p monotonic, align 8
   br label %look
 look:
   %n = phi i64 [0, %entry], [%n1, %again]
@@ -176,34 +173,30 @@ entry:
   %there = ptrtoint ptr %state to i64
   %distance = sub i64 %here, %there
   %tid = sdiv i64 %distance, {mailbox}
+  %pauses.p = getelementptr i8, ptr %state, i64 96
   br label %idle
 idle:
   %done = phi i64 [0, %entry], [%letter, %work]
+  br label %rested
+rested:
+  %pauses = load atomic i64, ptr %pauses.p monotonic, align 8
+  %spin = shl i64 %pauses, 1
   br label %look
 look:
-  %n = phi i64 [0, %idle], [%n1, %spin], [%n1, %yield], [0, %sleep], [0, %awake]
+  %n = phi i64 [0, %rested], [%n1, %wait]
   %letter = load atomic i64, ptr %box acquire, align 8
   %new = icmp ne i64 %letter, %done
   br i1 %new, label %read, label %wait
 wait:
   %n1 = add i64 %n, 1
   {pause}
-  %tired = icmp sgt i64 %n1, {spin}
-  br i1 %tired, label %sleep, label %stay
-stay:
-  %part = and i64 %n1, 511
-  %turn = icmp eq i64 %part, 0
-  br i1 %turn, label %yield, label %spin
-yield:
-  call i32 @sched_yield()
-  br label %look
-spin:
-  br label %look
+  %tired = icmp sgt i64 %n1, %spin
+  br i1 %tired, label %sleep, label %look
 sleep:
   store atomic i64 1, ptr %asleep.p seq_cst, align 8
   %again = load atomic i64, ptr %box seq_cst, align 8
   %still = icmp eq i64 %again, %done
-  br i1 %still, label %park, label %look
+  br i1 %still, label %park, label %rested
 park:
   %word = trunc i64 %done to i32
   %r = call i64 (i64, ...) @syscall(
@@ -211,7 +204,7 @@ park:
   br label %awake
 awake:
   store atomic i64 0, ptr %asleep.p seq_cst, align 8
-  br label %look
+  br label %rested
 read:
   store atomic i64 0, ptr %asleep.p monotonic, align 8
   %program = load ptr, ptr %program.p
@@ -228,8 +221,10 @@ leave:
   ret ptr null
 }}
 
-; Wake the first worker without a letter.
+; Wake the first worker without a letter, for a long look.
 define void @gradloom_ring(ptr %state) nounwind {{
+  %pauses.p = getelementptr i8, ptr %state, i64 96
+  store atomic i64 {most}, ptr %pauses.p monotonic, align 8
   %box = getelementptr i8, ptr %state, i64 {mailbox}
   %r = call i64 (i64, ...) @syscall(
     i64 {futex}, ptr %box, i32 129, i32 1, ptr null, ptr null, i32 0)
@@ -266,9 +261,9 @@ out:
 """
 
 _CALL = """
-; call: program, table, dims, status, state, nth, tiny, times alone. A tiny call is not worth waking
-; a sleeping worker for; but where such calls keep coming, it is woken now and then to see whether
-; it can help.
+; call: program, table, dims, status, state, nth, tiny, times alone, whether any thread slept in a
+; barrier. A tiny call is not worth waking a sleeping worker for; but where such calls keep coming,
+; it is woken now and then to see whether it can help.
 define i64 @gradloom_call(ptr %call) nounwind {{
 entry:
   %program = load ptr, ptr %call
@@ -313,6 +308,19 @@ post:
 run:
   %n = phi i64 [1, %entry], [1, %count], [1, %ring], [%nth, %post]
   %result = call i64 %program(ptr %table, ptr %dims, ptr %status, ptr %state, i64 0, i64 %n)
+  %together = icmp sgt i64 %n, 1
+  br i1 %together, label %ask, label %out
+ask:
+  %slept.p = getelementptr i8, ptr %state, i64 88
+  %slept = load atomic i64, ptr %slept.p monotonic, align 8
+  %any = icmp ne i64 %slept, 0
+  br i1 %any, label %note, label %out
+note:
+  store atomic i64 0, ptr %slept.p monotonic, align 8
+  %noted.p = getelementptr i64, ptr %call, i64 8
+  store i64 1, ptr %noted.p
+  br label %out
+out:
   ret i64 %result
 }}
 """
@@ -346,7 +354,6 @@ def team_source() -> str:
         futex=_FUTEX,
         mailbox=MAILBOX,
         asleep=MAILBOX + 8,
-        spin=SPIN,
         fewest=FEWEST,
         most=MOST,
         everyone=MAX_THREADS,

@@ -2,9 +2,10 @@
 """The team: the calling thread and raw worker threads that run native programs side by side.
 
 A worker spins on its mailbox for a while, then sleeps on a futex; the launcher wakes it only if it
-sleeps. Workers run no Python and take no signals. One call uses the team at a time: a second one,
-from another Python thread, runs alone. After a fork the child has a fresh team without workers.
-Where there are no futexes (not Linux, or another processor) the team is the calling thread alone.
+sleeps. Where other processes want the cores, a call may be quicker alone (`Pace`). Workers run no
+Python and take no signals. One call uses the team at a time: a second one, from another Python
+thread, runs alone. After a fork the child has a fresh team without workers. Where there are no
+futexes (not Linux, or another processor) the team is the calling thread alone.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import hashlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from . import native
-from .assembly import MAILBOX, MAX_THREADS, WORKERS, team_source
+from .assembly import MAILBOX, MAX_THREADS, MOST, WORKERS, team_source
 from .steps import STEPS
 
 
@@ -91,6 +93,7 @@ class Team:
             self._memory = (ctypes.c_char * size)()
             _kept.append(self._memory)
             self.state = -(-ctypes.addressof(self._memory) // MAILBOX) * MAILBOX
+            ctypes.c_int64.from_address(self.state + 96).value = MOST
         if not self._registered:
             atexit.register(self.stop)
             self._registered = True
@@ -137,10 +140,60 @@ class Team:
             self.lock.release()
 
 
+class Pace:
+    """Whether a call whose threads wait long for each other runs on all of them or on one.
+
+    A thread that waits for one that does not run, since other processes want the cores, costs more
+    than it brings; one that waits for a long step that cannot be shared does not. Only time tells
+    these apart. So some calls are timed together, then some alone; what took less holds for `hold`
+    times as long, then both are tried again, until nobody waits long in the trial together.
+    """
+
+    CALLS, SECONDS = 3, 5e-3  # a trial: at least so many calls, and so long; or ten times as long
+
+    def __init__(self) -> None:
+        self.together = True
+        self.settled = False  # whether this is what a trial found, and no trial
+        self.hold = 8
+        self.mean = self.limit = 0.0  # of the trial together: seconds a call, and in all
+        self._begin(together=True, settled=False)
+
+    def _begin(self, together: bool, settled: bool) -> None:
+        self.together, self.settled = together, settled
+        self.calls, self.timed, self.seconds, self.slept = 0, 0, 0.0, False
+
+    def took(self, seconds: float, slept: bool) -> bool:
+        """Take note of a call; whether the next ones must be watched still."""
+        self.calls += 1
+        self.slept |= slept
+        if self.calls > 1 or seconds > self.SECONDS:  # the first one may have woken a thread
+            self.seconds += seconds
+            self.timed += 1
+        if self.settled:
+            if self.seconds > self.limit:
+                self._begin(together=True, settled=False)
+            return True
+        few = self.timed < self.CALLS and self.seconds < 10 * self.SECONDS
+        if few or self.seconds < self.SECONDS:
+            return True
+        mean = self.seconds / self.timed
+        if self.together:
+            if not self.slept:
+                return False
+            self.mean, self.limit = mean, self.seconds
+            self._begin(together=False, settled=False)
+            return True
+        together = self.mean < mean
+        self.hold = min(2 * self.hold, 256) if together else 16
+        self.limit = self.hold * (self.limit + self.seconds)
+        self._begin(together, settled=True)
+        return True
+
+
 class Call:
     """A program bound to its memory, which the caller keeps alive; to be run again and again."""
 
-    __slots__ = ("_alone", "_launch", "_team", "_together", "_words")
+    __slots__ = ("_alone", "_launch", "_pace", "_paced", "_team", "_together", "_words")
 
     def __init__(
         self,
@@ -150,19 +203,23 @@ class Call:
         status: int,
         tiny: bool = False,
         team: Team | None = None,
+        paced: bool = True,
     ) -> None:
-        """`tiny`: too short a program to wake a sleeping worker for."""
+        """tiny: too short to wake a sleeping worker for. paced: see `Pace`; else never alone."""
         fixed = (program, table, dims, status)
-        self._words = (ctypes.c_int64 * 16)(*fixed, 0, 1, 0, 0, *fixed, 0, 1, int(tiny), 0)
+        self._words = (ctypes.c_int64 * 17)(*fixed, 0, 1, 0, 0, *fixed, 0, 1, int(tiny), 0, 0)
         self._alone = ctypes.c_void_p(ctypes.addressof(self._words))
         self._together = ctypes.c_void_p(ctypes.addressof(self._words) + 64)
         self._team = team or the_team
+        self._paced = paced
+        self._pace: Pace | None = None
         self._launch = load()
 
     def __call__(self, threads: int = 1) -> int:
         """Run on up to `threads` threads, without the GIL; the status word.
 
-        On fewer where the team is taken by another call, or cannot grow.
+        On fewer where the team is taken by another call, or cannot grow, or only gets in its own
+        way (see `Pace`).
         """
         if threads > 1:
             team = self._team
@@ -174,10 +231,27 @@ class Call:
                     words = self._words
                     words[12] = team.state
                     words[13] = threads
+                    if words[16] and self._paced:
+                        return self._watched()
                     return self._launch(self._together)
                 finally:
                     lock.release()
         return self._launch(self._alone)
+
+    def _watched(self) -> int:
+        """Run as the pace says, with the team taken."""
+        pace = self._pace
+        if pace is None:
+            pace = self._pace = Pace()
+        words = self._words
+        words[16] = 0
+        started = time.perf_counter()
+        status = self._launch(self._together if pace.together else self._alone)
+        watched = pace.took(time.perf_counter() - started, words[16] != 0)
+        words[16] = int(watched)
+        if not watched:
+            self._pace = None
+        return status
 
 
 _call = functools.lru_cache(maxsize=256)(Call)

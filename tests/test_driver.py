@@ -3,6 +3,7 @@
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -88,7 +89,7 @@ class Memory:
 
     def call(self, steps, **options):
         addresses = (self.table.ctypes.data, self.dims.ctypes.data, self.status.ctypes.data)
-        return Call(driver.native_program(steps), *addresses, **options)
+        return Call(driver.native_program(steps), *addresses, **{"paced": False, **options})
 
 
 THREADS = pytest.mark.parametrize("threads", [1, 2, 3])
@@ -248,12 +249,44 @@ def test_a_slow_thread_hears_the_word_of_its_own_program(kernels):
 
 
 def test_a_long_host_call(kernels):
-    """The other threads wait in naps, and come back."""
+    """The other threads sleep, and come back."""
     callback = HostCallback(lambda number: time.sleep(0.1))
     data = np.zeros(65, np.int64)
     memory = Memory([kernels["add"], callback.address, data.ctypes.data], [1])
     assert memory.call([Host(1, 0), Launch(0, 2, 0)])(2) == 0
     assert data[:2].tolist() == [1, 1]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
+def test_nobody_sleeps_through_the_end_of_a_barrier(kernels):
+    """Host calls that take about as long as a thread spins, while signals wake the caller."""
+    rng = np.random.default_rng(0)
+    waits = rng.choice([0, 1e-6, 3e-5, 1e-4, 2.1e-4, 3e-4], 200)
+
+    def host(number):
+        end = time.perf_counter() + waits[number]
+        while time.perf_counter() < end:
+            pass
+
+    callback = HostCallback(host)
+    data = np.zeros(65, np.int64)
+    memory = Memory([kernels["add"], kernels["mix"], callback.address, data.ctypes.data], [1])
+    steps = [step for n in range(200) for step in (Host(2, n), Launch(0, 3, 0), Launch(1, 3, 0))]
+    call, own, mixed, rung = memory.call(steps), [0, 0, 0], 0, []
+    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))
+    signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
+    try:
+        for n in range(8):
+            assert call(2 + n % 2) == 0
+            for _ in range(200):
+                threads = 2 + n % 2
+                own[:threads] = [count + 1 for count in own[:threads]]
+                mixed = (3 * mixed + sum(own[:threads])) & (2**64 - 1)
+            assert int(data[64]) & (2**64 - 1) == mixed
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert rung and data[:3].tolist() == [1600, 1600, 800]
 
 
 def test_a_hundred_thousand_hot_launches(kernels):

@@ -123,7 +123,7 @@ class Memory:
 
     def call(self, steps):
         addresses = (self.table.ctypes.data, self.dims.ctypes.data, self.status.ctypes.data)
-        return Call(native_program(steps), *addresses)
+        return Call(native_program(steps), *addresses, paced=False)
 
 
 def numbers(*values):
