@@ -222,7 +222,7 @@ def _leaf(state: Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
     draft = Draft((), [], 0, state.check)
     name = draft.argument(result.dtype, True)
     draft.store(draft.constant(node.attrs["size"], result.dtype), name, (), View((), 0))
-    launch(state, *finish(draft, "fill"), [stored[result].buffer])
+    launch(state, node, *finish(draft, "fill"), [stored[result].buffer])
 
 
 def _view(state: Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
@@ -266,7 +266,7 @@ def _fused(
     if scratch == len(node.results):
         (made,) = (n.results[0] for n in region.nodes if n.op.kind == "contraction")
         places.append(state.temporary(made.type).buffer)
-    launch(state, kernel, sizes, [*arguments, *places])
+    launch(state, node, kernel, sizes, [*arguments, *places])
 
 
 def _slice(state: Lowering, result: Tensor, wanted: dict[Tensor, Stored]) -> View | None:
@@ -294,7 +294,7 @@ def _host(state: Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
     state.checks.append(Failure("host", f"{{error}}, at {quote(node.loc)}"))
     results = tuple(stored[result].buffer for result in node.results)
     attrs = tuple(node.attrs.items())
-    state.steps.append(Host(node.op.name, operands, results, attrs, len(state.checks)))
+    state.steps.append(Host(node.op.name, operands, results, attrs, len(state.checks), node))
 
 
 def _scatter(
@@ -329,7 +329,7 @@ def _scatter(
         (name, strides[axis], x.shape[axis]) for name, axis in zip(names[1:], axes, strict=True)
     ]
     draft.store(names[0], out, fixed, target.view, terms, node.op.combine)
-    launch(state, *finish(draft, node.op.name), [*buffers, target.buffer])
+    launch(state, node, *finish(draft, node.op.name), [*buffers, target.buffer])
 
 
 def _concat(

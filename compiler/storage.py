@@ -98,12 +98,12 @@ def _failure(node: Node) -> Failure:
 
 
 def launch(
-    state: Lowering, kernel: Kernel, sizes: tuple[DimLike, ...], arguments: list[str]
+    state: Lowering, node: Node, kernel: Kernel, sizes: tuple[DimLike, ...], arguments: list[str]
 ) -> None:
-    """A step that runs `kernel`."""
+    """A step that runs `kernel`, which computes `node`."""
     if state.guarded:
         kernel = guard(kernel)
-    state.steps.append(Launch(state.kernel(kernel).name, tuple(arguments), sizes))
+    state.steps.append(Launch(state.kernel(kernel).name, tuple(arguments), sizes, node))
 
 
 def is_whole(state: Lowering, place: Stored, type_: TensorType) -> bool:
@@ -129,7 +129,7 @@ def copy(state: Lowering, tensor: Tensor, source: Stored, target: Stored) -> Non
     read, written = draft.argument(tensor.dtype, False), draft.argument(tensor.dtype, True)
     value = draft.load(tensor, read, source.view)
     draft.store(value, written, tensor.shape, target.view)
-    launch(state, *finish(draft, "copy"), [source.buffer, target.buffer])
+    launch(state, tensor.node, *finish(draft, "copy"), [source.buffer, target.buffer])
 
 
 def move(state: Lowering, tensor: Tensor, source: Stored, target: str) -> None:

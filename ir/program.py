@@ -9,7 +9,7 @@ that can fail stand before the Check behind which parameters are written.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import pack, unpack
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from .errors import CheckError, GradloomError, IndexRangeError, NumericsError
 from .graph import Constraint
 from .kernel import Kernel
 from .target import Target
-from .tensor import TensorType
+from .tensor import Node, TensorType
 
 BufferKind = Literal["input", "parameter", "constant", "temporary", "output", "window"]
 
@@ -43,11 +43,15 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Run a kernel on buffers; `sizes` are its parameters."""
+    """Run a kernel on buffers; `sizes` are its parameters.
+
+    origin: the node that it computes, where that is known: for reports, and no part of the text.
+    """
 
     kernel: str
     arguments: tuple[str, ...]
     sizes: tuple[DimLike, ...]
+    origin: Node | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,14 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Compute an op by its NumPy reference, between kernels."""
+    """Compute an op by its NumPy reference, between kernels.  origin: as of a Launch."""
 
     op: str
     operands: tuple[str, ...]
     results: tuple[str, ...]
     attrs: tuple[tuple[str, Any], ...] = ()
     check: int = 0
+    origin: Node | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ import os
 import threading
 from collections.abc import Callable, Generator, Sequence
 
-from . import native
-from .instructions import Branch, Break, Check, Copy, Host, Launch, Loop, Step
+from . import clock, native
+from .instructions import Branch, Break, Check, Copy, Host, Launch, Loop, Step, Timed
 from .team import Call, default_threads, load, run, the_team
 from .writer import program_source
 
@@ -31,6 +31,7 @@ __all__ = [
     "Launch",
     "Loop",
     "Step",
+    "Timed",
     "default_threads",
     "native_program",
     "program_source",
@@ -55,6 +56,8 @@ def native_program(steps: Sequence[Step]) -> int:
         where = _programs.get(digest)
         if where is None:
             load()
+            if "@gradloom_stamp(" in text:
+                clock.load()
             symbol = f"gradloom_program_{digest[:32]}"
             data, _ = native.cached_object(
                 "program-" + digest,

@@ -27,7 +27,7 @@ from ..ir.op import TABLE
 from ..ir.parameter import ALIGNMENT, Parameter, aligned_empty
 from ..ir.plan import nbytes, plan, window_start
 from ..ir.program import Branch, Break, Buffer, Check, Copy, Host, Launch, Loop, Program, Step, walk
-from . import driver
+from . import clock, driver
 from .background import Background
 from .loader import load_kernels
 from .team import default_threads
@@ -185,6 +185,8 @@ class Context:
         self.host = driver.HostCallback(self.run_host) if calls else None
         if self.host is not None:
             self.table[layout.callback] = self.host.address
+        if executable.stamps is not None:
+            self.table[layout.size - 1] = ctypes.addressof(executable.stamps)
         self.call = driver.Call(
             executable.native,
             ctypes.addressof(self.table),
@@ -275,13 +277,22 @@ class Executable:
     """A program ready to be called.
 
     threads: how many threads large calls use; results do not depend on it.
+    timed: calls, one at a time, add to `stamps` how often each launch, copy and host step ran, and
+        the nanoseconds it took: a pair a step, in the order of `walk`.
     """
 
-    def __init__(self, program: Program, threads: int | None = None) -> None:
+    def __init__(
+        self, program: Program, threads: int | None = None, timed: bool = False
+    ) -> None:
         self.program = program
         self.threads = default_threads() if threads is None else threads
         self.layout = _Layout(program)
-        native = Background(partial(driver.native_program, self.layout.steps))
+        steps, self.stamps = self.layout.steps, None
+        if timed:
+            steps, count = clock.timed(steps, self.layout.size)
+            self.layout.size += 1
+            self.stamps = (ctypes.c_int64 * (2 * max(count, 1)))()
+        native = Background(partial(driver.native_program, steps))
         sources = [kernel.source for kernel in program.kernels]
         found = load_kernels(sources, program.target.lanes) if sources else []
         names = [kernel.name for kernel in program.kernels]

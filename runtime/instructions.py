@@ -87,4 +87,17 @@ class Loop:
     look: int | None = None
 
 
-Step = Launch | Copy | Host | Check | Break | Branch | Loop
+@dataclass(frozen=True)
+class Timed:
+    """Run the step between two looks at the clock, each behind a barrier.
+
+    Of the int64 pairs at `table[stamps]` number `number` then holds how often that was done, and
+    the nanoseconds that it took. See `clock.py`.
+    """
+
+    step: Launch | Copy | Host
+    stamps: int
+    number: int
+
+
+Step = Launch | Copy | Host | Check | Break | Branch | Loop | Timed

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .instructions import Branch, Break, Check, Copy, Host, Launch, Loop, Step
+from .instructions import Branch, Break, Check, Copy, Host, Launch, Loop, Step, Timed
 
 # The kinds of steps, once a program: `frame` holds the program's arguments. A step is then one
 # call, and the code generator has little to do.
@@ -157,6 +157,9 @@ class _Writer:
         if isinstance(step, Branch):
             self.branch(step, leave)
             return
+        if isinstance(step, Timed):
+            self.timed(step, leave)
+            return
         if self.open or (self.dirty and isinstance(step, Host)):
             self.barrier()
         if isinstance(step, Launch):
@@ -174,6 +177,24 @@ class _Writer:
             _LoopWriter(self, step, leave).write()
         else:
             raise ValueError("a Break stands at the top level of a loop's body")
+
+    def timed(self, step: Timed, leave: str) -> None:
+        """The step, from when all threads are done with what is before it until the last is."""
+        if self.dirty:
+            self.barrier()
+        self.stamp(step, -1)
+        self.step(step.step, leave)
+        if self.dirty:
+            self.barrier()
+        self.stamp(step, 1)
+
+    def stamp(self, step: Timed, sign: int) -> None:
+        """Let the calling thread add the time, which it subtracted before."""
+        after = self.only("%caller", "stamp")
+        place = self.value(f"getelementptr ptr, ptr %table, i64 {step.stamps}")
+        stamps = self.value(f"load ptr, ptr {place}")
+        self.emit(f"call void @gradloom_stamp(ptr {stamps}, i64 {step.number}, i64 {sign})")
+        self.close(after)
 
     def branch(self, step: Branch, leave: str) -> None:
         def choose() -> str:
@@ -328,4 +349,6 @@ def program_source(steps: Sequence[Step]) -> str:
     writer.emit(f"ret i64 {writer.value('load i64, ptr %status')}")
     writer.begin(after)
     writer.emit("ret i64 0")
-    return _HEAD + "\n".join(writer.lines) + "\n}\n"
+    text = _HEAD + "\n".join(writer.lines) + "\n}\n"
+    stamped = "@gradloom_stamp(" in text
+    return ("declare void @gradloom_stamp(ptr, i64, i64)\n" if stamped else "") + text
