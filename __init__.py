@@ -28,6 +28,7 @@ from gradloom.frontends.jacobian import jacobian as jacobian
 from gradloom.frontends.memory import Memory as Memory
 from gradloom.frontends.parameter import parameter as parameter
 from gradloom.frontends.parameter import placeholder as placeholder
+from gradloom.frontends.profile import Profile as Profile
 from gradloom.frontends.recomputed import Recomputed as Recomputed
 from gradloom.frontends.taps import clip_by_global_norm as clip_by_global_norm
 from gradloom.frontends.taps import clip_gradient as clip_gradient

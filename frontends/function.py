@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,10 +15,8 @@ from ..ir.bodies import leaked, told_leak
 from ..ir.dtypes import DType
 from ..ir.errors import (
     ArgumentError,
-    CheckError,
     DTypeError,
     GradloomError,
-    IndexRangeError,
     NumericsError,
     ShapeError,
 )
@@ -35,8 +32,10 @@ from ..ir.parameter import Parameter
 from ..ir.program import Program
 from ..ir.target import Target
 from ..ir.tensor import Tensor
+from .call_errors import TOLD, call_error
 from .memory import Memory, binding_of, memory
 from .parameter import check_name, parameter
+from .profile import Profile, profiled
 from .recomputed import Recomputed, budget_sizes
 
 Outputs = Any  # a tensor, or a list, tuple or dict of them, nested as you like
@@ -147,20 +146,39 @@ class Function:
                 arrays.append(self._convert(position, value))
         try:
             results = (self._loaded or self._executable)(arrays, self._parameters)
-        except ShapeError as error:
-            raise ShapeError(self._with_shapes(error, arrays)) from None
-        except (CheckError, IndexRangeError, NumericsError) as error:
-            if not self.program.guarded:
-                raise type(error)(self._with_sizes(error, arrays)) from None
-            results = self._walked(arrays, error)
+        except TOLD as error:
+            self._raise(error, arrays)
+            if self._unguarded is None:
+                self._unguarded = self._load(self._compiled.unguarded())
+            results = self._unguarded(arrays, self._parameters)
         return self._build(results)
 
-    def _walked(self, arrays: list[np.ndarray[Any, Any]], error: GradloomError) -> Any:
-        """What to do where a check of a guarded program failed, and so no parameter has changed.
+    def profile(self, *args: Any, repeat: int | None = None, **named: Any) -> Profile:
+        """Where the time of a call on these inputs goes: prints as a table of steps and of ops.
 
-        Raises NumericsError with the first nan or infinity, or the check's own error where none was
-        made before; else it was an alarm for nothing, and the plain program gives the results.
+        repeat: calls that are measured, and whose median is told; else as many as go in half a
+        second, at most 100.  They run on copies of the parameters, so nothing changes.  Raises what
+        a call would, ArgumentError for `repeat` below 1 or a function for another target.
         """
+        bound = self._bind(args, named)
+        arrays = [self._convert(position, value) for position, value in enumerate(bound)]
+        how = self._compiled.origins, self._threads, arrays, self._parameters, repeat
+        try:
+            return profiled(self.program, *how)
+        except TOLD as error:
+            self._raise(error, arrays)
+            return profiled(self._compiled.unguarded(), *how)
+
+    def _raise(self, error: GradloomError, arrays: list[np.ndarray[Any, Any]]) -> None:
+        """Raise what a call said, with all that the user needs to know.
+
+        A guarded program raises NumericsError with the first nan or infinity, or the check's own
+        error where none was made before; else it was an alarm for nothing, and this returns: the
+        plain program gives the results.
+        """
+        told = call_error(self.graph, error, arrays)
+        if isinstance(error, ShapeError) or not self.program.guarded:
+            raise told from None
         graph = self._compiled.before_expand
         values = [*arrays, *(parameter.value for parameter in self._parameters)]
         leaves = (*graph.inputs, *graph.parameters)
@@ -170,29 +188,7 @@ class Function:
         if found is not None:
             raise NumericsError(f"@{self.graph.name}: {found}") from None
         if not isinstance(error, NumericsError):
-            raise type(error)(self._with_sizes(error, arrays)) from None
-        if self._unguarded is None:
-            self._unguarded = self._load(self._compiled.unguarded())
-        return self._unguarded(arrays, self._parameters)
-
-    def _with_sizes(self, error: GradloomError, arrays: list[np.ndarray[Any, Any]]) -> str:
-        """The message, with the numbers that are meant by the named sizes in it."""
-        types, shapes = [t.type for t in self.graph.inputs], [array.shape for array in arrays]
-        binding = bind_dims(types, shapes, self._names)
-        named = [
-            f"{k} = {n}"
-            for k, n in binding.items()
-            if re.search(rf"\b{re.escape(k)}\b", str(error))
-        ]
-        return f"{error}; with {', '.join(named)}" if named else str(error)
-
-    def _with_shapes(self, error: ShapeError, arrays: list[np.ndarray[Any, Any]]) -> str:
-        """The message, with what each input should be, what it is, and the line it stems from."""
-        lines = [f"@{self.graph.name}: {error}"]
-        for name, tensor, array in zip(self._names, self.graph.inputs, arrays, strict=True):
-            got, line = list(array.shape), quote(tensor.node.loc)
-            lines.append(f"  {name}: {tensor.type} got shape {got}, made at {line}")
-        return "\n".join(lines)
+            raise told from None
 
     def _bind(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         """Positional and named arguments in the order of the inputs."""

@@ -281,9 +281,7 @@ class Executable:
         the nanoseconds it took: a pair a step, in the order of `walk`.
     """
 
-    def __init__(
-        self, program: Program, threads: int | None = None, timed: bool = False
-    ) -> None:
+    def __init__(self, program: Program, threads: int | None = None, timed: bool = False) -> None:
         self.program = program
         self.threads = default_threads() if threads is None else threads
         self.layout = _Layout(program)

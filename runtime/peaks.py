@@ -179,10 +179,9 @@ def _best(text: str, arrays: list[np.ndarray], count: int, threads: int) -> floa
         native.address(symbol), *(array.ctypes.data for array in arrays)
     )
     dims, status = (ctypes.c_int64 * 1)(count), (ctypes.c_int64 * 2)()
-    call = driver.Call(
-        driver.native_program([driver.Launch(0, 1, 0)]),
-        *(ctypes.addressof(words) for words in (table, dims, status)),
-    )
+    program = driver.native_program([driver.Launch(0, 1, 0)])
+    places = ctypes.addressof(table), ctypes.addressof(dims), ctypes.addressof(status)
+    call = driver.Call(program, *places)
     best = float("inf")
     for _ in range(REPEATS):
         start = time.perf_counter()
