@@ -136,14 +136,7 @@ class Function:
         return Executable(program, self._threads)
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        if named or len(args) != len(self._names):
-            args = self._bind(args, named)
-        arrays: list[np.ndarray[Any, Any]] = []
-        for position, (value, dtype) in enumerate(zip(args, self._dtypes, strict=True)):
-            if type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous:
-                arrays.append(value)
-            else:
-                arrays.append(self._convert(position, value))
+        arrays = self._arrays(args, named)
         try:
             results = (self._loaded or self._executable)(arrays, self._parameters)
         except TOLD as error:
@@ -160,8 +153,7 @@ class Function:
         second, at most 100.  They run on copies of the parameters, so nothing changes.  Raises what
         a call would, ArgumentError for `repeat` below 1 or a function for another target.
         """
-        bound = self._bind(args, named)
-        arrays = [self._convert(position, value) for position, value in enumerate(bound)]
+        arrays = self._arrays(args, named)
         how = self._compiled.origins, self._threads, arrays, self._parameters, repeat
         try:
             return profiled(self.program, *how)
@@ -189,6 +181,18 @@ class Function:
             raise NumericsError(f"@{self.graph.name}: {found}") from None
         if not isinstance(error, NumericsError):
             raise told from None
+
+    def _arrays(self, args: tuple[Any, ...], named: dict[str, Any]) -> list[np.ndarray[Any, Any]]:
+        """What is called with, as arrays in the order of the inputs."""
+        if named or len(args) != len(self._names):
+            args = self._bind(args, named)
+        arrays: list[np.ndarray[Any, Any]] = []
+        for position, (value, dtype) in enumerate(zip(args, self._dtypes, strict=True)):
+            if type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous:
+                arrays.append(value)
+            else:
+                arrays.append(self._convert(position, value))
+        return arrays
 
     def _bind(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         """Positional and named arguments in the order of the inputs."""

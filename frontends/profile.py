@@ -200,16 +200,13 @@ def _works(
             case Launch(name, arguments, numbers, origin):
                 kernel = kernels[name]
                 values = (evaluate(number, binding) for number in numbers)
-                given = zip(kernel.arguments, arguments, strict=True)
-                work = kernel_cost(
-                    kernel,
-                    dict(zip(kernel.parameters, values, strict=True)),
-                    {own.name: sizes[buffer] // own.dtype.bytes for own, buffer in given},
-                )
+                given = dict(zip(kernel.parameters, values, strict=True))
+                buffers = [(argument, sizes[argument]) for argument in arguments]
+                work = kernel_cost(kernel, given, buffers)
                 made.append(_Work("kernel", name, work, origin))
             case Copy(destination, source):
                 work = KernelCost(0, 0, sizes[source], sizes[source])
-                tensor = origins.get(source) or origins.get(destination)
+                tensor = origins.get(source, origins.get(destination))
                 made.append(_Work("copy", "copy", work, None if tensor is None else tensor.node))
             case Host(op=name, operands=operands, results=results, origin=origin):
                 flops = 0 if origin is None else evaluate(cost(origin).flops, binding)

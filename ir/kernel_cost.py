@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from .dtypes import DType
@@ -47,26 +47,29 @@ class KernelCost:
 
 
 def kernel_cost(
-    kernel: Kernel, sizes: Mapping[str, int], capacities: Mapping[str, int]
+    kernel: Kernel, sizes: Mapping[str, int], buffers: Sequence[tuple[str, int]]
 ) -> KernelCost:
     """The cost of a launch of `kernel`.
 
-    sizes: its parameters' values.  capacities: how many elements each argument's buffer holds; what
-    computed addresses or overlapping windows read cannot be more.
+    sizes: its parameters' values.  buffers: of each argument the buffer's name and bytes.  What
+    several arguments, computed addresses or overlapping windows read of a buffer is not more.
     """
-    return _Visit(kernel, sizes, capacities).cost()
+    return _Visit(kernel, sizes, buffers).cost()
 
 
-Touched = Counter[Access | None]  # elements by access; None: those of a product, whole panels
+Touched = Counter[Access | None]  # elements of a buffer by access; None: of a product's panels
 
 
 class _Visit:
     """Goes through the body; `varies` is told of each value along which axes it differs."""
 
     def __init__(
-        self, kernel: Kernel, sizes: Mapping[str, int], capacities: Mapping[str, int]
+        self, kernel: Kernel, sizes: Mapping[str, int], buffers: Sequence[tuple[str, int]]
     ) -> None:
-        self.kernel, self.sizes, self.capacities = kernel, sizes, capacities
+        self.kernel, self.sizes = kernel, sizes
+        pairs = list(zip(kernel.arguments, buffers, strict=True))
+        self.place = {own.name: name for own, (name, _) in pairs}
+        self.buffers = {name: (own.dtype.bytes, size) for own, (name, size) in pairs}
         self.extents = [self.number(axis.extent) for axis in kernel.axes]
         self.reduced = {n for n, axis in enumerate(kernel.axes) if axis.role == "reduce"}
         self.varies: dict[str, frozenset[int]] = {}
@@ -134,8 +137,16 @@ class _Visit:
         """Note the elements of an access; the axes along which they differ."""
         axes = self.along(access.strides) | self.union([term.value for term in access.terms])
         empty = prod(self.extents) == 0
-        table.setdefault(access.argument, Counter())[access] = 0 if empty else self.points(axes)
+        self.note(table, access, 0 if empty else self.points(axes))
         return axes
+
+    def note(self, table: dict[str, Touched], access: Access, elements: int) -> None:
+        """What two arguments read at the same place of one buffer is read once."""
+        buffer = self.place[access.argument]
+        table.setdefault(buffer, Counter())[replace(access, argument=buffer)] = elements
+
+    def panel(self, table: dict[str, Touched], argument: str, elements: int) -> None:
+        table.setdefault(self.place[argument], Counter())[None] += elements
 
     def contract(self, item: Contract) -> None:
         *batch, rows, columns = range(len(self.extents))
@@ -146,10 +157,10 @@ class _Visit:
             own = [n for n in (*batch, side) if self.number(access.strides[n]) != 0]
             if prod(self.extents):
                 elements = depth * prod(self.extents[n] for n in own)
-                self.reads.setdefault(access.argument, Counter())[None] += elements
+                self.panel(self.reads, access.argument, elements)
         if item.initial is not None:
             self.touch(self.reads, item.initial)
-        self.writes.setdefault(item.scratch, Counter())[None] = prod(self.extents)
+        self.panel(self.writes, item.scratch, prod(self.extents))
 
     def store(self, item: Store) -> None:
         axes = self.touch(self.writes, item.access)
@@ -157,24 +168,26 @@ class _Visit:
             self.touch(self.reads, item.access)
             if item.combine != "last":
                 every = axes | self.varies[item.operand] | self.reduced
-                self.count(self.combined(item.combine) * self.points(every), 32)
+                self.count(
+                    self.combined(item.combine) * self.points(every), max(self.bits([item.operand]))
+                )
         elif not axes & self.reduced:  # behind the reduction, which may have been of nothing
             elements = self.points(axes)
             if self.kernel.chunk and not axes:  # one a piece
                 elements = -(-self.extents[0] // self.kernel.chunk)
-            self.writes[item.access.argument][item.access] = elements
+            self.note(self.writes, item.access, elements)
 
     def moved(self, table: dict[str, Touched]) -> int:
         """Bytes of the elements noted in `table`, each once, as far as can be told."""
         total = 0
-        for argument in self.kernel.arguments:
-            touched = table.get(argument.name, Counter())
-            affine = [access for access in touched if access is not None]
-            walked = sum(touched[access] for access in affine)
-            if walked and not any(access.terms for access in affine):
-                walked = min(walked, self.span(affine))
-            elements = min(walked + touched[None], self.capacities[argument.name])
-            total += elements * argument.dtype.bytes
+        for name, touched in table.items():
+            width, capacity = self.buffers[name]
+            panels = touched.pop(None, 0)
+            accesses = [access for access in touched if access is not None]
+            walked = sum(touched.values())
+            if walked and not any(access.terms for access in accesses):
+                walked = min(walked, self.span(accesses))
+            total += min((walked + panels) * width, capacity)
         return total
 
     def span(self, accesses: Iterable[Access]) -> int:

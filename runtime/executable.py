@@ -289,7 +289,7 @@ class Executable:
         if timed:
             steps, count = clock.timed(steps, self.layout.size)
             self.layout.size += 1
-            self.stamps = (ctypes.c_int64 * (2 * max(count, 1)))()
+            self.stamps = (ctypes.c_int64 * (2 * count))()
         native = Background(partial(driver.native_program, steps))
         sources = [kernel.source for kernel in program.kernels]
         found = load_kernels(sources, program.target.lanes) if sources else []
