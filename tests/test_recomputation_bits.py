@@ -19,6 +19,9 @@ from .graphs import feeds_of, graph_of_seed
 
 Wrap = Callable[[Any], Any]
 
+# No number: those that stand outside of a function, rules put together with those inside.
+FACTOR = gl.parameter(np.float32(1.3), "factor")
+
 
 def plainly(function: Any) -> Any:
     return function
@@ -62,11 +65,11 @@ def scaled(inputs: Sequence[Tensor], by: Any) -> list[Tensor]:
 
 
 def alone(drawn: Drawn, wrap: Wrap, inputs: Sequence[Tensor]) -> Tensor:
-    return drawn(wrap, False, scaled(inputs, 1.3))
+    return drawn(wrap, False, scaled(inputs, FACTOR))
 
 
 def nested(drawn: Drawn, wrap: Wrap, inputs: Sequence[Tensor]) -> Tensor:
-    return drawn(wrap, True, scaled(inputs, 1.3)) + drawn(wrap, True, inputs)
+    return drawn(wrap, True, scaled(inputs, FACTOR)) + drawn(wrap, True, inputs)
 
 
 def in_a_body(drawn: Drawn, wrap: Wrap, inputs: Sequence[Tensor]) -> Tensor:
@@ -78,7 +81,7 @@ def in_a_body(drawn: Drawn, wrap: Wrap, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def around_a_loop(drawn: Drawn, wrap: Wrap, inputs: Sequence[Tensor]) -> Tensor:
-    return wrap(lambda *own: in_a_body(drawn, plainly, own))(*scaled(inputs, 1.1))
+    return wrap(lambda *own: in_a_body(drawn, plainly, own))(*scaled(inputs, FACTOR))
 
 
 def mapped(drawn: Drawn, wrap: Wrap, inputs: Sequence[Tensor]) -> Tensor:
@@ -87,7 +90,7 @@ def mapped(drawn: Drawn, wrap: Wrap, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def second_order(drawn: Drawn, wrap: Wrap, inputs: Sequence[Tensor]) -> Tensor:
-    loss = with_readers(drawn(wrap, False, scaled(inputs, 1.3)), inputs)
+    loss = with_readers(drawn(wrap, False, scaled(inputs, FACTOR)), inputs)
     return sum((gl.sum(g * g) for g in slopes(loss, inputs)), loss)
 
 
@@ -123,7 +126,7 @@ def check(way: str, seed: int) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_random_functions(way: str) -> None:
-    for seed in (3, 14):
+    for seed in (3, 5):
         check(way, seed)
 
 
