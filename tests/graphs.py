@@ -224,7 +224,7 @@ def _naive(dice: Dice, pool: Pool, names: Sequence[str]) -> Tensor:
 
 # --- any other entry of the table -----------------------------------------------------------------
 
-_MADE_BY_PASSES = ("partial_", "pin", "after")
+_MADE_BY_PASSES = ("partial_", "pin", "after", "matmul_add")
 ENTRIES = sorted(
     op.name
     for op in TABLE.values()
