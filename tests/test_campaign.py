@@ -18,6 +18,7 @@ NOT_DRAWN = {
     *("argsort", "searchsorted", "eigh", "svd", "qr", "pinv", "triangular_solve"),
     *("input", "parameter", "fused", "pin", "wrap_index", "checked", "weighted_log_ratio"),
     *("after", "checkpoint"),  # test_checkpoint.py
+    "matmul_add",  # test_accumulate.py
     *("switch", "while_loop"),  # test_loops_campaign.py
     "custom",  # test_custom_campaign.py draws them
     *("partial_sum", "partial_max", "partial_min", "partial_prod"),
