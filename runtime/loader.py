@@ -28,8 +28,9 @@ from .cache import default_cache, reached
 _COMMENT = re.compile(r"[ \t]*(#[^\n]*)?$", re.MULTILINE)
 _BLANK = re.compile(r"\n{2,}")
 _NAME = re.compile(r"\bdef +(\w+)")
-_CONTRACT = re.compile(r"\bcontract_(f32|f64|i32|i64)\(")  # in kernel text
-_CONTRACTION = re.compile((tile.PREFIX + r"(f32|f64|i32|i64)").encode())  # in object code
+_PRODUCT = r"((?:at_)?(?:f32|f64|i32|i64))"
+_CONTRACT = re.compile(rf"\bcontract_{_PRODUCT}\(")  # in kernel text
+_CONTRACTION = re.compile((tile.PREFIX + _PRODUCT).encode())  # in object code
 
 
 @dataclass(frozen=True)

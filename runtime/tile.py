@@ -10,7 +10,11 @@ each element of C is one chain of multiply-adds, in the order of the contraction
 what is given to start from, which may be C itself: its bits do not depend on where in a tile it
 lies, nor on how a product is divided into calls, nor on the width of the vectors.
 
-Every element type is one object, compiled at its first use and kept in the disk cache.
+Since A is read element by element, it need not be a matrix in memory: a second function, `at_…`,
+finds A[i, k] at rows[i] + steps[k], tables of offsets. So windows over an image are the rows of a
+convolution's product, and nobody lays them out.
+
+Every element type is one object a function, compiled at its first use and kept in the disk cache.
 """
 
 from __future__ import annotations
@@ -23,30 +27,12 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from . import native
-from .building import Builder, Value, counted, larger, number, smaller
+from . import micro_kernel, native
+from .building import Value, counted, larger, number, smaller
+from .micro_kernel import INT, POINTER, UNROLL, Tile, Writer
 
 PREFIX = "gradloom_contract_"
 SEGMENT = 400  # contraction steps of B's column block kept in cache at a time
-UNROLL = 4
-
-_INT = ir.IntType(64)
-_POINTER = ir.PointerType()
-_ELEMENTS: dict[str, ir.Type] = {
-    "f32": ir.FloatType(),
-    "f64": ir.DoubleType(),
-    "i32": ir.IntType(32),
-    "i64": ir.IntType(64),
-}
-_BYTES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8}
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A block of C held in registers: `rows` rows of `vectors` vectors."""
-
-    rows: int
-    vectors: int
 
 
 @dataclass(frozen=True)
@@ -66,221 +52,54 @@ _PLANS = {
 }
 
 
-class _Tiles:
-    """Writes the functions of one element type into a module."""
+class _Products(Writer):
+    """Writes the products of one element type into a module."""
 
-    def __init__(self, dtype: str, lanes: int, fused: bool) -> None:
-        self.dtype = dtype
-        self.element = _ELEMENTS[dtype]
-        self.lanes = max(lanes * 4 // _BYTES[dtype], 1)
-        self.vector = ir.VectorType(self.element, self.lanes)
-        self.mask = ir.VectorType(ir.IntType(1), self.lanes)
-        self.zero = ir.Constant(self.vector, None)
-        self.align = _BYTES[dtype]
-        self.fused = fused
-        self.symbol = f"{PREFIX}{dtype}_{lanes}"
-        self.module = ir.Module(self.symbol)
-        # Where registers are masked for free one version serves inside and edge.
-        self.always_masked = lanes == 16
-
-    def _intrinsic(self, name: str, result: ir.Type, operands: list[ir.Type]) -> ir.Function:
-        found = self.module.globals.get(name)
-        if found is None:
-            found = ir.Function(self.module, ir.FunctionType(result, operands), name)
-        return found
-
-    def at(self, builder: Builder, base: Value, index: Value) -> Value:
-        return builder.gep(base, [index], source_etype=self.element)
-
-    def splat(self, builder: Builder, scalar: Value, vector: ir.VectorType) -> Value:
-        lane0 = ir.Constant(ir.IntType(32), 0)
-        undefined = ir.Constant(vector, ir.Undefined)
-        picks = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None)
-        return builder.shuffle_vector(
-            builder.insert_element(undefined, scalar, lane0), undefined, picks
-        )
-
-    def load(self, builder: Builder, pointer: Value, mask: Value | None) -> Value:
-        if mask is None:
-            return builder.load(pointer, align=self.align, typ=self.vector)
-        kind = f"v{self.lanes}{self.dtype}"
-        name = f"llvm.masked.load.{kind}.p0"
-        align = ir.Constant(ir.IntType(32), self.align)
-        function = self._intrinsic(
-            name, self.vector, [_POINTER, align.type, self.mask, self.vector]
-        )
-        return builder.call(function, [pointer, align, mask, self.zero])
-
-    def store(self, builder: Builder, value: Value, pointer: Value, mask: Value | None) -> None:
-        if mask is None:
-            builder.store(value, pointer, align=self.align)
-            return
-        name = f"llvm.masked.store.v{self.lanes}{self.dtype}.p0"
-        align = ir.Constant(ir.IntType(32), self.align)
-        function = self._intrinsic(
-            name, ir.VoidType(), [self.vector, _POINTER, align.type, self.mask]
-        )
-        builder.call(function, [value, pointer, align, mask])
-
-    def multiply_add(self, builder: Builder, x: Value, y: Value, z: Value) -> Value:
-        if self.dtype[0] == "i":
-            return builder.add(builder.mul(x, y), z)
-        if not self.fused:
-            return builder.fadd(builder.fmul(x, y), z)
-        name = f"llvm.fma.v{self.lanes}{self.dtype}"
-        return builder.call(self._intrinsic(name, self.vector, [self.vector] * 3), [x, y, z])
-
-    def masks(self, builder: Builder, columns: Value, vectors: int) -> list[Value]:
-        wide = ir.VectorType(ir.IntType(32), self.lanes)
-        count = self.splat(builder, builder.trunc(columns, ir.IntType(32)), wide)
-        return [
-            builder.icmp_signed(
-                "<",
-                ir.Constant(wide, [v * self.lanes + lane for lane in range(self.lanes)]),
-                count,
-            )
-            for v in range(vectors)
-        ]
-
-    def tile(self, tile: Tile, masked: bool) -> ir.Function:
-        """tile(a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, start, start_row, fresh)
-        for one tile of C.
-
-        1 <= rows, 1 <= columns <= the tile's, depth >= 0. The sums start from the tile at `start`,
-        or from zeros where they are `fresh`.
-        """
-        name = f"tile_{tile.rows}x{tile.vectors}" + ("_masked" if masked else "")
-        signature = [
-            _POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _INT, _INT, _INT, _INT,
-            _POINTER, _INT, ir.IntType(1),
-        ]  # fmt: skip
-        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), signature), name)
-        function.linkage = "internal"
-        function.attributes.add("noinline")
-        function.attributes.add("nounwind")
-        (
-            a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, start, start_row, fresh,
-        ) = function.args  # fmt: skip
-        builder = ir.IRBuilder(function.append_basic_block("entry"))
-        masks = self.masks(builder, columns, tile.vectors) if masked else [None] * tile.vectors
-        last = builder.sub(rows, number(1))
-        numbers = [number(i) for i in range(tile.rows)]
-        numbers = [
-            builder.select(builder.icmp_signed("<", row, last), row, last) for row in numbers
-        ]
-        factors = [self.at(builder, a, builder.mul(row, a_row)) for row in numbers]
-        targets = [self.at(builder, c, builder.mul(row, c_row)) for row in numbers]
-        parts = [number(v * self.lanes) for v in range(tile.vectors)]
-
-        entry, resume, begin = (
-            builder.block,
-            *(function.append_basic_block(label) for label in ("resume", "begin")),
-        )
-        builder.cbranch(fresh, begin, resume)
-        builder.position_at_end(resume)
-        first = [self.at(builder, start, builder.mul(row, start_row)) for row in numbers]
-        kept = [
-            self.load(builder, self.at(builder, row, part), mask)
-            for row in first
-            for part, mask in zip(parts, masks, strict=True)
-        ]
-        builder.branch(begin)
-        builder.position_at_end(begin)
-        sums = []
-        for value in kept:
-            phi = builder.phi(self.vector)
-            phi.add_incoming(self.zero, entry)
-            phi.add_incoming(value, resume)
-            sums.append(phi)
-
-        def step(k: int, a_offset: Value, b_here: Value, sums: list) -> list:
-            here = self.at(builder, b_here, builder.mul(b_row, number(k)))
-            row_of_b = [
-                self.load(builder, self.at(builder, here, part), mask)
-                for part, mask in zip(parts, masks, strict=True)
-            ]
-            offset = builder.add(a_offset, builder.mul(a_col, number(k)))
-            result = []
-            for i, row_of_a in enumerate(factors):
-                scalar = builder.load(
-                    self.at(builder, row_of_a, offset), align=self.align, typ=self.element
-                )
-                factor = self.splat(builder, scalar, self.vector)
-                for v, row in enumerate(row_of_b):
-                    result.append(
-                        self.multiply_add(builder, factor, row, sums[i * tile.vectors + v])
-                    )
-            return result
-
-        def loop(label: str, k0: Value, end: Value, a0, b0, sums: list, steps: int):
-            before = builder.block
-            body, after = (function.append_basic_block(label + part) for part in ("", "_end"))
-            builder.cbranch(builder.icmp_signed("<", k0, end), body, after)
-            builder.position_at_end(body)
-            heads = []
-            for value in (k0, a0, b0, *sums):
-                phi = builder.phi(value.type)
-                phi.add_incoming(value, before)
-                heads.append(phi)
-            k, a_offset, b_here, *running = heads
-            for u in range(steps):
-                running = step(u, a_offset, b_here, running)
-            following = [
-                builder.add(k, number(steps)),
-                builder.add(a_offset, builder.mul(a_col, number(steps))),
-                self.at(builder, b_here, builder.mul(b_row, number(steps))),
-                *running,
-            ]
-            for phi, value in zip(heads, following, strict=True):
-                phi.add_incoming(value, body)
-            builder.cbranch(builder.icmp_signed("<", following[0], end), body, after)
-            builder.position_at_end(after)
-            results = []
-            for initial, value in zip((k0, a0, b0, *sums), following, strict=True):
-                phi = builder.phi(value.type)
-                phi.add_incoming(initial, before)
-                phi.add_incoming(value, body)
-                results.append(phi)
-            return results[0], results[1], results[2], results[3:]
-
-        whole = builder.and_(depth, number(-UNROLL))
-        k, a_offset, b_here, sums = loop("steps", number(0), whole, number(0), b, sums, UNROLL)
-        _, _, _, sums = loop("rest", k, depth, a_offset, b_here, sums, 1)
-
-        for i, target in enumerate(targets):
-            if i:
-                following = function.append_basic_block(f"row{i}")
-                done = function.append_basic_block(f"done{i}")
-                builder.cbranch(builder.icmp_signed("<", number(i), rows), following, done)
-                builder.position_at_end(done)
-                builder.ret_void()
-                builder.position_at_end(following)
-            for v, (part, mask) in enumerate(zip(parts, masks, strict=True)):
-                self.store(
-                    builder, sums[i * tile.vectors + v], self.at(builder, target, part), mask
-                )
-        builder.ret_void()
-        return function
+    def __init__(self, name: str, lanes: int, fused: bool) -> None:
+        super().__init__(name, lanes, fused)
+        self.symbol = f"{PREFIX}{name}_{lanes}"
 
     def contraction(self, plan: Plan) -> None:
         """The public function: cuts the product into tiles, column blocks outside, rows inside.
 
-        Its sums start from `initial`, rows of unit stride, or from zeros where that is null.
+        contract(a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, initial, initial_row),
+        or contract_at(a, row_table, step_table, periods, stride, b, …): the table of `depth` steps
+        is gone through `periods` times, each `stride` further on in A.  Its sums start from
+        `initial`, rows of unit stride, or from zeros where that is null.
         """
+        ways = [POINTER, POINTER, INT, INT] if self.by_tables else [INT, INT]
         signature = [
-            _POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _INT, _INT, _INT, _INT, _POINTER, _INT,
+            POINTER, *ways, POINTER, INT, POINTER, INT, INT, INT, INT, POINTER, INT,
         ]  # fmt: skip
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), signature), self.symbol)
         function.attributes.add("nounwind")
-        (
-            a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, initial, initial_row,
-        ) = function.args  # fmt: skip
+        a, a_row, a_col, *more = function.args
         variants = {
             (tile, masked): self.tile(tile, masked)
             for tile in (plan.wide, plan.narrow, plan.thin)
             for masked in ((True,) if self.always_masked else (True, False))
         }
         builder = ir.IRBuilder(function.append_basic_block("entry"))
+        if not self.by_tables:
+            b, b_row, *rest = more
+            self.sweep(builder, plan, variants, (a, a_row, a_col, b, b_row), rest, None)
+        else:
+            periods, stride, b, b_row, c, c_row, rows, columns, depth, *start = more
+            nothing = builder.icmp_signed("<=", periods, number(0))
+            depth = builder.select(nothing, number(0), depth)
+            with counted(builder, number(0), larger(builder, periods, number(1)), number(1)) as n:
+                here = self.at(builder, a, builder.mul(n, stride))
+                below = builder.mul(builder.mul(n, depth), b_row)
+                operands = (here, a_row, a_col, self.at(builder, b, below), b_row)
+                later = builder.icmp_signed(">", n, number(0))
+                rest = (c, c_row, rows, columns, depth, *start)
+                self.sweep(builder, plan, variants, operands, rest, later)
+        builder.ret_void()
+
+    def sweep(self, builder, plan, variants, operands, rest, later) -> None:
+        """C = A . B, or C += A . B where `later` holds."""
+        a, a_row, a_col, b, b_row = operands
+        c, c_row, rows, columns, depth, initial, initial_row = rest
         depth = larger(builder, depth, number(0))
         segments = larger(
             builder,
@@ -293,10 +112,16 @@ class _Tiles:
 
         with counted(builder, number(0), larger(builder, depth, number(1)), length) as k:
             part_depth = smaller(builder, builder.sub(depth, k), length)
-            part_a = self.at(builder, a, builder.mul(k, a_col))
+            part_a, part_col = a, a_col
+            if self.by_tables:
+                part_col = self.entry(builder, a_col, k)
+            else:
+                part_a = self.at(builder, a, builder.mul(k, a_col))
             part_b = self.at(builder, b, builder.mul(k, b_row))
             first = builder.icmp_signed("==", k, number(0))
-            nothing = builder.icmp_unsigned("==", initial, ir.Constant(_POINTER, None))
+            if later is not None:
+                first = builder.and_(first, builder.not_(later))
+            nothing = builder.icmp_unsigned("==", initial, ir.Constant(POINTER, None))
             fresh = builder.and_(first, nothing)
             start = builder.select(first, initial, c)
             start_row = builder.select(first, initial_row, c_row)
@@ -307,9 +132,13 @@ class _Tiles:
                 block_c = self.at(builder, c, column)
                 block_start = self.at(builder, start, column)
                 with counted(builder, number(0), rows, number(tile.rows)) as i:
+                    rows_a, rows_way = part_a, a_row
+                    if self.by_tables:
+                        rows_way = self.entry(builder, a_row, i)
+                    else:
+                        rows_a = self.at(builder, part_a, builder.mul(i, a_row))
                     arguments = [
-                        self.at(builder, part_a, builder.mul(i, a_row)), a_row, a_col,
-                        block_b, b_row,
+                        rows_a, rows_way, part_col, block_b, b_row,
                         self.at(builder, block_c, builder.mul(i, c_row)), c_row,
                         builder.sub(rows, i), width, part_depth,
                         self.at(builder, block_start, builder.mul(i, start_row)), start_row, fresh,
@@ -343,20 +172,25 @@ class _Tiles:
                     across(plan.thin)
                 with many:
                     across(plan.wide)
-        builder.ret_void()
 
 
 def source(dtype: str, lanes: int) -> str:
-    """LLVM assembly of `gradloom_contract_<dtype>_<lanes>`, for vectors of `lanes` float32."""
-    tiles = _Tiles(dtype, lanes, native.host().fused)
+    """LLVM assembly of `gradloom_contract_<dtype>_<lanes>`, for vectors of `lanes` float32.
+
+    dtype: of the elements; with `at_` in front, of the function that goes by tables.
+    """
+    tiles = _Products(dtype, lanes, native.host().fused)
     tiles.contraction(_PLANS[lanes])
     return str(tiles.module)
 
 
 @functools.cache
 def _own_text() -> bytes:
-    with open(__file__, "rb") as file:
-        return file.read()
+    texts: list[bytes] = []
+    for path in (__file__, micro_kernel.__file__):
+        with open(path, "rb") as file:
+            texts.append(file.read())
+    return b"".join(texts)
 
 
 _lock = threading.Lock()

@@ -300,32 +300,33 @@ def _index_functions(count: int) -> dict[str, VectorFunction]:
     }
 
 
-def _contraction(dtype: str) -> VectorFunction:
+def _contraction(name: str) -> VectorFunction:
     """The call of a matrix product that is compiled apart; see `tile`.
 
     The last two arguments, what the sums start from and the stride of its rows, may be left out.
     """
-    name = f"contract_{dtype}"
-    pointer = pointer_type(dtype)
+    pointer, table = pointer_type(name.removeprefix("at_")), pointer_type("i64")
+    ways = (table, table, INT64, INT64) if name.startswith("at_") else (INT64, INT64)
+    order = (pointer, *ways, pointer, INT64, pointer, *[INT64] * 4)
 
-    def rule(a: Any, a_row: Any, a_col: Any, b: Any, b_row: Any, c: Any, *more: Any) -> Any:
-        order = (pointer, INT64, INT64, pointer, INT64, pointer, *[INT64] * 4)
-        if len(more) == 6 and more[4] == pointer:
-            order = (*order, pointer, INT64)
-        return a == b == c == pointer and len(order) == len(more) + 6 and (types.void, order)
+    def rule(*given: Any) -> Any:
+        wanted = (*order, pointer, INT64)[: len(given)]
+        pairs = zip(wanted, given, strict=False)
+        fits = all(want == INT64 or want == got for want, got in pairs)
+        return fits and len(given) in (len(order), len(order) + 2) and (types.void, wanted)
 
     def emit(builder: Any, _: Any, *values: Any) -> None:
         values = tuple(
             memory.opaque(builder, x) if isinstance(x.type, ir.PointerType) else x for x in values
         )
-        if len(values) == 10:
-            values = (*values, ir.Constant(values[0].type, None), ir.Constant(values[1].type, 0))
+        if len(values) == len(order):
+            values = (*values, ir.Constant(values[0].type, None), ir.Constant(ir.IntType(64), 0))
         callee = memory.declare(
-            builder.module, f"gradloom_{name}", ir.VoidType(), [x.type for x in values]
+            builder.module, f"gradloom_contract_{name}", ir.VoidType(), [x.type for x in values]
         )
         builder.call(callee, values)
 
-    return VectorFunction(name, rule, emit)
+    return VectorFunction(f"contract_{name}", rule, emit)
 
 
 def _lane_functions(count: int) -> dict[str, VectorFunction]:
@@ -364,6 +365,7 @@ def vocabulary(lanes: int) -> dict[str, Any]:
         names[cast] = _cast_function(cast, dtype, lanes)
         names[f"{dtype}_pointer"] = _pointer_function(dtype)
     for dtype in (*FLOATS, "i32", "i64"):
-        names[f"contract_{dtype}"] = _contraction(dtype)
+        for product in (dtype, f"at_{dtype}"):
+            names[f"contract_{product}"] = _contraction(product)
     names |= _memory_functions(lanes) | _index_functions(lanes) | _lane_functions(lanes)
     return names

@@ -1,0 +1,251 @@
+# pyright: basic
+"""One tile of a product, in registers, as LLVM IR: what `tile` cuts every contraction into.
+
+Each step loads a row of B as vectors, broadcasts one element of A per row, and multiplies and
+adds.  Where an element of A is, two strides tell, or two tables of offsets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from .building import Builder, Value, number
+
+UNROLL = 4
+
+INT = ir.IntType(64)
+POINTER = ir.PointerType()
+_ELEMENTS: dict[str, ir.Type] = {
+    "f32": ir.FloatType(),
+    "f64": ir.DoubleType(),
+    "i32": ir.IntType(32),
+    "i64": ir.IntType(64),
+}
+_BYTES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A block of C held in registers: `rows` rows of `vectors` vectors."""
+
+    rows: int
+    vectors: int
+
+
+class Writer:
+    """Writes the functions of one element type into a module."""
+
+    def __init__(self, name: str, lanes: int, fused: bool) -> None:
+        self.by_tables = name.startswith("at_")
+        self.dtype = dtype = name.removeprefix("at_")
+        self.element = _ELEMENTS[dtype]
+        self.lanes = max(lanes * 4 // _BYTES[dtype], 1)
+        self.vector = ir.VectorType(self.element, self.lanes)
+        self.mask = ir.VectorType(ir.IntType(1), self.lanes)
+        self.zero = ir.Constant(self.vector, None)
+        self.align = _BYTES[dtype]
+        self.fused = fused
+        self.module = ir.Module(name)
+        # Where registers are masked for free one version serves inside and edge.
+        self.always_masked = lanes == 16
+
+    def _intrinsic(self, name: str, result: ir.Type, operands: list[ir.Type]) -> ir.Function:
+        found = self.module.globals.get(name)
+        if found is None:
+            found = ir.Function(self.module, ir.FunctionType(result, operands), name)
+        return found
+
+    def at(self, builder: Builder, base: Value, index: Value) -> Value:
+        return builder.gep(base, [index], source_etype=self.element)
+
+    def entry(self, builder: Builder, table: Value, index: Value) -> Value:
+        """The address of table[index], 64 bits each."""
+        return builder.gep(table, [index], source_etype=INT)
+
+    def onward(self, builder: Builder, way: Value, count: Value, place: Value) -> Value:
+        """Where `count` further steps along `way` lead to from `place`: an offset along a stride,
+        or an entry of a table."""
+        if self.by_tables:
+            return self.entry(builder, place, count)
+        return builder.add(place, builder.mul(way, count))
+
+    def offset(self, builder: Builder, way: Value, index: Value, place: Value = None) -> Value:
+        """The offset in A of entry `index` along `way`, a stride or a table; counted from `place`
+        if there is one."""
+        if self.by_tables:
+            where = self.entry(builder, way if place is None else place, index)
+            return builder.load(where, align=8, typ=INT)
+        step = builder.mul(way, index)
+        return step if place is None else builder.add(place, step)
+
+    def splat(self, builder: Builder, scalar: Value, vector: ir.VectorType) -> Value:
+        lane0 = ir.Constant(ir.IntType(32), 0)
+        undefined = ir.Constant(vector, ir.Undefined)
+        picks = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None)
+        return builder.shuffle_vector(
+            builder.insert_element(undefined, scalar, lane0), undefined, picks
+        )
+
+    def load(self, builder: Builder, pointer: Value, mask: Value | None) -> Value:
+        if mask is None:
+            return builder.load(pointer, align=self.align, typ=self.vector)
+        kind = f"v{self.lanes}{self.dtype}"
+        name = f"llvm.masked.load.{kind}.p0"
+        align = ir.Constant(ir.IntType(32), self.align)
+        function = self._intrinsic(name, self.vector, [POINTER, align.type, self.mask, self.vector])
+        return builder.call(function, [pointer, align, mask, self.zero])
+
+    def store(self, builder: Builder, value: Value, pointer: Value, mask: Value | None) -> None:
+        if mask is None:
+            builder.store(value, pointer, align=self.align)
+            return
+        name = f"llvm.masked.store.v{self.lanes}{self.dtype}.p0"
+        align = ir.Constant(ir.IntType(32), self.align)
+        function = self._intrinsic(
+            name, ir.VoidType(), [self.vector, POINTER, align.type, self.mask]
+        )
+        builder.call(function, [value, pointer, align, mask])
+
+    def multiply_add(self, builder: Builder, x: Value, y: Value, z: Value) -> Value:
+        if self.dtype[0] == "i":
+            return builder.add(builder.mul(x, y), z)
+        if not self.fused:
+            return builder.fadd(builder.fmul(x, y), z)
+        name = f"llvm.fma.v{self.lanes}{self.dtype}"
+        return builder.call(self._intrinsic(name, self.vector, [self.vector] * 3), [x, y, z])
+
+    def masks(self, builder: Builder, columns: Value, vectors: int) -> list[Value]:
+        wide = ir.VectorType(ir.IntType(32), self.lanes)
+        count = self.splat(builder, builder.trunc(columns, ir.IntType(32)), wide)
+        return [
+            builder.icmp_signed(
+                "<",
+                ir.Constant(wide, [v * self.lanes + lane for lane in range(self.lanes)]),
+                count,
+            )
+            for v in range(vectors)
+        ]
+
+    def tile(self, tile: Tile, masked: bool) -> ir.Function:
+        """tile(a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, start, start_row, fresh)
+        for one tile of C; a_row and a_col are strides, or tables of offsets.
+
+        1 <= rows, 1 <= columns <= the tile's, depth >= 0. The sums start from the tile at `start`,
+        or from zeros where they are `fresh`.
+        """
+        name = f"tile_{tile.rows}x{tile.vectors}" + ("_masked" if masked else "")
+        way = POINTER if self.by_tables else INT
+        signature = [
+            POINTER, way, way, POINTER, INT, POINTER, INT, INT, INT, INT,
+            POINTER, INT, ir.IntType(1),
+        ]  # fmt: skip
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), signature), name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        function.attributes.add("nounwind")
+        (
+            a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, start, start_row, fresh,
+        ) = function.args  # fmt: skip
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        masks = self.masks(builder, columns, tile.vectors) if masked else [None] * tile.vectors
+        last = builder.sub(rows, number(1))
+        numbers = [number(i) for i in range(tile.rows)]
+        numbers = [
+            builder.select(builder.icmp_signed("<", row, last), row, last) for row in numbers
+        ]
+        factors = [self.at(builder, a, self.offset(builder, a_row, row)) for row in numbers]
+        targets = [self.at(builder, c, builder.mul(row, c_row)) for row in numbers]
+        parts = [number(v * self.lanes) for v in range(tile.vectors)]
+
+        entry, resume, begin = (
+            builder.block,
+            *(function.append_basic_block(label) for label in ("resume", "begin")),
+        )
+        builder.cbranch(fresh, begin, resume)
+        builder.position_at_end(resume)
+        first = [self.at(builder, start, builder.mul(row, start_row)) for row in numbers]
+        kept = [
+            self.load(builder, self.at(builder, row, part), mask)
+            for row in first
+            for part, mask in zip(parts, masks, strict=True)
+        ]
+        builder.branch(begin)
+        builder.position_at_end(begin)
+        sums = []
+        for value in kept:
+            phi = builder.phi(self.vector)
+            phi.add_incoming(self.zero, entry)
+            phi.add_incoming(value, resume)
+            sums.append(phi)
+
+        def step(k: int, a_offset: Value, b_here: Value, sums: list) -> list:
+            here = self.at(builder, b_here, builder.mul(b_row, number(k)))
+            row_of_b = [
+                self.load(builder, self.at(builder, here, part), mask)
+                for part, mask in zip(parts, masks, strict=True)
+            ]
+            offset = self.offset(builder, a_col, number(k), a_offset)
+            result = []
+            for i, row_of_a in enumerate(factors):
+                scalar = builder.load(
+                    self.at(builder, row_of_a, offset), align=self.align, typ=self.element
+                )
+                factor = self.splat(builder, scalar, self.vector)
+                for v, row in enumerate(row_of_b):
+                    result.append(
+                        self.multiply_add(builder, factor, row, sums[i * tile.vectors + v])
+                    )
+            return result
+
+        def loop(label: str, k0: Value, end: Value, a0, b0, sums: list, steps: int):
+            before = builder.block
+            body, after = (function.append_basic_block(label + part) for part in ("", "_end"))
+            builder.cbranch(builder.icmp_signed("<", k0, end), body, after)
+            builder.position_at_end(body)
+            heads = []
+            for value in (k0, a0, b0, *sums):
+                phi = builder.phi(value.type)
+                phi.add_incoming(value, before)
+                heads.append(phi)
+            k, a_offset, b_here, *running = heads
+            for u in range(steps):
+                running = step(u, a_offset, b_here, running)
+            following = [
+                builder.add(k, number(steps)),
+                self.onward(builder, a_col, number(steps), a_offset),
+                self.at(builder, b_here, builder.mul(b_row, number(steps))),
+                *running,
+            ]
+            for phi, value in zip(heads, following, strict=True):
+                phi.add_incoming(value, body)
+            builder.cbranch(builder.icmp_signed("<", following[0], end), body, after)
+            builder.position_at_end(after)
+            results = []
+            for initial, value in zip((k0, a0, b0, *sums), following, strict=True):
+                phi = builder.phi(value.type)
+                phi.add_incoming(initial, before)
+                phi.add_incoming(value, body)
+                results.append(phi)
+            return results[0], results[1], results[2], results[3:]
+
+        whole = builder.and_(depth, number(-UNROLL))
+        begin_a = a_col if self.by_tables else number(0)
+        k, a_offset, b_here, sums = loop("steps", number(0), whole, begin_a, b, sums, UNROLL)
+        _, _, _, sums = loop("rest", k, depth, a_offset, b_here, sums, 1)
+
+        for i, target in enumerate(targets):
+            if i:
+                following = function.append_basic_block(f"row{i}")
+                done = function.append_basic_block(f"done{i}")
+                builder.cbranch(builder.icmp_signed("<", number(i), rows), following, done)
+                builder.position_at_end(done)
+                builder.ret_void()
+                builder.position_at_end(following)
+            for v, (part, mask) in enumerate(zip(parts, masks, strict=True)):
+                self.store(
+                    builder, sums[i * tile.vectors + v], self.at(builder, target, part), mask
+                )
+        builder.ret_void()
+        return function
