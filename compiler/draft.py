@@ -194,7 +194,11 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
             case Contract():
                 initial = None if item.initial is None else access(item.initial)
                 lhs, rhs, depth = access(item.lhs), access(item.rhs), length(item.depth)
-                body.append(replace(item, lhs=lhs, rhs=rhs, depth=depth, initial=initial))
+                made = replace(item, lhs=lhs, rhs=rhs, depth=depth, initial=initial)
+                if item.walk is not None:
+                    period, stride = length(item.walk.period), length(item.walk.stride)
+                    made = replace(made, walk=replace(item.walk, period=period, stride=stride))
+                body.append(made)
             case Store():
                 body.append(Store(access(item.access), item.operand, item.combine))
             case _:

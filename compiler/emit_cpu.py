@@ -27,6 +27,7 @@ from ..ir.kernel import (
     Load,
     Reduce,
     Running,
+    Size,
     Store,
 )
 from ..ir.loc import Loc
@@ -273,10 +274,17 @@ class _Emitter:
         if item.initial is not None:
             row = item.initial.strides[-2]
             start = f", {at(item.initial, product('first', row))}, {row}"
+        depth: Size = item.depth
+        if item.walk is None:
+            left = f"{item.dtype}({at(item.lhs, product('first', a_row))}, {a_row}, {a_depth}"
+        else:
+            walk, depth = item.walk, item.walk.period
+            rounds = 1 if depth == item.depth else f"{item.depth} // max({depth}, 1)"
+            left = f"at_{item.dtype}({at(item.lhs, '0')}, offset({walk.rows}, first), {walk.steps}"
+            left += f", {rounds}, {walk.stride}"
         self.line(
-            f"contract_{item.dtype}({at(item.lhs, product('first', a_row))}, {a_row}, {a_depth}, "
-            f"{at(item.rhs, '0')}, {b_depth}, {out}, {columns.extent}, count, {columns.extent}, "
-            f"{item.depth}{start})",
+            f"contract_{left}, {at(item.rhs, '0')}, {b_depth}, {out}, {columns.extent}, count, "
+            f"{columns.extent}, {depth}{start})",
             item.loc,
         )
         if len(self.kernel.body) == 1:

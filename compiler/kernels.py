@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from ..ir.array import Array
 from ..ir.dims import DimLike, Shape
+from ..ir.dtypes import int64
 from ..ir.graph import Graph
-from ..ir.kernel import Access, Compute, Contract, Kernel, Reduce, Role, Running
+from ..ir.kernel import Access, Compute, Contract, Kernel, Reduce, Role, Running, Walk
 from ..ir.op import View
 from ..ir.shapes import broadcast, contiguous_strides
 from ..ir.tensor import Node, Tensor
 from .draft import Draft, Strides, finish
 from .fuse import Space, space_of
+from .storage import Walked
 
 
 def space_of_region(region: Graph) -> Space:
@@ -35,14 +38,16 @@ def build_kernel(
     sources: Sequence[View],
     check: Callable[[Node], int],
     targets: Sequence[View | None] | None = None,
+    walk: Walked | None = None,
 ) -> tuple[Kernel, tuple[DimLike, ...], int | None]:
     """The kernel of a region.
 
     sources, targets: how each input and each output lies in its buffer; None: as all of it.
-    Arguments are the inputs' buffers, then the outputs'.  Returns the kernel, the sizes that its
-    parameters stand for, and the position of the output that a contraction uses as scratch, which
-    is all of its buffer; equal to the number of outputs where it needs one more buffer; None
-    without contraction.
+    walk: how its product finds its left side, if the strides of that do not say it.
+    Arguments are the inputs' buffers, a walk's two tables, then the outputs'.  Returns the kernel,
+    the sizes that its parameters stand for, and the position of the output that a contraction uses
+    as scratch, which is all of its buffer; equal to the number of outputs where it needs one more
+    buffer; None without contraction.
     """
     space = space_of_region(region)
     rank = len(space.shape)
@@ -53,6 +58,7 @@ def build_kernel(
         tensor: (draft.argument(tensor.dtype, False), view)
         for tensor, view in zip(region.inputs, sources, strict=True)
     }
+    tables = [draft.argument(int64, False) for _ in range(2 if walk is not None else 0)]
     outputs = [draft.argument(tensor.dtype, True) for tensor in region.outputs]
     places = targets or [None] * len(outputs)
     scratch: int | None = None
@@ -70,6 +76,9 @@ def build_kernel(
             outputs.append(draft.argument(product.dtype, True))
         name = outputs[scratch]
         _contract(draft, made, inputs, name)
+        if walk is not None:
+            period, stride = cast(Any, (walk.period, walk.stride))
+            draft.body[-1] = replace(draft.body[-1], walk=Walk(*tables, period, stride))
     for node in region.nodes:
         _lower_node(draft, node, inputs)
     for position, (tensor, name) in enumerate(zip(region.outputs, outputs, strict=False)):
@@ -205,5 +214,5 @@ def _contract(draft: Draft, node: Node, inputs: Inputs, scratch: str) -> None:
     for total in totals:
         argument, view = inputs[total]
         initial = draft.access(argument, total.shape, view)
-    made = Contract(draft.fresh(), lhs, rhs, depth, scratch, result.dtype, initial, node.loc)
+    made = Contract(draft.fresh(), lhs, rhs, depth, scratch, result.dtype, initial, loc=node.loc)
     draft.names[result] = draft.add(made, result.dtype)

@@ -50,6 +50,7 @@ from .storage import (
     typed,
 )
 from .updates import before_updates, direct_updates
+from .walks import tables, walked
 
 
 def lower(
@@ -65,7 +66,9 @@ def lower(
     order: all nodes in the order in which they are to run, if not that of `schedule`.
     origins: is told of each buffer what it was made for.
     """
-    state = Lowering(guarded=guarded, origins={} if origins is None else origins)
+    state = Lowering(
+        guarded=guarded, origins={} if origins is None else origins, walks=target.kind == "cpu"
+    )
     if guarded:
         state.checks.append(Failure("NumericsError", "a number is nan or infinite"))
         assert len(state.checks) == NUMBER
@@ -188,7 +191,7 @@ def lower_nodes(
             case "leaf":
                 _leaf(state, stored, node)
             case "view":
-                _view(state, stored, node)
+                _view(state, graph, stored, node)
             case "order":
                 stored[node.results[0]] = stored[node.operands[0]]
             case "host":
@@ -225,12 +228,16 @@ def _leaf(state: Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
     launch(state, node, *finish(draft, "fill"), [stored[result].buffer])
 
 
-def _view(state: Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
+def _view(state: Lowering, graph: Graph, stored: dict[Tensor, Stored], node: Node) -> None:
     (operand,), (result,) = node.operands, node.results
     assert node.op.view is not None
     view = node.op.view(node, stored[operand].view)
     buffer = stored[operand].buffer
     if view is None:
+        place = walked(node, stored[operand], graph) if state.walks else None
+        if place is not None:
+            stored[result] = place
+            return
         buffer = contiguous(state, stored, operand)
         view = node.op.view(node, dense(operand.type))
         assert view is not None
@@ -246,8 +253,10 @@ def _fused(
             contiguous(state, stored, right)
     sources = [stored[operand].view for operand in node.operands]
     targets = [_slice(state, result, wanted) for result in node.results]
-    kernel, sizes, scratch = build_kernel(region, sources, state.check, targets)
+    walk = next((w for x in node.operands if (w := stored[x].walk) is not None), None)
+    kernel, sizes, scratch = build_kernel(region, sources, state.check, targets, walk)
     arguments = [stored[operand].buffer for operand in node.operands]
+    arguments += tables(state, walk) if walk is not None else ()
     places: list[str] = []
     for position, result in enumerate(node.results):
         target = state.overwritten.get(result)

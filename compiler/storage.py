@@ -18,13 +18,26 @@ from ..ir.tensor import Node, Tensor, TensorType
 from .draft import Draft, finish
 from .guard import guard
 
+Parts = tuple[tuple[DimLike, DimLike], ...]  # sizes and strides of axes that are walked as one
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """How a product walks a left side that is no matrix in memory: see `ir.kernel.Walk`."""
+
+    rows: Parts
+    steps: Parts
+    period: DimLike
+    stride: DimLike
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where a value lies: a buffer and how to walk it."""
+    """Where a value lies: a buffer and how to walk it; by `walk` in place of the last two axes."""
 
     buffer: str
     view: View
+    walk: Walked | None = None
 
 
 def dense(type_: TensorType) -> View:
@@ -39,6 +52,7 @@ class Lowering:
 
     overwritten: the buffers that new values are written over.  origins: what each was made for.
     at_once: concats that are written when all before them is done: over what that may read.
+    walks: whether products may read a left side by tables of offsets; tables: those that there are.
     """
 
     buffers: dict[str, Buffer] = field(default_factory=dict[str, Buffer])
@@ -51,6 +65,8 @@ class Lowering:
     at_once: set[Tensor] = field(default_factory=set[Tensor])
     count: int = 0
     guarded: bool = False
+    walks: bool = False
+    tables: dict[Parts, str] = field(default_factory=dict[Parts, str])
 
     def buffer(self, kind: BufferKind, type_: TensorType, name: str = "", **more: object) -> str:
         if not name:

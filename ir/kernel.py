@@ -145,6 +145,21 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
+class Walk:
+    """How a contraction finds lhs[i, k] where no strides say it: at
+    rows[i] + steps[k mod period] + ⌊k / period⌋ · stride, behind where the access starts.
+
+    rows, steps: arguments of int64, offsets in elements.  So windows over an image are the rows
+    of a product, and are laid out nowhere.
+    """
+
+    rows: str
+    steps: str
+    period: Size
+    stride: Size
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """result[i, j] = Σₖ lhs[i, k] · rhs[k, j] over the last two (parallel) axes i and j.
 
@@ -152,6 +167,7 @@ class Contract:
     the stride along k.  rhs has unit stride along j.  The sum stands in `scratch`, an output
     argument of contiguous rows, before the rest of the body reads it.
 
+    walk: where lhs[i, k] is, if its strides along i and k, then 0, do not say it.
     initial: what each sum starts from in place of 0, of unit stride along j.  It is read before
     the sum is stored, and so may be the same memory.
     """
@@ -163,6 +179,7 @@ class Contract:
     scratch: str
     dtype: DType
     initial: Access | None = None
+    walk: Walk | None = None
     loc: Loc = field(default=(), compare=False)
 
 

@@ -24,6 +24,7 @@ from .kernel import (
     Size,
     Store,
     Term,
+    Walk,
 )
 from .loc import Loc, parse_loc
 from .text import print_attribute
@@ -67,8 +68,11 @@ def print_instruction(instruction: Instruction, axes: tuple[Axis, ...]) -> str:
         case Running(result, combine, operands, dtype, identity, loc):
             text = f"{result} = running {combine} {', '.join(operands)} from {identity}"
             return f"{text} : {dtype}" + _loc(loc)
-        case Contract(result, lhs, rhs, depth, scratch, dtype, initial, loc):
-            text = f"{result} = contract {_access(lhs, axes)}, {_access(rhs, axes)} over {depth}"
+        case Contract(result, lhs, rhs, depth, scratch, dtype, initial, walk, loc):
+            left = _access(lhs, axes)
+            if walk is not None:
+                left += f" by {walk.rows}, {walk.steps} of {walk.period} at {walk.stride}"
+            text = f"{result} = contract {left}, {_access(rhs, axes)} over {depth}"
             text += "" if initial is None else f" from {_access(initial, axes)}"
             return f"{text} in {scratch} : {dtype}" + _loc(loc)
         case Store(access, operand, combine, check):
@@ -96,7 +100,8 @@ _LINES: dict[str, re.Pattern[str]] = {
     "reduce": re.compile(r"(\w+) = reduce (\w+) (\w+) from (\w+) : (\w+)$"),
     "running": re.compile(r"(\w+) = running (\w+) ([\w, ]+) from (\w+) : (\w+)$"),
     "contract": re.compile(
-        r"(\w+) = contract (\w+)\[(.*)\], (\w+)\[(.*)\] over (\w+)"
+        r"(\w+) = contract (\w+)\[(.*)\](?: by (\w+), (\w+) of (\w+) at (-?\w+))?, "
+        r"(\w+)\[(.*)\] over (\w+)"
         r"(?: from (\w+)\[(.*)\])? in (\w+) : (\w+)$"
     ),
     "store": re.compile(r"store (\w+)\[(.*)\] = (\w+)(?: by (\w+))?(?: check (\w+))?$"),
@@ -158,11 +163,12 @@ def parse_instruction(text: str, axes: tuple[Axis, ...]) -> Instruction:
             case "running", (result, combine, operands, identity, dtype):
                 names = tuple(operands.split(", "))
                 return Running(result, combine, names, BY_SHORT[dtype], identity, loc)
-            case "contract", (result, a, left, b, right, depth, c, start, scratch, dtype):
+            case "contract", (result, a, left, *way, b, right, depth, c, start, scratch, dtype):
                 lhs, rhs = parse_access(a, left, axes), parse_access(b, right, axes)
                 size, kind = _size(depth), BY_SHORT[dtype]
                 initial = parse_access(c, start, axes) if c else None
-                return Contract(result, lhs, rhs, size, scratch, kind, initial, loc)
+                walk = Walk(way[0], way[1], _size(way[2]), _size(way[3])) if way[0] else None
+                return Contract(result, lhs, rhs, size, scratch, kind, initial, walk, loc)
             case "store", (argument, inner, operand, combine, check):
                 access = parse_access(argument, inner, axes)
                 return Store(access, operand, combine, _size(check) if check else 0)

@@ -170,7 +170,7 @@ class _Run:
         """Sums in float64 (integers in their own dtype, which wraps around), from `initial` on."""
         *batch, _, _ = self.extents
         depth = self.size(item.depth)
-        lhs = self.operand(item.lhs, (*batch, self.extents[-2], depth))
+        lhs = self.left(item, (*batch, self.extents[-2], depth))
         rhs = self.operand(item.rhs, (*batch, depth, self.extents[-1]))
         if item.dtype.is_float:
             lhs, rhs = lhs.astype(np.float64), rhs.astype(np.float64)
@@ -183,8 +183,19 @@ class _Run:
             self.arrays[item.scratch][: result.size] = result.reshape(-1)
         return result
 
-    def operand(self, access: Access, shape: tuple[int, ...]) -> Array:
-        address = np.full(shape, self.size(access.offset), np.int64)
+    def left(self, item: Contract, shape: tuple[int, ...]) -> Array:
+        """The left side: by its strides, or by the tables of its walk."""
+        if item.walk is None or 0 in shape:
+            return self.operand(item.lhs, shape)
+        *_, rows, depth = shape
+        period = self.size(item.walk.period)
+        k = np.arange(depth)
+        steps = self.arrays[item.walk.steps][k % period] + k // period * self.size(item.walk.stride)
+        more = self.arrays[item.walk.rows][:rows, None] + steps
+        return self.operand(item.lhs, shape, more)
+
+    def operand(self, access: Access, shape: tuple[int, ...], more: Any = 0) -> Array:
+        address = np.full(shape, self.size(access.offset), np.int64) + more
         for stride, index in zip(access.strides, np.indices(shape), strict=True):
             address = address + index * self.size(stride)
         buffer = self.arrays[access.argument]

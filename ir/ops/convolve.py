@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes as dt
-from ..dims import Shape, product
+from ..dims import DimLike, Shape, product
 from ..errors import DTypeError, ShapeError
 from ..shapes import unify
 from ..tensor import Node, Tensor, TensorType
@@ -29,6 +29,8 @@ from .slicing import flip
 from .window import Ints, check_counts, span_of, where_all, windows
 
 __all__: list[str] = []
+
+_FEW = 4096  # windows that are rows of one product, whatever entry they are of
 
 
 def _infer_convolve(
@@ -135,7 +137,14 @@ def _exchange(x: Tensor) -> Tensor:
 
 def _spread_out(x: Tensor, lows: Shape, spreads: Ints, spans: Shape) -> Tensor:
     """(N, G, C, spans…): x at low + i·spread of each axis, 0 elsewhere; what lies outside is cut
-    off."""
+    off.
+
+    What is moved is padded first, so that a convolution and its derivative pad one array.
+    """
+    axes_moved = x.node.attrs["axes"] if x.node.op.name == "permute" else ()
+    if axes_moved[3:] == tuple(range(3, x.ndim)) and axes_moved:
+        inner = _spread_out(x.node.operands[0], lows, spreads, spans)
+        return x if inner is x.node.operands[0] else permute(inner, axes=axes_moved)
     indices: list[Tensor] = []
     inside: list[Tensor] = []
     axes: list[int] = []
@@ -158,10 +167,10 @@ def _spread_out(x: Tensor, lows: Shape, spreads: Ints, spans: Shape) -> Tensor:
 
 
 def _expand_convolve(node: Node) -> list[Tensor]:
-    """One product of matrices a group, of the kernel and of the windows as columns ("im2col").
+    """One product of matrices a group and entry, of the windows as rows ("im2col") and the kernels.
 
     Chellapilla, Puri, Simard, "High performance convolutional neural networks for document
-    processing", 2006.
+    processing", 2006.  The windows need not be laid out: see `compiler/walks.py`.
     """
     (x, w), attrs = node.operands, node.attrs
     n = x.ndim - 3
@@ -175,12 +184,25 @@ def _expand_convolve(node: Node) -> list[Tensor]:
         made = matmul_(reshape(w, (groups, outputs, channels)), pixels)
         return [reshape(made, (batch, groups, outputs, *counts))]
     seen = windows(padded, counts=counts, sizes=sizes, strides=strides, dilations=dilations)
-    order = (1, 2, *range(3 + n, 3 + 2 * n), 0, *range(3, 3 + n))  # G, C, K…, N, O…
-    depth = channels * product(sizes)
-    columns = reshape(permute(seen, axes=order), (groups, depth, batch * product(counts)))
-    made = matmul_(reshape(w, (groups, outputs, depth)), columns)
-    made = reshape(made, (groups, outputs, batch, *counts))
-    return [permute(made, axes=(2, 0, 1, *range(3, 3 + n)))]
+    places, entries = tuple(range(3, 3 + n)), tuple(range(3 + n, 3 + 2 * n))
+    depth, positions = channels * product(sizes), product(counts)
+    kernels = reshape(permute(w, axes=(0, 2, *places, 1)), (groups, depth, outputs))
+    if _as_rows(batch, positions):
+        rows = permute(seen, axes=(1, 0, *places, 2, *entries))  # G, N, O…, C, K…
+        made = matmul_(reshape(rows, (groups, batch * positions, depth)), kernels)
+        made = reshape(made, (groups, batch, *counts, outputs))
+        return [permute(made, axes=(1, 0, 2 + n, *range(2, 2 + n)))]
+    rows = permute(seen, axes=(0, 1, *places, 2, *entries))
+    made = matmul_(reshape(rows, (batch, groups, positions, depth)), kernels)
+    made = reshape(made, (batch, groups, *counts, outputs))
+    return [permute(made, axes=(0, 1, 2 + n, *range(2, 2 + n)))]
+
+
+def _as_rows(batch: DimLike, positions: DimLike) -> bool:
+    """Whether the entries of the batch are rows of one product: so where there are few windows in
+    each, which would not fill tiles."""
+    few = isinstance(batch, int) and isinstance(positions, int)
+    return few and batch * positions <= _FEW
 
 
 def _sample(x: Ints, w: Ints, counts: Ints, **changed: Ints) -> Any:

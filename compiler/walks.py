@@ -1,0 +1,121 @@
+"""Left sides of products that are laid out nowhere: what reshapes of strided views walk.
+
+Windows over an image are a view, but not one that is a matrix: the rows of a convolution's product
+are two or three axes of it, and so are the columns.  A reshape of such a view would be a copy, many
+times as large as the image.  A product reads its left side element by element, though, so that it
+needs no strides: here the reshape becomes two tables of offsets, of the rows and of the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..ir.array import Array
+from ..ir.dims import DimLike, Shape, product
+from ..ir.dtypes import int64
+from ..ir.graph import Graph
+from ..ir.op import View
+from ..ir.ops.control import FUSED
+from ..ir.tensor import Node, Tensor, TensorType
+from .draft import Draft, finish
+from .storage import Lowering, Parts, Stored, Walked, dense, launch
+
+LARGEST = 1 << 16  # entries of a table that is a constant
+SHORTEST = 8  # steps worth a round of their own
+
+
+def walked(node: Node, place: Stored, graph: Graph) -> Stored | None:
+    """How a reshape of what lies at `place` is walked where it is; None where it must be copied.
+
+    Only products may read it, as their left side.
+    """
+    (operand,), (result,) = node.operands, node.results
+    if place.walk is not None or result.ndim < 2 or not _is_left_side(result, graph):
+        return None
+    parts = _parts(operand.shape, place.view.strides, result.shape)
+    if parts is None or any(len(part) > 1 for part in parts[:-2]):
+        return None
+    lead = [part[0][1] if part else 0 for part in parts[:-2]]
+    *_, rows, steps = parts
+    if len(rows) <= 1 and len(steps) <= 1:
+        last = [part[0][1] if part else 0 for part in (rows, steps)]
+        return Stored(place.buffer, View((*lead, *last), place.view.offset))
+    period, stride = product(size for size, _ in steps), 0
+    inner = product(size for size, _ in steps[1:])
+    if not (isinstance(inner, int) and inner < SHORTEST) and len(steps) > 1:
+        (_, stride), *steps = steps
+        period = inner
+    view = View((*lead, 0, 0), place.view.offset)
+    return Stored(place.buffer, view, Walked(tuple(rows), tuple(steps), period, stride))
+
+
+def _is_left_side(tensor: Tensor, graph: Graph) -> bool:
+    """Whether all that reads the tensor are products, as their left side."""
+    if tensor in graph.results_set:
+        return False
+    for user in graph.users.get(tensor, ()):
+        if user.op is not FUSED:
+            return False
+        region = user.regions[0]
+        for operand, inner in zip(user.operands, region.inputs, strict=True):
+            if operand is not tensor:
+                continue
+            for reader in region.users.get(inner, ()):
+                if reader.op.kind != "contraction" or any(x is inner for x in reader.operands[1:]):
+                    return False
+    return True
+
+
+def _parts(before: Shape, strides: Sequence[DimLike], after: Shape) -> list[Parts] | None:
+    """The axes of `before` that each axis of `after` is made of; None if it splits one.
+
+    Neighbours that one stride walks are one part, and axes of size 1 are none.
+    """
+    left = [(n, s) for n, s in zip(before, strides, strict=True) if n != 1]
+    found: list[Parts] = []
+    for size in after:
+        own: list[tuple[DimLike, DimLike]] = []
+        whole: DimLike = 1
+        while whole != size:
+            if not left or size == 0:
+                return None
+            extent, stride = left.pop(0)
+            whole = whole * extent
+            if own and own[-1][1] == stride * extent:
+                own[-1] = (own[-1][0] * extent, stride)
+            else:
+                own.append((extent, stride))
+        found.append(tuple(own))
+    return None if left else found
+
+
+def tables(state: Lowering, walk: Walked) -> tuple[str, str]:
+    """The buffers of a walk's two tables."""
+    return _table(state, walk.rows), _table(state, walk.steps)
+
+
+def _table(state: Lowering, parts: Parts) -> str:
+    """A buffer of all offsets that `parts` make, the last part fastest.
+
+    A constant where the sizes are known, and else what a small kernel writes before the product.
+    """
+    sizes, strides = tuple(size for size, _ in parts), tuple(stride for _, stride in parts)
+    total = product(sizes)
+    type_ = TensorType(int64, (total,))
+    if all(isinstance(n, int) for n in (*sizes, *strides)) and int(str(total)) <= LARGEST:
+        if parts not in state.tables:
+            places = [np.arange(size) * stride for size, stride in parts]
+            offsets = np.zeros((), np.int64)
+            for place in places:
+                offsets = np.add.outer(offsets, place)
+            value = Array(offsets.reshape(-1))
+            state.tables[parts] = state.buffer("constant", type_, value=value)
+        return state.tables[parts]
+    target = state.temporary(type_).buffer
+    draft = Draft(sizes, ["parallel"] * len(sizes), 0, state.check)
+    name = draft.argument(int64, True)
+    draft.store(draft.index(strides), name, sizes, dense(TensorType(int64, sizes)))
+    launch(state, *finish(draft, "offsets"), [target])
+    return target
