@@ -78,7 +78,8 @@ def build_kernel(
         _contract(draft, made, inputs, name)
         if walk is not None:
             period, stride = cast(Any, (walk.period, walk.stride))
-            draft.body[-1] = replace(draft.body[-1], walk=Walk(*tables, period, stride))
+            found = Walk(tables[0], tables[1], period, stride)
+            draft.body[-1] = replace(draft.body[-1], walk=found)
     for node in region.nodes:
         _lower_node(draft, node, inputs)
     for position, (tensor, name) in enumerate(zip(region.outputs, outputs, strict=False)):

@@ -23,6 +23,7 @@ from .draft import Draft, finish
 from .storage import Lowering, Parts, Stored, Walked, dense, launch
 
 LARGEST = 1 << 16  # entries of a table that is a constant
+LONGEST = 4096  # steps of one table, where fewer can be gone through in rounds
 SHORTEST = 8  # steps worth a round of their own
 
 
@@ -44,7 +45,8 @@ def walked(node: Node, place: Stored, graph: Graph) -> Stored | None:
         return Stored(place.buffer, View((*lead, *last), place.view.offset))
     period, stride = product(size for size, _ in steps), 0
     inner = product(size for size, _ in steps[1:])
-    if not (isinstance(inner, int) and inner < SHORTEST) and len(steps) > 1:
+    few = isinstance(inner, int) and inner < SHORTEST
+    if not (isinstance(period, int) and period <= LONGEST) and not few:
         (_, stride), *steps = steps
         period = inner
     view = View((*lead, 0, 0), place.view.offset)
@@ -104,14 +106,13 @@ def _table(state: Lowering, parts: Parts) -> str:
     sizes, strides = tuple(size for size, _ in parts), tuple(stride for _, stride in parts)
     total = product(sizes)
     type_ = TensorType(int64, (total,))
-    if all(isinstance(n, int) for n in (*sizes, *strides)) and int(str(total)) <= LARGEST:
+    known = [(n, s) for n, s in parts if isinstance(n, int) and isinstance(s, int)]
+    if len(known) == len(parts) and isinstance(total, int) and total <= LARGEST:
         if parts not in state.tables:
-            places = [np.arange(size) * stride for size, stride in parts]
-            offsets = np.zeros((), np.int64)
-            for place in places:
-                offsets = np.add.outer(offsets, place)
-            value = Array(offsets.reshape(-1))
-            state.tables[parts] = state.buffer("constant", type_, value=value)
+            offsets = np.zeros(1, np.int64)
+            for size, stride in known:
+                offsets = (offsets[:, None] + np.arange(size) * stride).reshape(-1)
+            state.tables[parts] = state.buffer("constant", type_, value=Array(offsets))
         return state.tables[parts]
     target = state.temporary(type_).buffer
     draft = Draft(sizes, ["parallel"] * len(sizes), 0, state.check)

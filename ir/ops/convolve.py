@@ -201,8 +201,8 @@ def _expand_convolve(node: Node) -> list[Tensor]:
 def _as_rows(batch: DimLike, positions: DimLike) -> bool:
     """Whether the entries of the batch are rows of one product: so where there are few windows in
     each, which would not fill tiles."""
-    few = isinstance(batch, int) and isinstance(positions, int)
-    return few and batch * positions <= _FEW
+    rows = batch * positions
+    return isinstance(rows, int) and isinstance(batch, int) and rows <= _FEW
 
 
 def _sample(x: Ints, w: Ints, counts: Ints, **changed: Ints) -> Any:
