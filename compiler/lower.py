@@ -256,7 +256,7 @@ def _fused(
     walk = next((w for x in node.operands if (w := stored[x].walk) is not None), None)
     kernel, sizes, scratch = build_kernel(region, sources, state.check, targets, walk)
     arguments = [stored[operand].buffer for operand in node.operands]
-    arguments += tables(state, walk) if walk is not None else ()
+    arguments += tables(state, node, walk) if walk is not None else ()
     places: list[str] = []
     for position, result in enumerate(node.results):
         target = state.overwritten.get(result)

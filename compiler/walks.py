@@ -93,12 +93,12 @@ def _parts(before: Shape, strides: Sequence[DimLike], after: Shape) -> list[Part
     return None if left else found
 
 
-def tables(state: Lowering, walk: Walked) -> tuple[str, str]:
-    """The buffers of a walk's two tables."""
-    return _table(state, walk.rows), _table(state, walk.steps)
+def tables(state: Lowering, node: Node, walk: Walked) -> tuple[str, str]:
+    """The buffers of the two tables of a walk that `node` takes."""
+    return _table(state, node, walk.rows), _table(state, node, walk.steps)
 
 
-def _table(state: Lowering, parts: Parts) -> str:
+def _table(state: Lowering, node: Node, parts: Parts) -> str:
     """A buffer of all offsets that `parts` make, the last part fastest.
 
     A constant where the sizes are known, and else what a small kernel writes before the product.
@@ -118,5 +118,5 @@ def _table(state: Lowering, parts: Parts) -> str:
     draft = Draft(sizes, ["parallel"] * len(sizes), 0, state.check)
     name = draft.argument(int64, True)
     draft.store(draft.index(strides), name, sizes, dense(TensorType(int64, sizes)))
-    launch(state, *finish(draft, "offsets"), [target])
+    launch(state, node, *finish(draft, "offsets"), [target])
     return target
