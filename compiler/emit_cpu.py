@@ -31,12 +31,10 @@ from ..ir.kernel import (
     Store,
 )
 from ..ir.loc import Loc
+from ..ir.units import FEWEST, PANEL, block_length, layout, outer_axes
 from . import scalar
 from .cpu_text import combined, minus_one, product, total
 from .scalar import identity, two_sum
-
-SHARE = 4096  # elements of the last axis that a thread takes at a time
-PANEL = 32  # rows of a product between two walks over its right side
 
 
 def emit_cpu(kernel: Kernel, lanes: int) -> str:
@@ -80,13 +78,13 @@ class _Emitter:
             self.line(f"{argument.name} = {argument.dtype}_pointer(buffers, {n})")
         for n, parameter in enumerate(kernel.parameters):
             self.line(f"{parameter} = dims[{n}]")
-        contract = next((item for item in kernel.body if isinstance(item, Contract)), None)
-        if contract is not None:
-            self.contraction(contract)
-        elif self.vector_is_reduced:
-            self.rows()
-        else:
-            self.blocks()
+        match layout(kernel):
+            case "panels":
+                self.contraction(next(i for i in kernel.body if isinstance(i, Contract)))
+            case "blocks":
+                self.blocks()
+            case "rows" | "pieces":
+                self.rows()
         return "\n".join(self.lines) + "\n"
 
     # --- loops
@@ -107,8 +105,7 @@ class _Emitter:
     def blocks(self) -> None:
         """The last axis is parallel."""
         *_, vector = self.axes
-        outer = [axis for axis in self.axes[:-1] if axis.role == "parallel"]
-        block = 4 * self.lanes if self.reduced else SHARE
+        outer, block = outer_axes(self.kernel), block_length(self.kernel, self.lanes)
         single = isinstance(vector.extent, int) and vector.extent <= block
         if not single:
             self.line(f"blocks = ({vector.extent} + {block - 1}) // {block}")
@@ -127,8 +124,7 @@ class _Emitter:
 
     def rows(self) -> None:
         """The last axis is reduced."""
-        outer = [axis for axis in self.axes if axis.role == "parallel"]
-        chunk = self.kernel.chunk
+        outer, chunk = outer_axes(self.kernel), self.kernel.chunk
         if chunk:
             first = self.axes[0]
             self.share(f"({first.extent} + {chunk - 1}) // {chunk}")
@@ -253,7 +249,8 @@ class _Emitter:
         """Panels of rows: the product, then the rest of the body."""
         *batch, rows, columns = self.axes
         i, j = rows.name, columns.name
-        self.line(f"panel = min({PANEL}, max(8, (({rows.extent} + nth - 1) // nth + 7) // 8 * 8))")
+        share = f"(({rows.extent} + nth - 1) // nth + {FEWEST - 1}) // {FEWEST} * {FEWEST}"
+        self.line(f"panel = min({PANEL}, max({FEWEST}, {share}))")
         self.line(f"panels = ({rows.extent} + panel - 1) // panel")
         self.share(product(*(axis.extent for axis in batch), "panels"))
         if batch:

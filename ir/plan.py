@@ -5,6 +5,9 @@ loop but also outside it lives through the whole loop, and so does one that is r
 written.  Two that never live at the same step may share memory.  The planner is greedy by size
 (largest first, lowest offset that is free), which is close to the lower bound on deep networks
 (Pisarchyk and Lee 2020).
+
+What is small keeps its memory to itself for some steps more on either side: where it lay in what
+another step has just left, each thread had to wait until all had done so.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ from dataclasses import dataclass
 from .dims import evaluate
 from .parameter import ALIGNMENT
 from .program import Buffer, Loop, Program, Step, bodies, reads_and_writes, walk
+
+SMALL = 1 << 12  # bytes
+ASIDE = 8  # steps before and behind a small temporary in which its memory is its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,8 @@ def plan(program: Program, binding: Mapping[str, int]) -> Plan:
     for size, name in sized:
         room = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
         first, last = spans[name]
+        if room <= SMALL:
+            first, last = first - ASIDE, last + ASIDE
         offset = 0
         alive = [(start, end) for start, end, a, b in placed if a <= last and first <= b]
         for start, end in alive:

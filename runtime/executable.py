@@ -1,8 +1,7 @@
 # pyright: basic
 """A loaded Program: kernels compiled, steps native, memory planned once per binding of the sizes.
 
-The address table of a program has a slot for everything a step names; its layout does not depend on
-the sizes.  For each binding of the dimensions an Instance holds the numbers (strides, extents, byte
+For each binding of the dimensions an Instance holds the numbers (strides, extents, byte
 counts) and the memory plan; each concurrent call of it has a Context: an arena, a table and a
 status word.  Contexts are kept and reused, so that a warm call allocates only its results.
 """
@@ -26,104 +25,20 @@ from ..ir.kernel import Contract
 from ..ir.op import TABLE
 from ..ir.parameter import ALIGNMENT, Parameter, aligned_empty
 from ..ir.plan import nbytes, plan, window_start
-from ..ir.program import Branch, Break, Buffer, Check, Copy, Host, Launch, Loop, Program, Step, walk
+from ..ir.program import Branch, Buffer, Launch, Loop, Program, Step
 from . import clock, driver
 from .background import Background
+from .barriers import waits
+from .layout import Layout
 from .loader import load_kernels
-from .team import default_threads
+from .team import MAX_THREADS, default_threads
 
 TINY = 40_000  # scalar operations below which a second thread costs more than it does
 SHORT = 1_000_000  # below which a sleeping one is not worth waking
 FEW = 4_000  # in a step of a loop, below which its barriers cost more than a second thread does
 ROUNDS = 1_000  # that a loop of unknown length is taken to have
-ENDLESS = (1 << 63) - 1  # steps
 KEPT = 1 << 29  # bytes of temporaries kept for sizes that were used before
 _ALIGN_FROM = 1 << 14  # bytes from which a result is worth aligning
-
-
-class _Layout:
-    """Slots of the table and of the numbers, and the native steps that name them."""
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.buffers = {buffer.name: buffer for buffer in program.buffers}
-        self.functions = {kernel.name: n for n, kernel in enumerate(program.kernels)}
-        self.callback = len(self.functions)
-        self.size = self.callback + 1
-        self.slots: dict[str, list[int]] = {name: [] for name in self.buffers}
-        self.numbers: list[Any] = []  # a dimension, or a function of the binding
-        self.hosts: list[tuple[Host, list[int], list[int]]] = []
-        self.windows: dict[str, list[str]] = {}  # buffer: it and all that are windows of it
-        for name in self.buffers:
-            for base in self.bases(name):
-                self.windows.setdefault(base, []).append(name)
-        self.steps = tuple(self.step(step) for step in program.steps)
-        self.looks = any(isinstance(step, Loop) for step in walk(program.steps))
-
-    def slot(self, name: str) -> int:
-        self.slots[name].append(self.size)
-        self.size += 1
-        return self.size - 1
-
-    def number(self, value: Any) -> int:
-        self.numbers.append(value)
-        return len(self.numbers) - 1
-
-    def step(self, step: Step) -> driver.Step:
-        match step:
-            case Launch(kernel, arguments, sizes):
-                first = self.size
-                for argument in arguments:
-                    self.slot(argument)
-                dims = len(self.numbers)
-                self.numbers += sizes
-                return driver.Launch(self.functions[kernel], first, dims)
-            case Copy(destination, source):
-                buffer = self.buffers[destination]
-                size = self.number(lambda binding: nbytes(buffer, binding))
-                return driver.Copy(self.slot(destination), self.slot(source), size)
-            case Host(operands=operands, results=results):
-                reads = [self.slot(name) for name in operands]
-                writes = [self.slot(name) for name in results]
-                self.hosts.append((step, reads, writes))
-                return driver.Host(self.callback, len(self.hosts) - 1)
-            case Check():
-                return driver.Check()
-            case Break(flag):
-                return driver.Break(self.slot(flag))
-            case Branch(index, bodies):
-                ways = tuple(tuple(self.step(item) for item in body) for body in bodies)
-                return driver.Branch(self.slot(index), ways)
-            case Loop():
-                return self.loop(step)
-
-    def loop(self, step: Loop) -> driver.Loop:
-        body = tuple(self.step(item) for item in step.body)
-        forward: list[tuple[int, int]] = []
-        backward: list[tuple[int, int]] = []
-        for window in step.windows:
-            buffer = self.buffers[window]
-            sign = -1 if buffer.reverse else 1
-            stride = self.number(lambda b, x=buffer, s=sign: s * nbytes(x, b))
-            moves = backward if buffer.reverse else forward
-            for name in self.windows[window]:
-                moves += [(slot, stride) for slot in self.slots[name]]
-        return driver.Loop(
-            self.number(ENDLESS if step.count is None else step.count),
-            (*forward, *backward),
-            body,
-            limit=self.slot(step.limit) if step.limit else None,
-            skips=tuple(backward) if step.limit else (),
-            steps=self.slot(step.steps) if step.steps else None,
-            look=self.callback,
-        )
-
-    def bases(self, name: str) -> list[str]:
-        """The buffer and the chain of those it is a window of."""
-        chain = [name]
-        while self.buffers[chain[-1]].of:
-            chain.append(self.buffers[chain[-1]].of)
-        return chain
 
 
 class Instance:
@@ -150,7 +65,11 @@ class Instance:
             for buffer in map(program.buffer, program.outputs)
         ]
         self.work = _work(program, binding)
-        self.threads = 1 if self.work < TINY else executable.threads
+        self.threads = 1 if self.work < TINY else min(executable.threads, MAX_THREADS)
+        if self.threads > 1:
+            found = waits(program, layout.runs, self.plan, binding, self.threads)
+            for slot, wait in found.items():
+                self.numbers[slot] = int(wait)
         self.idle: list[Context] = []
 
     def shift(self, name: str) -> int:
@@ -284,7 +203,7 @@ class Executable:
     def __init__(self, program: Program, threads: int | None = None, timed: bool = False) -> None:
         self.program = program
         self.threads = default_threads() if threads is None else threads
-        self.layout = _Layout(program)
+        self.layout = Layout(program)
         steps, self.stamps = self.layout.steps, None
         if timed:
             steps, count = clock.timed(steps, self.layout.size)

@@ -14,22 +14,26 @@ from dataclasses import dataclass
 class Launch:
     """Call the kernel at `table[function]` with `&table[buffers]`, `&dims[dims]`.
 
-    `barrier=False`: the step after it is split alike, so a thread needs only what it made itself.
+    wait: it stands behind a barrier unless `dims[wait]` is 0; None: in any case.
     """
 
     function: int
     buffers: int
     dims: int
-    barrier: bool = True
+    wait: int | None = None
 
 
 @dataclass(frozen=True)
 class Copy:
-    """Copy `dims[nbytes]` bytes from `table[source]` to `table[destination]` (not overlapping)."""
+    """Copy `dims[nbytes]` bytes from `table[source]` to `table[destination]` (not overlapping).
+
+    wait: as of a launch.
+    """
 
     destination: int
     source: int
     nbytes: int
+    wait: int | None = None
 
 
 @dataclass(frozen=True)

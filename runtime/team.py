@@ -216,18 +216,18 @@ class Call:
         self._launch = load()
 
     def __call__(self, threads: int = 1) -> int:
-        """Run on up to `threads` threads, without the GIL; the status word.
+        """Run on `threads` threads, without the GIL; the status word.
 
-        On fewer where the team is taken by another call, or cannot grow, or only gets in its own
-        way (see `Pace`).
+        On the caller alone where the team is taken by another call, or cannot grow (which steps must
+        wait for each other was found for that many threads), or only gets in its own way (`Pace`).
         """
         if threads > 1:
             team = self._team
             lock = team.lock
             if lock.acquire(False):
                 try:
-                    if threads > team.size:
-                        threads = team.grow(threads)
+                    if threads > team.size and team.grow(threads) < threads:
+                        return self._launch(self._alone)
                     words = self._words
                     words[12] = team.state
                     words[13] = threads

@@ -1,8 +1,8 @@
 # pyright: basic
 """Writes a native program: its steps as one LLVM function that every thread of the team runs.
 
-Every step ends with a barrier unless it says that it needs none. `status[0]` is zero until
-something fails; the program returns it.
+Every step stands behind a barrier, if anything ran since the last one; a launch or a copy where a
+number that it names says so. `status[0]` is zero until something fails; the program returns it.
 
 What the program asks its own data, a flag, an index or a limit, one thread reads for all: the last
 to arrive at a barrier, which hands the word over as it releases the others. If each read for
@@ -61,7 +61,6 @@ class _Writer:
         self.block = "begin"
         self.count = 0
         self.dirty = False  # whether anything may have run since the last barrier
-        self.open = False  # whether the next step must wait for it
 
     def emit(self, line: str) -> None:
         self.lines.append("  " + line)
@@ -91,7 +90,7 @@ class _Writer:
         self.begin(after)
 
     def barrier(self) -> str:
-        self.dirty = self.open = False
+        self.dirty = False
         return self.value("call i64 @gradloom_barrier(ptr %state, ptr %status, i64 %nth)")
 
     def hand_over(self, alone: Callable[[], str]) -> str:
@@ -111,7 +110,7 @@ class _Writer:
         self.begin(waits)
         seen = self.value(f"call i64 @gradloom_barrier_wait(ptr %state, i64 {generation})")
         self.close(after)
-        self.dirty = self.open = False
+        self.dirty = False
         return self.value(f"phi i64 [{word}, %{origin}], [{seen}, %{waits}]")
 
     def leave_if(self, condition: str, leave: str) -> None:
@@ -160,14 +159,14 @@ class _Writer:
         if isinstance(step, Timed):
             self.timed(step, leave)
             return
-        if self.open or (self.dirty and isinstance(step, Host)):
-            self.barrier()
+        if self.dirty:
+            self.wait(step.wait if isinstance(step, (Launch, Copy)) else None)
         if isinstance(step, Launch):
             self.call("launch", step.function, step.buffers, step.dims)
-            self.dirty, self.open = True, step.barrier
+            self.dirty = True
         elif isinstance(step, Copy):
             self.call("copy", step.destination, step.source, step.nbytes)
-            self.dirty = self.open = True
+            self.dirty = True
         elif isinstance(step, Host):
             after = self.only("%caller", "host")
             self.call("host", step.callback, step.number)
@@ -196,6 +195,17 @@ class _Writer:
         self.emit(f"call void @gradloom_stamp(ptr {stamps}, i64 {step.number}, i64 {sign})")
         self.close(after)
 
+    def wait(self, slot: int | None) -> None:
+        """A barrier; where there is a slot, only if the number in it is not 0."""
+        if slot is None:
+            self.barrier()
+            return
+        place = self.value(f"getelementptr i64, ptr %dims, i64 {slot}")
+        number = self.value(f"load i64, ptr {place}")
+        after = self.only(self.value(f"icmp ne i64 {number}, 0"), "wait")
+        self.barrier()
+        self.close(after)
+
     def branch(self, step: Branch, leave: str) -> None:
         def choose() -> str:
             index = self.load("i64", step.index)
@@ -206,15 +216,15 @@ class _Writer:
         table = " ".join(f"i64 {number}, label %{way}" for number, way in enumerate(ways))
         self.emit(f"switch i64 {chosen}, label %{leave} [{table}]")
         join = self.name("join")
-        dirty = open_ = False
+        dirty = False
         for way, body in zip(ways, step.bodies, strict=True):
             self.begin(way)
-            self.dirty = self.open = False
+            self.dirty = False
             self.steps(body, leave)
-            dirty, open_ = dirty or self.dirty, open_ or self.open
+            dirty = dirty or self.dirty
             self.emit(f"br label %{join}")
         self.begin(join)
-        self.dirty, self.open = dirty, open_
+        self.dirty = dirty
 
 
 class _LoopWriter:
@@ -234,7 +244,7 @@ class _LoopWriter:
             self.limit()
         head, body, undo = (writer.name(stem) for stem in ("loop", "body", "undo"))
         closing, following = writer.name("closing"), "%" + writer.name("i")
-        before, dirty = writer.block, writer.dirty
+        before = writer.block
         writer.emit(f"br label %{head}")
         writer.begin(head)
         writer.emit(f"{index} = phi i64 [0, %{before}], [{following}, %{closing}]")
@@ -263,14 +273,14 @@ class _LoopWriter:
         writer.close(restored)
         writer.emit(f"br label %{self.leave}")
         writer.begin(self.after)
-        writer.dirty, writer.open = dirty, False  # there may have been no trip at all
+        writer.dirty = False
         if self.step.steps is not None:
             place = writer.value(f"getelementptr ptr, ptr %table, i64 {self.step.steps}")
             address = writer.value(f"load ptr, ptr {place}")
             stored = writer.only("%caller", "taken")
             writer.emit(f"store i64 {index}, ptr {address}")
             writer.close(stored)
-            writer.dirty = writer.open = True
+            writer.dirty = True
 
     def limit(self) -> None:
         """Read the limit; make `count` of it, and move the windows past what it leaves out."""

@@ -195,8 +195,8 @@ def test_host_calls(kernels, threads):
         calls.append((number, int(data[0]), threading.get_ident()))
 
     callback = HostCallback(host)
-    memory = Memory([kernels["add"], callback.address, data.ctypes.data], [1, 3])
-    steps = [Host(1, 7), Loop(1, (), (Launch(0, 2, 0, barrier=False), Host(1, 8))), Host(1, 9)]
+    memory = Memory([kernels["add"], callback.address, data.ctypes.data], [1, 3, 0])
+    steps = [Host(1, 7), Loop(1, (), (Launch(0, 2, 0, wait=2), Host(1, 8))), Host(1, 9)]
     assert memory.call(steps)(threads) == 0
     me = threading.get_ident()
     assert calls == [(7, 0, me), (8, 1, me), (8, 2, me), (8, 3, me), (9, 3, me)]

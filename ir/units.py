@@ -1,0 +1,197 @@
+"""How the threads of a CPU share out a kernel: what its text and its barriers must agree on.
+
+A kernel's work comes in units, of which each thread runs one contiguous part.  What a unit is
+depends on the layout:
+
+``panels``  a contraction: some rows of one entry of the batch;
+``pieces``  a sum that is split: one piece of the first axis;
+``rows``    the last axis is reduced: an index of the parallel axes;
+``blocks``  else: an index of the outer parallel axes, and a block of the last axis.
+
+The parts of threads depend on their number, the results do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Literal
+
+from .kernel import Access, Axis, Contract, Kernel, Load, Size, Store
+
+Layout = Literal["panels", "pieces", "rows", "blocks"]
+Range = tuple[int, int]  # from, to: the second is beyond the last
+
+SHARE = 4096  # elements of the last axis in a block
+COLUMNS = 4  # vectors of the last axis in a block, where other axes are reduced
+PANEL = 32  # rows of a product between two walks over its right side
+FEWEST = 8  # rows of a panel
+
+
+def layout(kernel: Kernel) -> Layout:
+    if any(isinstance(item, Contract) for item in kernel.body):
+        return "panels"
+    if kernel.axes[-1].role == "parallel":
+        return "blocks"
+    return "pieces" if kernel.chunk else "rows"
+
+
+def outer_axes(kernel: Kernel) -> list[Axis]:
+    """The axes whose indices units count, besides panels, pieces and blocks."""
+    match layout(kernel):
+        case "panels":
+            return list(kernel.axes[:-2])
+        case "pieces":
+            return []
+        case "rows":
+            return [axis for axis in kernel.axes if axis.role == "parallel"]
+        case "blocks":
+            return [axis for axis in kernel.axes[:-1] if axis.role == "parallel"]
+
+
+def block_length(kernel: Kernel, lanes: int) -> int:
+    """How many elements of the last axis are a block."""
+    reduces = any(axis.role == "reduce" for axis in kernel.axes)
+    return COLUMNS * lanes if reduces else SHARE
+
+
+def panel_length(rows: int, threads: int) -> int:
+    """How many rows are a panel: as many as leave one for each thread, within bounds."""
+    share = -(-rows // threads)
+    return min(PANEL, max(FEWEST, -(-share // FEWEST) * FEWEST))
+
+
+def part(units: int, thread: int, threads: int) -> Range:
+    """The units that a thread runs."""
+    return units * thread // threads, units * (thread + 1) // threads
+
+
+def touched(
+    kernel: Kernel, parameters: Mapping[str, int], lanes: int, thread: int, threads: int
+) -> dict[str, Range]:
+    """The elements of each argument that a thread may touch: the first and one beyond the last.
+
+    Nothing in between needs to be touched; what is not named is not.
+    """
+    walk = _Walk(kernel, parameters)
+    units = walk.units(lanes, thread, threads)
+    return walk.ranges() if units else {}
+
+
+class _Walk:
+    """The part of a kernel's index space that one thread walks, as an index range an axis."""
+
+    def __init__(self, kernel: Kernel, parameters: Mapping[str, int]) -> None:
+        self.kernel, self.parameters = kernel, parameters
+        self.box: list[Range] = [(0, self.value(axis.extent)) for axis in kernel.axes]
+        self.pieces: Range = (0, 1)
+
+    def value(self, size: Size) -> int:
+        return self.parameters[size] if isinstance(size, str) else size
+
+    def units(self, lanes: int, thread: int, threads: int) -> bool:
+        """Narrow the box to what the thread walks; whether there is anything."""
+        kernel, kind = self.kernel, layout(self.kernel)
+        outer = [kernel.axes.index(axis) for axis in outer_axes(kernel)]
+        counts = [self.box[n][1] for n in outer]
+        inner: int | None = None  # the axis that is cut, in lengths of
+        length = 1
+        match kind:
+            case "panels":
+                inner = len(kernel.axes) - 2
+                length = panel_length(self.box[inner][1], threads)
+            case "blocks":
+                inner, length = len(kernel.axes) - 1, block_length(kernel, lanes)
+            case "pieces":
+                inner, length = 0, kernel.chunk
+            case "rows":
+                pass
+        if inner is not None:
+            counts.append(-(-self.box[inner][1] // length))
+        first, end = part(prod(counts), thread, threads)
+        if first >= end:
+            return False
+        cut = box(counts, first, end)
+        for n, found in zip(outer, cut, strict=False):
+            self.box[n] = found
+        if inner is not None:
+            low, high = cut[-1]
+            self.pieces = cut[-1]
+            self.box[inner] = (low * length, min(high * length, self.box[inner][1]))
+        return True
+
+    def ranges(self) -> dict[str, Range]:
+        """The elements that lie between the first and the last that the box touches."""
+        found: dict[str, Range] = {}
+
+        def touch(argument: str, low: int, high: int) -> None:
+            before = found.get(argument, (low, high + 1))
+            found[argument] = min(before[0], low), max(before[1], high + 1)
+
+        for item in self.kernel.body:
+            match item:
+                case Load(access=access):
+                    touch(access.argument, *self.spanned(access, self.box))
+                case Store(access=access):
+                    low, high = self.spanned(access, self.box)
+                    if self.kernel.chunk and not any(map(self.value, access.strides)):
+                        low, high = low + self.pieces[0], low + self.pieces[1] - 1
+                    touch(access.argument, low, high)
+                case Contract():
+                    for argument, low, high in self.product(item):
+                        touch(argument, low, high)
+                case _:
+                    pass
+        return found
+
+    def spanned(self, access: Access, box: Sequence[Range]) -> Range:
+        """The lowest and the highest element of an access."""
+        low = high = self.value(access.offset)
+        steps = [
+            (self.value(stride), start, end - 1)
+            for stride, (start, end) in zip(access.strides, box, strict=True)
+        ]
+        steps += [(self.value(t.stride), 0, self.value(t.extent) - 1) for t in access.terms]
+        for stride, first, last in steps:
+            low += min(stride * first, stride * last)
+            high += max(stride * first, stride * last)
+        return low, high
+
+    def product(self, item: Contract) -> list[tuple[str, int, int]]:
+        """What a contraction reads, and the rows that it writes."""
+        *batch, rows, columns = self.box
+        depth = (0, self.value(item.depth))
+        found = [(item.scratch, *self.spanned(self.dense(item.scratch), self.box))]
+        if depth[1] > 0:
+            found.append((item.lhs.argument, *self.spanned(item.lhs, [*batch, rows, depth])))
+            found.append((item.rhs.argument, *self.spanned(item.rhs, [*batch, depth, columns])))
+        if item.initial is not None:
+            found.append((item.initial.argument, *self.spanned(item.initial, self.box)))
+        return found
+
+    def dense(self, argument: str) -> Access:
+        """All of an array in the kernel's own space, in C order."""
+        strides: list[Size] = []
+        size = 1
+        for axis in reversed(self.kernel.axes):
+            strides.append(size)
+            size *= self.value(axis.extent)
+        return Access(argument, tuple(reversed(strides)))
+
+
+def box(counts: Sequence[int], first: int, end: int) -> list[Range]:
+    """The index range on each axis of the flat indices from `first` to before `end`.
+
+    Axes before the one on which the two ends differ stand still, those behind it are walked whole.
+    """
+    found: list[Range] = []
+    last, whole = end - 1, prod(counts)
+    for n, count in enumerate(counts):
+        whole //= count
+        low, high = first // whole, last // whole
+        found.append((low, high + 1))
+        first, last = first % whole, last % whole
+        if low != high:
+            found += [(0, other) for other in counts[n + 1 :]]
+            break
+    return found

@@ -1,0 +1,175 @@
+"""Which steps of a program must wait for what other threads did before them.
+
+A step waits where a thread touches bytes that another one wrote since the last barrier, or writes
+bytes that another one touched.  What each thread touches follows from how the kernels' work is
+shared out (``ir/units.py``), from the memory plan, and from the sizes; so this is found once per
+binding.  Rows that one kernel makes and the next one reads, split alike, need no barrier, nor do
+updates of one parameter each.
+
+A buffer's part is taken as all bytes from the first to the last that a thread touches.  That may
+place a barrier too many, never one too few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ..ir.dims import evaluate
+from ..ir.plan import Plan, nbytes, window_start
+from ..ir.program import Buffer, Copy, Launch, Loop, Program
+from ..ir.units import Range, part, touched
+
+MOST = 64  # steps without a barrier between them: those that follow are compared with all of these
+LINE = 64  # bytes: where copies are cut
+ARENA = ""  # the memory of all temporaries
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Launches and copies in a row, in the bodies of these loops, from the outermost on.
+
+    slots: the number of each step that becomes whether it must wait; the first waits in any case.
+    """
+
+    steps: tuple[Launch | Copy, ...]
+    slots: tuple[int, ...]
+    loops: tuple[Loop, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What the threads touch of one buffer, in bytes of the memory in which that lies.
+
+    parts: by thread; None where it touches nothing.  extent: all of the buffer at the end of a
+    chain of windows.  moves: by how much a step of each loop moves the parts forwards, and back.
+    """
+
+    memory: str
+    extent: Range
+    writes: bool
+    parts: tuple[Range | None, ...]
+    moves: tuple[Range, ...]
+
+    def needs_order(self, other: Use) -> bool:
+        """Whether a barrier must stand between the two."""
+        if self.memory != other.memory or not (self.writes or other.writes):
+            return False
+        if not _overlap(self.extent, other.extent):
+            return False
+        if self.moves != other.moves:  # in some step of a loop they may be the same bytes
+            return True
+        return any(
+            part is not None and any(_overlap(part, rest) for rest in _others(other.parts, thread))
+            for thread, part in enumerate(self.parts)
+        )
+
+
+def _others(parts: Sequence[Range | None], thread: int) -> list[Range]:
+    """All that lies between the parts of the threads before that one, and of those behind it."""
+    sides = parts[:thread], parts[thread + 1 :]
+    known = [[part for part in side if part is not None] for side in sides]
+    return [(min(low for low, _ in side), max(high for _, high in side)) for side in known if side]
+
+
+def _overlap(one: Range, two: Range) -> bool:
+    return one[0] < two[1] and two[0] < one[1]
+
+
+def waits(
+    program: Program,
+    runs: Sequence[Run],
+    memory: Plan,
+    binding: Mapping[str, int],
+    threads: int,
+) -> dict[int, bool]:
+    """By slot, whether the step must wait, if the program runs on that many threads."""
+    finder = _Finder(program, memory, binding, threads)
+    found: dict[int, bool] = {}
+    for run in runs:
+        since: list[list[Use]] = []  # by step
+        for step, slot in zip(run.steps, run.slots, strict=True):
+            uses = finder.uses(step, run.loops)
+            must = len(since) == MOST or any(
+                use.needs_order(other) for use in uses for earlier in since for other in earlier
+            )
+            if since:
+                found[slot] = must
+            since = [uses] if must else [*since, uses]
+    return found
+
+
+class _Finder:
+    def __init__(
+        self, program: Program, memory: Plan, binding: Mapping[str, int], threads: int
+    ) -> None:
+        self.plan, self.binding, self.threads = memory, binding, threads
+        self.lanes = program.target.lanes
+        self.kernels = {kernel.name: kernel for kernel in program.kernels}
+        self.buffers = {buffer.name: buffer for buffer in program.buffers}
+        self.known: dict[tuple[str, tuple[int, ...]], list[dict[str, Range]]] = {}
+
+    def uses(self, step: Launch | Copy, loops: Sequence[Loop]) -> list[Use]:
+        if isinstance(step, Copy):
+            size = nbytes(self.buffers[step.destination], self.binding)
+            lines = [part(-(-size // LINE), n, self.threads) for n in range(self.threads)]
+            parts = [(low * LINE, min(high * LINE, size)) for low, high in lines]
+            found = [(step.source, False, parts), (step.destination, True, parts)]
+        else:
+            kernel = self.kernels[step.kernel]
+            by_thread = self.touched(step)
+            found = [
+                (name, argument.is_output, [t.get(argument.name) for t in by_thread])
+                for argument, name in zip(kernel.arguments, step.arguments, strict=True)
+            ]
+        made = [self.use(name, writes, parts, loops) for name, writes, parts in found]
+        return [use for use in made if use is not None]
+
+    def touched(self, step: Launch) -> list[dict[str, Range]]:
+        """By thread, the bytes of each argument of a launch; equal launches are asked once."""
+        kernel = self.kernels[step.kernel]
+        sizes = tuple(evaluate(size, self.binding) for size in step.sizes)
+        if (step.kernel, sizes) not in self.known:
+            width = {argument.name: argument.dtype.bytes for argument in kernel.arguments}
+            parameters = dict(zip(kernel.parameters, sizes, strict=True))
+            self.known[step.kernel, sizes] = [
+                {
+                    name: (low * width[name], high * width[name])
+                    for name, (low, high) in touched(
+                        kernel, parameters, self.lanes, thread, self.threads
+                    ).items()
+                }
+                for thread in range(self.threads)
+            ]
+        return self.known[step.kernel, sizes]
+
+    def use(
+        self, name: str, writes: bool, parts: Sequence[Range | None], loops: Sequence[Loop]
+    ) -> Use | None:
+        """Parts of a buffer as parts of the memory that it lies in; None where nobody writes."""
+        chain = [self.buffers[name]]
+        while chain[-1].of:
+            chain.append(self.buffers[chain[-1].of])
+        base = chain[-1]
+        if base.kind in ("input", "constant"):
+            return None
+        memory, first = base.name, 0
+        if base.kind == "temporary":
+            memory, first = ARENA, self.plan.offsets[base.name]
+        start = first + sum(
+            window_start(window, over, self.binding) for window, over in pairwise(chain)
+        )
+        moved = [None if p is None else (start + p[0], start + p[1]) for p in parts]
+        extent = first, first + nbytes(base, self.binding)
+        moves = tuple(self.moved(chain, loop) for loop in loops)
+        return Use(memory, extent, writes, tuple(moved), moves)
+
+    def moved(self, chain: Sequence[Buffer], loop: Loop) -> Range:
+        """Bytes by which a step of the loop moves a window, itself or one it lies over."""
+        steps = [w for w in chain if w.name in loop.windows]
+        ahead, back = (
+            sum(nbytes(window, self.binding) for window in steps if window.reverse is reverse)
+            for reverse in (False, True)
+        )
+        return ahead, back
