@@ -218,8 +218,8 @@ class Call:
     def __call__(self, threads: int = 1) -> int:
         """Run on `threads` threads, without the GIL; the status word.
 
-        On the caller alone where the team is taken by another call, or cannot grow (which steps must
-        wait for each other was found for that many threads), or only gets in its own way (`Pace`).
+        On the caller alone where the team is taken by another call, or cannot grow (for that many
+        threads it was found which steps must wait), or only gets in its own way (`Pace`).
         """
         if threads > 1:
             team = self._team
