@@ -6,8 +6,8 @@ written.  Two that never live at the same step may share memory.  The planner is
 (largest first, lowest offset that is free), which is close to the lower bound on deep networks
 (Pisarchyk and Lee 2020).
 
-What is small keeps its memory to itself for some steps more on either side: where it lay in what
-another step has just left, each thread had to wait until all had done so.
+What is small beside the others keeps its memory to itself for some steps more on either side:
+where it lay in what another step has just left, each thread had to wait until all had done so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .dims import evaluate
 from .parameter import ALIGNMENT
 from .program import Buffer, Loop, Program, Step, bodies, reads_and_writes, walk
 
-SMALL = 1 << 12  # bytes
+SMALL = 128  # how many of them take as much as all temporaries, at least
 ASIDE = 8  # steps before and behind a small temporary in which its memory is its own
 
 
@@ -115,12 +115,13 @@ def plan(program: Program, binding: Mapping[str, int]) -> Plan:
         if buffer.name in spans
     ]
     sized.sort(key=lambda item: (-item[0], spans[item[1]], item[1]))
+    small = sum(size for size, _ in sized) // SMALL
     offsets: dict[str, int] = {}
     placed: list[tuple[int, int, int, int]] = []  # offset, end, first and last step; by offset
     for size, name in sized:
         room = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
         first, last = spans[name]
-        if room <= SMALL:
+        if size <= small:
             first, last = first - ASIDE, last + ASIDE
         offset = 0
         alive = [(start, end) for start, end, a, b in placed if a <= last and first <= b]
