@@ -63,13 +63,8 @@ def run_gradloom(workload: Workload, threads: int) -> Runner:
         vectors = gl.function([x, y, z], result)
         return no_parameters(lambda: vectors(*workload.inputs), vectors)
 
-    x = gl.placeholder(("B", *workload.inputs[0].shape[1:]), name="x")
-    t = gl.placeholder(("B", *workload.inputs[1].shape[1:]), "int64", name="t")
-    parameters = [gl.parameter(v, name=f"p{k}") for k, v in enumerate(workload.parameters)]
-    log_p = gl.log_softmax(MODELS[workload.model](x, *parameters), axis=-1)
-    loss = -gl.mean(gl.take_along_axis(log_p, t[..., None], axis=-1))
-    gradients = zip(parameters, gl.grad(loss, parameters), strict=True)
-    step = gl.function([x, t], loss, updates={p: p - RATE * g for p, g in gradients})
+    x, t, parameters, loss = network(workload)
+    step = gl.function([x, t], loss, updates=descent(loss, parameters))
 
     def reset() -> None:
         for parameter, value in zip(parameters, workload.parameters, strict=True):
@@ -78,3 +73,18 @@ def run_gradloom(workload: Workload, threads: int) -> Runner:
     return Runner(
         lambda: step(*workload.inputs), lambda: [p.value for p in parameters], reset, step
     )
+
+
+def network(workload: Workload) -> tuple[Any, Any, list[Any], Any]:
+    """Inputs, targets, parameters, and the loss."""
+    x = gl.placeholder(("B", *workload.inputs[0].shape[1:]), name="x")
+    t = gl.placeholder(("B", *workload.inputs[1].shape[1:]), "int64", name="t")
+    parameters = [gl.parameter(v, name=f"p{k}") for k, v in enumerate(workload.parameters)]
+    log_p = gl.log_softmax(MODELS[workload.model](x, *parameters), axis=-1)
+    return x, t, parameters, -gl.mean(gl.take_along_axis(log_p, t[..., None], axis=-1))
+
+
+def descent(loss: Any, parameters: list[Any]) -> dict[Any, Any]:
+    """The new values of parameters."""
+    gradients = gl.grad(loss, parameters)
+    return {p: p - RATE * g for p, g in zip(parameters, gradients, strict=True)}

@@ -5,23 +5,22 @@
 First both sides take a few steps from the same parameters, and losses and parameters must agree.
 Then each side is timed in turn, block after block, the order changing every round, and a block
 always starts from the initial parameters: what disturbs the machine disturbs both.  The ratio is
-the peer's time over ours, round by round; its median and quartiles are printed.
+the peer's time over ours, round by round; its median and quartiles are printed, and our share of
+the machine's own peak (`roofline.py`), measured before.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import sys
-import timeit
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import geometric_mean, median
 
 import numpy as np
+from machine import in_turns, limit_threads, positive, ratios, repeated, write_json
+from roofline import measured, work
 from sides import PEERS, package, run_gradloom, version_of
 from workloads import WORKLOADS, Array, Runner, Workload
 
@@ -35,18 +34,24 @@ UNTIMED_STEPS = 3  # at the start of a block: threads wake up, caches fill
 
 @dataclass(frozen=True)
 class Measurement:
-    """Seconds a step, one entry a round, for one workload and one peer."""
+    """Seconds a step, one entry a round, for one workload and one peer; floor: the least."""
 
     workload: str
     peer: str
     peer_version: str
     threads: int
+    floor: float
     ours: list[float]
     theirs: list[float]
 
     @property
     def ratios(self) -> list[float]:
-        return [theirs / ours for ours, theirs in zip(self.ours, self.theirs, strict=True)]
+        return ratios(self.ours, self.theirs)
+
+    @property
+    def share(self) -> float:
+        """Of the roofline: 1 is as fast as the machine allows."""
+        return self.floor / median(self.ours)
 
 
 def apart(ours: Array, theirs: Array) -> float:
@@ -74,30 +79,16 @@ def difference(ours: Runner, theirs: Runner, start: Sequence[Array]) -> str:
     return ""
 
 
-def block(runner: Runner, calls: int) -> float:
-    """Seconds a step over `calls` steps from the initial parameters."""
-    runner.reset()
-    for _ in range(UNTIMED_STEPS):
-        runner.step()
-    return timeit.timeit(runner.step, number=calls) / calls
+def block(runner: Runner) -> Callable[[int], float]:
+    """Seconds a step over some steps from the initial parameters, as a function of their number."""
 
+    def run(calls: int) -> float:
+        runner.reset()
+        for _ in range(UNTIMED_STEPS):
+            runner.step()
+        return repeated(runner.step, calls)
 
-def calls_in_a_block(runner: Runner) -> int:
-    calls = 1
-    while (seconds := block(runner, calls)) * calls < BLOCK_SECONDS / 4:
-        calls *= 4
-    return max(1, round(BLOCK_SECONDS / seconds))
-
-
-def measure(ours: Runner, theirs: Runner, rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds a step of each, in `rounds` pairs of blocks."""
-    sides = (ours, theirs)
-    calls = [calls_in_a_block(side) for side in sides]
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for round_ in range(rounds):
-        for side in (0, 1) if round_ % 2 == 0 else (1, 0):
-            seconds[side].append(block(sides[side], calls[side]))
-    return seconds
+    return run
 
 
 def line(m: Measurement) -> str:
@@ -105,22 +96,9 @@ def line(m: Measurement) -> str:
     return (
         f"{m.workload:12s} ours {median(m.ours) * 1e6:9.1f} µs   "
         f"{m.peer} {m.peer_version} {median(m.theirs) * 1e6:9.1f} µs   "
-        f"ratio {median(m.ratios):.2f} (quartiles {low:.2f} to {high:.2f})"
+        f"ratio {median(m.ratios):.2f} (quartiles {low:.2f} to {high:.2f})   "
+        f"floor {m.floor * 1e6:.1f} µs, share {m.share:.2f}"
     )
-
-
-def limit_threads(threads: int) -> None:
-    """Hold this process to `threads` processors and tell every framework to use as many.
-
-    Must be called before a framework is imported.
-    """
-    if hasattr(os, "sched_setaffinity"):
-        available = sorted(os.sched_getaffinity(0))
-        if threads > len(available):
-            sys.exit(f"--threads {threads}, but this process may use {len(available)} processors")
-        os.sched_setaffinity(0, available[:threads])
-    for library in ("GRADLOOM", "OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "NUMBA_NUM"):
-        os.environ[f"{library}_THREADS"] = str(threads)
 
 
 def peer_list(text: str) -> list[str]:
@@ -131,40 +109,56 @@ def peer_list(text: str) -> list[str]:
     return peers
 
 
-def positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
-def compare(name: str, workload: Workload, peer: str, threads: int, rounds: int) -> Measurement:
+def compare(
+    name: str, workload: Workload, peer: str, threads: int, rounds: int, floor: float = 0.0
+) -> Measurement:
     """Check and time one pair; ModuleNotFoundError where the peer is missing."""
     theirs = PEERS[peer](workload, threads)
     ours = run_gradloom(workload, threads)
     if reason := difference(ours, theirs, workload.parameters):
         raise ArithmeticError(f"{name}: gradloom and {peer} disagree, not timed: {reason}")
-    seconds = measure(ours, theirs, rounds)
-    return Measurement(name, peer, version_of(peer), threads, *seconds)
+    sides = {"ours": block(ours), "theirs": block(theirs)}
+    seconds = in_turns(sides, BLOCK_SECONDS, rounds)
+    return Measurement(name, peer, version_of(peer), threads, floor, **seconds)
+
+
+def means(measurements: Sequence[Measurement]) -> list[str]:
+    """The geometric mean of each peer's ratios, where there are several."""
+    found: dict[str, list[float]] = {}
+    for m in measurements:
+        found.setdefault(m.peer, []).append(median(m.ratios))
+    return [
+        f"geometric mean over {len(values)} workloads against {peer}: {geometric_mean(values):.2f}"
+        for peer, values in found.items()
+        if len(values) > 1
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run as the command line says; 1 where results disagree."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("workloads", nargs="+", choices=list(WORKLOADS), metavar="WORKLOAD")
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="default: all")
     parser.add_argument("--vs", type=peer_list, default=["jax"], metavar="PEER,…", dest="peers")
     parser.add_argument("--threads", type=positive, default=2)
     parser.add_argument("--rounds", type=positive, default=15, help="pairs of timed blocks")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     options = parser.parse_args(arguments)
+    unknown = [name for name in options.workloads if name not in WORKLOADS]
+    if unknown:
+        parser.error(f"{unknown[0]!r} is none of {', '.join(WORKLOADS)}")
     limit_threads(options.threads)
+    peaks = measured(options.threads)
+    print(peaks, flush=True)
 
     measurements: list[Measurement] = []
     disagreed = False
-    for name in options.workloads:
+    for name in options.workloads or WORKLOADS:
         workload = WORKLOADS[name]()
         for peer in options.peers:
             try:
-                found = compare(name, workload, peer, options.threads, options.rounds)
+                found = compare(
+                    name, workload, peer, options.threads, options.rounds, peaks.floor(workload)
+                )
             except ModuleNotFoundError as error:
                 if error.name != package(peer):
                     raise
@@ -177,10 +171,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 measurements.append(found)
                 print(line(found), flush=True)
-    if options.json:
-        figures = [{**asdict(m), "ratios": m.ratios} for m in measurements]
-        report = {"machine": platform.platform(), "measurements": figures}
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    for mean in means(measurements):
+        print(mean)
+    figures = [
+        {**asdict(m), **asdict(work(WORKLOADS[m.workload]())), "ratios": m.ratios, "share": m.share}
+        for m in measurements
+    ]
+    write_json(options.json, "steps", options.threads, figures, peaks=asdict(peaks))
     return int(disagreed)
 
 

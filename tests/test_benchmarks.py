@@ -1,25 +1,48 @@
-"""The benchmark's two sides compute the same; JAX is the independent judge of the gradients."""
+"""The benchmark's two sides compute the same; JAX is the independent judge of the gradients.
+
+What the scripts count and compare is right as well; what they time is not looked at.
+"""
 
 import importlib
+import json
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
+from gradloom.ir.ops import TABLE
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+Script = Callable[[str], Any]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """benchmarks/run.py as a module; this process keeps its processors and its threads."""
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
+    """A script of benchmarks/ as a module; this process keeps its processors and its threads."""
     monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
-    module = importlib.import_module("run")
-    monkeypatch.setattr(module, "limit_threads", int)
-    yield module
+
+    def load(name: str) -> ModuleType:
+        module: Any = importlib.import_module(name)
+        if hasattr(module, "limit_threads"):
+            monkeypatch.setattr(module, "limit_threads", int)
+        return module
+
+    yield load
     for name, loaded in list(sys.modules.items()):
         if Path(getattr(loaded, "__file__", None) or "").parent == BENCHMARKS:
             sys.modules.pop(name)
+
+
+@pytest.fixture
+def run(script: Script, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """run.py, on a machine of 100 Gflop/s and 10 GB/s."""
+    module, peaks = script("run"), script("roofline").Peaks
+    monkeypatch.setattr(module, "measured", lambda threads: peaks(threads, 1e11, 1e10))
+    return module
 
 
 @pytest.mark.parametrize("workload", ["elementwise", "mlp_small", "mlp", "cnn", "lstm", "attn"])
@@ -49,14 +72,117 @@ def test_a_missing_peer_is_said(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     assert run.main(["mlp_small", "--vs", "torch"]) == 0
-    assert capsys.readouterr().out == "mlp_small    torch is not installed\n"
+    peaks = "peak of 2 threads: 100 Gflop/s in multiply-adds, 10.0 GB/s in a triad\n"
+    assert capsys.readouterr().out == peaks + "mlp_small    torch is not installed\n"
 
 
-def test_memory_budgets_keep_the_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
-    memory: Any = importlib.import_module("memory")
-    try:
-        plain, line = memory.compare("lstm", [50])
-    finally:
-        sys.modules.pop("memory")
+def test_figures_are_written_as_json(script: Script, run: Any, tmp_path: Path) -> None:
+    path = tmp_path / "steps.json"
+    made = script("sides").run_gradloom
+    run.PEERS["numpy"] = made  # a peer that is as fast as we are
+    assert run.main(["mlp_small", "--vs", "numpy", "--rounds", "2", "--json", str(path)]) == 0
+    report = json.loads(path.read_text())
+    (row,) = report["rows"]
+    assert report["kind"] == "steps" and report["threads"] == 2 and report["peaks"]["flops"] == 1e11
+    assert len(row["ours"]) == len(row["theirs"]) == 2
+    assert row["ratios"] == [b / a for a, b in zip(row["ours"], row["theirs"], strict=True)]
+    assert row["floor"] == max(row["flops"] / 1e11, row["bytes"] / 1e10)
+    assert row["share"] == pytest.approx(row["floor"] / np.median(row["ours"]))
+    assert (
+        str(Path.home()) not in path.read_text()
+        and importlib.import_module("platform").node() not in path.read_text()
+    )
+
+
+def test_sides_take_turns_and_every_other_round_backwards(script: Script) -> None:
+    taken: list[tuple[str, int]] = []
+
+    def block(name: str, seconds: float) -> Callable[[int], float]:
+        def go(calls: int) -> float:
+            taken.append((name, calls))
+            return seconds
+
+        return go
+
+    sides = {"a": block("a", 0.1), "b": block("b", 0.5)}
+    found = script("machine").in_turns(sides, 1.0, 2)
+    assert found == {"a": [0.1, 0.1], "b": [0.5, 0.5]}
+    assert taken[-4:] == [("a", 10), ("b", 2), ("b", 2), ("a", 10)]
+
+
+@pytest.mark.parametrize("workload", ["mlp_small", "mlp", "cnn", "attn"])
+def test_operations_of_a_step_are_those_of_its_graph(script: Script, workload: str) -> None:
+    """Twice the products' multiply-adds, where nothing is computed twice."""
+    made = script("workloads").WORKLOADS[workload]()
+    runner = script("sides").run_gradloom(made, 1)
+    sizes = {"B": len(made.inputs[0])}
+    counted = 0
+    for node in runner.compiled.stages["split"].nodes:
+        assert not node.regions
+        if TABLE[node.op.name].kind == "contraction":
+            rows = node.results[0].size * node.operands[0].shape[-1]
+            counted += 2 * (rows if isinstance(rows, int) else rows.evaluate(sizes))
+    assert script("roofline").work(made).flops == counted
+
+
+def test_operations_of_an_lstm_step(script: Script) -> None:
+    made = script("workloads").lstm()
+    a_step = 32 * (64 * 512 * 2 + 128 * 512 * 3)  # nothing flows back to the input
+    assert script("roofline").work(made).flops == 2 * (32 * a_step + 32 * 128 * 10 * 3)
+
+
+def test_micro_cases_agree_with_numpy(script: Script) -> None:
+    for suite in ("softmax", "layer_norm", "reductions", "matmul"):
+        (row,) = script("micro").run_suite(suite, ["numpy"], rounds=1, first=1)
+        assert set(row["seconds"]) == {"gradloom", "numpy"} and row["best"] == "numpy"
+
+
+def test_convolutions_and_their_gradients_agree_with_jax(script: Script) -> None:
+    pytest.importorskip("jax", reason="JAX is not installed")
+    rows = list(script("micro").run_suite("convolution", ["jax"], rounds=1, first=3))
+    assert [row["best"] for row in rows] == ["jax"] * 3
+
+
+def test_a_wrong_result_is_not_timed(script: Script) -> None:
+    micro, cases = script("micro"), script("micro_cases")
+    formulas = {"gradloom": lambda x: x + 1, "numpy": lambda x: x + 1.001}
+    case = cases.Case("off", cases.drawn((4,)), formulas)
+    with pytest.raises(ArithmeticError, match="off: numpy and gradloom are"):
+        micro.compare(case, ["numpy"], 1, micro.Modules())
+
+
+def test_there_are_40_products_and_20_convolutions(script: Script) -> None:
+    cases = script("micro_cases")
+    assert len(set(cases.PRODUCTS)) == 40 and len(set(cases.CONVOLUTIONS)) == 20
+
+
+def test_a_warm_step_allocates_nothing(script: Script) -> None:
+    row = script("steady").examine("mlp_small", threads=2, steps=300)
+    assert row["planned"] == row["allocated"] and row["new_arenas"] == 0
+    assert row["growth"] < 50 * row["steps"]  # not one Python object a step
+
+
+def test_two_threads_train_beside_one_another(script: Script) -> None:
+    outcome = script("endurance").endure(2000)
+    assert outcome.same and outcome.asked > 0 and outcome.strange == 0
+
+
+def test_strange_answers_are_counted(script: Script) -> None:
+    losses = np.array([3.0, 2.0, 2.5, 2.0, 1.0], np.float32)
+    for told, strange in (
+        ([3, 2, 2.5, 2, 1], 0),
+        ([2.5, 2, 1], 0),  # 2.0 comes again behind 2.5
+        ([1, 2.5], 1),
+        ([2.5, 3, 1], 1),
+        ([7], 1),
+        ([3, 2, 2.5, 2, 1, 3], 1),  # more than there are
+    ):
+        answers = script("endurance").Answers(np.full(5, np.nan, np.float32))
+        for answer in told:
+            answers.add(answer)
+        assert answers.strange(losses) == strange
+
+
+def test_memory_budgets_keep_the_bits(script: Script) -> None:
+    plain, line = script("memory").compare("lstm", [50])
     assert plain.startswith("lstm: ") and "the same bits, segments sqrt" in line

@@ -1,0 +1,105 @@
+"""What a benchmark says of the machine it ran on, and how it takes its figures.
+
+Nothing here imports a framework; `limit_threads` must come before one is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import timeit
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("numpy", "numba", "llvmlite", "jax", "torch", "pytensor")
+
+
+def positive(text: str) -> int:
+    """A number on the command line that is at least 1."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def limit_threads(threads: int) -> None:
+    """Hold this process to `threads` processors and tell every framework to use as many."""
+    if hasattr(os, "sched_setaffinity"):
+        available = sorted(os.sched_getaffinity(0))
+        if threads > len(available):
+            sys.exit(f"--threads {threads}, but this process may use {len(available)} processors")
+        os.sched_setaffinity(0, available[:threads])
+    for library in ("GRADLOOM", "OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "NUMBA_NUM"):
+        os.environ[f"{library}_THREADS"] = str(threads)
+
+
+def facts() -> dict[str, Any]:
+    """Processor, system and versions; no names of hosts or places."""
+    versions: dict[str, str] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            pass
+    return {
+        "processor": processor(),
+        "processors": os.cpu_count() or 1,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def processor() -> str:
+    """Its model, as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def write_json(path: Path | None, kind: str, threads: int, rows: Any, **more: Any) -> None:
+    """Figures of one kind with what they were taken on; nothing where there is no path."""
+    if path is not None:
+        report = {"kind": kind, "threads": threads, "machine": facts(), **more, "rows": rows}
+        path.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def calls_in(seconds: float, block: Callable[[int], float]) -> int:
+    """How many calls take about `seconds`; `block` says what one of so many takes."""
+    calls = 1
+    while (one := block(calls)) * calls < seconds / 4:
+        calls *= 4
+    return max(1, round(seconds / one))
+
+
+def in_turns(
+    sides: Mapping[str, Callable[[int], float]], seconds: float, rounds: int
+) -> dict[str, list[float]]:
+    """Seconds a call of each side, one figure a round: what disturbs the machine disturbs all.
+
+    sides: for each, a function of a number of calls to the seconds that one of them took.  Each
+    round goes through all, in blocks of about `seconds`, and every other one backwards.
+    """
+    calls = {name: calls_in(seconds, block) for name, block in sides.items()}
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for round_ in range(rounds):
+        for name in list(sides) if round_ % 2 == 0 else list(sides)[::-1]:
+            found[name].append(sides[name](calls[name]))
+    return found
+
+
+def repeated(call: Callable[[], Any], calls: int) -> float:
+    """Seconds a call."""
+    return timeit.timeit(call, number=calls) / calls
+
+
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """Their time over ours, round by round."""
+    return [b / a for a, b in zip(ours, theirs, strict=True)]
