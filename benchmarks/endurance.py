@@ -103,8 +103,9 @@ class Answers:
 
     def add(self, answer: float) -> None:
         self.asked += 1
-        if self.kept == 0 or answer != self.values[self.kept - 1]:
-            self.values[min(self.kept, len(self.values) - 1)] = answer
+        last = len(self.values) - 1
+        if self.kept == 0 or answer != self.values[min(self.kept - 1, last)]:
+            self.values[min(self.kept, last)] = answer
             self.kept += 1
 
     def strange(self, losses: Array) -> int:

@@ -1,3 +1,4 @@
+# pyright: standard
 """The cases of the micro benchmarks: one line in each framework, on the same arrays.
 
 A case's formulas are functions of the framework's own arrays.  `numpy` is missing where it has no

@@ -37,7 +37,8 @@ def allocations(runner: Runner, steps: int) -> dict[str, Any]:
     """growth: bytes held more after `steps` steps; on_the_way: bytes that a step needs for a while,
     less those of its result; new_arenas: blocks of temporaries that were not there before."""
     for _ in range(WARM):
-        result = np.asarray(runner.step())
+        runner.step()
+    result = np.asarray(runner.step())
     gc.collect()
     known = arenas(runner)
     tracemalloc.start()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradloom.ir.ops import TABLE
+from gradloom.ir.dims import evaluate
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 Script = Callable[[str], Any]
@@ -40,8 +40,12 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
 @pytest.fixture
 def run(script: Script, monkeypatch: pytest.MonkeyPatch) -> Any:
     """run.py, on a machine of 100 Gflop/s and 10 GB/s."""
-    module, peaks = script("run"), script("roofline").Peaks
-    monkeypatch.setattr(module, "measured", lambda threads: peaks(threads, 1e11, 1e10))
+    module, roofline = script("run"), script("roofline")
+
+    def peaks(threads: int) -> Any:
+        return roofline.Peaks(threads, 1e11, 1e10)
+
+    monkeypatch.setattr(module, "measured", peaks)
     return module
 
 
@@ -88,10 +92,7 @@ def test_figures_are_written_as_json(script: Script, run: Any, tmp_path: Path) -
     assert row["ratios"] == [b / a for a, b in zip(row["ours"], row["theirs"], strict=True)]
     assert row["floor"] == max(row["flops"] / 1e11, row["bytes"] / 1e10)
     assert row["share"] == pytest.approx(row["floor"] / np.median(row["ours"]))
-    assert (
-        str(Path.home()) not in path.read_text()
-        and importlib.import_module("platform").node() not in path.read_text()
-    )
+    assert set(report["machine"]) == {"processor", "processors", "system", "python", "versions"}
 
 
 def test_sides_take_turns_and_every_other_round_backwards(script: Script) -> None:
@@ -110,7 +111,7 @@ def test_sides_take_turns_and_every_other_round_backwards(script: Script) -> Non
     assert taken[-4:] == [("a", 10), ("b", 2), ("b", 2), ("a", 10)]
 
 
-@pytest.mark.parametrize("workload", ["mlp_small", "mlp", "cnn", "attn"])
+@pytest.mark.parametrize("workload", ["mlp_small", "mlp", "attn"])
 def test_operations_of_a_step_are_those_of_its_graph(script: Script, workload: str) -> None:
     """Twice the products' multiply-adds, where nothing is computed twice."""
     made = script("workloads").WORKLOADS[workload]()
@@ -119,16 +120,18 @@ def test_operations_of_a_step_are_those_of_its_graph(script: Script, workload: s
     counted = 0
     for node in runner.compiled.stages["split"].nodes:
         assert not node.regions
-        if TABLE[node.op.name].kind == "contraction":
-            rows = node.results[0].size * node.operands[0].shape[-1]
-            counted += 2 * (rows if isinstance(rows, int) else rows.evaluate(sizes))
+        if node.op.kind == "contraction":
+            multiply_adds = node.results[0].size * node.operands[0].shape[-1]
+            counted += 2 * evaluate(multiply_adds, sizes)
     assert script("roofline").work(made).flops == counted
 
 
-def test_operations_of_an_lstm_step(script: Script) -> None:
-    made = script("workloads").lstm()
+def test_operations_of_loops_and_convolutions(script: Script) -> None:
+    workloads, work = script("workloads"), script("roofline").work
     a_step = 32 * (64 * 512 * 2 + 128 * 512 * 3)  # nothing flows back to the input
-    assert script("roofline").work(made).flops == 2 * (32 * a_step + 32 * 128 * 10 * 3)
+    assert work(workloads.lstm()).flops == 2 * (32 * a_step + 32 * 128 * 10 * 3)
+    image = 28 * 28 * 16 * 25 * 2 + 14 * 14 * 32 * 16 * 25 * 3 + 32 * 7 * 7 * 10 * 3
+    assert work(workloads.cnn()).flops == 2 * 64 * image
 
 
 def test_micro_cases_agree_with_numpy(script: Script) -> None:
@@ -145,7 +148,7 @@ def test_convolutions_and_their_gradients_agree_with_jax(script: Script) -> None
 
 def test_a_wrong_result_is_not_timed(script: Script) -> None:
     micro, cases = script("micro"), script("micro_cases")
-    formulas = {"gradloom": lambda x: x + 1, "numpy": lambda x: x + 1.001}
+    formulas: Any = {"gradloom": lambda x: x + 1, "numpy": lambda x: x + 1.001}  # pyright: ignore
     case = cases.Case("off", cases.drawn((4,)), formulas)
     with pytest.raises(ArithmeticError, match="off: numpy and gradloom are"):
         micro.compare(case, ["numpy"], 1, micro.Modules())
@@ -175,7 +178,8 @@ def test_strange_answers_are_counted(script: Script) -> None:
         ([1, 2.5], 1),
         ([2.5, 3, 1], 1),
         ([7], 1),
-        ([3, 2, 2.5, 2, 1, 3], 1),  # more than there are
+        ([3, 2, 2.5, 2, 1, 1, 1], 0),  # one answer
+        ([3, 2, 2.5, 2, 1, 3, 1], 2),  # more than there are: these two
     ):
         answers = script("endurance").Answers(np.full(5, np.nan, np.float32))
         for answer in told:
