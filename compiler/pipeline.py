@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import perf_counter
 
 from ..ir.errors import ArgumentError
 from ..ir.graph import Graph
 from ..ir.program import Program
+from ..ir.progress import tell
 from ..ir.target import Target
 from ..ir.tensor import Node, Tensor
 from ..ir.verify import verify
@@ -129,6 +132,7 @@ class Compilation:
     origins: dict[str, Tensor] = field(default_factory=dict[str, Tensor])  # of buffers
     order: Sequence[Node] | None = None  # of the last stage's nodes, where it is not `schedule`'s
     budgeted: Budgeted | None = None
+    seconds: dict[str, float] = field(default_factory=dict[str, float])  # by stage, and the rest
 
     @property
     def report(self) -> Reports:
@@ -150,17 +154,27 @@ class Compilation:
 
     def run(self, name: str, graph: Graph, check: bool, function: Pass | None = None) -> Graph:
         """Run one pass, verify, record."""
-        if function is None and name in REPORTING:
-            result = REPORTING[name](graph, self.reports)
-        else:
-            result = (function or PASSES[name])(graph)
-        if check and result is not graph:
-            verify(result, name)
         label, number = name, 2
         while label in self.stages:
             label, number = f"{name}-{number}", number + 1
+        with self.timed(label):
+            if function is None and name in REPORTING:
+                result = REPORTING[name](graph, self.reports)
+            else:
+                result = (function or PASSES[name])(graph)
+        if check and result is not graph:
+            with self.timed("verify"):
+                verify(result, name)
         self.stages[label] = result
         return result
+
+    @contextmanager
+    def timed(self, what: str) -> Generator[None]:
+        """Add the seconds that the `with` block takes."""
+        tell(what)
+        start = perf_counter()
+        yield
+        self.seconds[what] = self.seconds.get(what, 0.0) + perf_counter() - start
 
 
 def compile_graph(
@@ -173,7 +187,8 @@ def compile_graph(
     """
     made = Compilation(graph)
     if check:
-        verify(graph)
+        with made.timed("verify"):
+            verify(graph)
     for name in BEFORE:
         graph = made.run(name, graph, check)
     while has_requests(graph):
@@ -182,7 +197,10 @@ def compile_graph(
     for name in AFTER[:-1]:
         graph = made.run(name, graph, check)
     graph = made.run("fuse", graph, check, lambda g: fuse(g, fusion))
-    made.program = generate(lower(graph, target, guarded, origins=made.origins))
+    with made.timed("lower"):
+        program = lower(graph, target, guarded, origins=made.origins)
+    with made.timed("generate"):
+        made.program = generate(program)
     return made
 
 

@@ -30,9 +30,11 @@ from ..ir.ops import as_tensor
 from ..ir.ops.control import flatten
 from ..ir.parameter import Parameter
 from ..ir.program import Program
+from ..ir.progress import watched
 from ..ir.target import Target
 from ..ir.tensor import Tensor
 from .call_errors import TOLD, call_error
+from .compile_times import CompileTimes, loading
 from .memory import Memory, binding_of, memory
 from .parameter import check_name, parameter
 from .profile import Profile, profiled
@@ -79,11 +81,12 @@ class Function:
         def compiled_from(graph: Graph) -> Compilation:
             return compile_graph(graph, self._target, fusion, guarded=check_numerics)
 
-        compiled = compiled_from(graph)
-        if memory_budget is not None:
-            compiled = compile_within(
-                graph, compiled, compiled_from, memory_budget, binding, fusion
-            )
+        with watched(f"@{graph.name}"):
+            compiled = compiled_from(graph)
+            if memory_budget is not None:
+                compiled = compile_within(
+                    graph, compiled, compiled_from, memory_budget, binding, fusion
+                )
         assert compiled.program is not None
         self.stages: dict[str, Graph] = compiled.stages
         self.program: Program = compiled.program
@@ -126,6 +129,11 @@ class Function:
             self._loaded = self._load(self.program)
         return self._loaded
 
+    @property
+    def compile_times(self) -> CompileTimes:
+        """The seconds that compiling took, pass by pass; printable."""
+        return CompileTimes(self._compiled.seconds)
+
     def _load(self, program: Program) -> Any:
         if self._target.kind == "cuda":
             from ..runtime.cuda import CudaExecutable
@@ -133,7 +141,8 @@ class Function:
             return CudaExecutable(program)
         from ..runtime.executable import Executable
 
-        return Executable(program, self._threads)
+        with watched(f"@{program.name}"), loading(self._compiled.seconds):
+            return Executable(program, self._threads)
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         arrays = self._arrays(args, named)

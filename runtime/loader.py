@@ -16,11 +16,13 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..ir.progress import tell
 from . import native, tile
 from .background import Background, without_collector
 from .cache import default_cache, reached
@@ -35,11 +37,16 @@ _CONTRACTION = re.compile((tile.PREFIX + _PRODUCT).encode())  # in object code
 
 @dataclass(frozen=True)
 class Statistics:
-    """Kernels since the start of the process: how each one asked for was come by."""
+    """Kernels since the start of the process: how each one asked for was come by.
+
+    front_end, llvm: seconds that Numba and LLVM took for those compiled; beside each other.
+    """
 
     compiled: int = 0
     loaded_from_disk: int = 0
     reused: int = 0
+    front_end: float = 0.0
+    llvm: float = 0.0
 
 
 _lock = threading.RLock()
@@ -110,7 +117,7 @@ def load_kernel(source: str, lanes: int | None = None) -> int:
 
 def _compile(sources: Sequence[str], lanes: int) -> list[bytes]:
     """Object code of kernels. LLVM works on one, without the GIL, while Numba reads the next."""
-    made: list[Background[bytes]] = []
+    made: list[Background[tuple[bytes, float]]] = []
     tiles: list[Background[Any]] = []
     interval = sys.getswitchinterval()
     if len(sources) > 1:  # LLVM's thread needs the GIL for moments only, and must not wait for it
@@ -120,17 +127,28 @@ def _compile(sources: Sequence[str], lanes: int) -> list[bytes]:
             # While Numba is imported.
             tiles.append(Background(functools.partial(tile.contraction, dtype, lanes)))
         with without_collector():
-            for source in sources:
-                assembly, prepare = _lower(source, lanes)
-                work = functools.partial(native.compile_object, assembly, level=2, prepare=prepare)
-                made.append(Background(work))
+            for number, source in enumerate(sources, 1):
+                tell(f"compiling kernel {number} of {len(sources)}")
+                start = time.perf_counter()
+                lowered = _lower(source, lanes)
+                _count("front_end", time.perf_counter() - start)
+                made.append(Background(functools.partial(_object_code, *lowered)))
     finally:
         for work in (*tiles, *made):
             work.wait()
         sys.setswitchinterval(interval)
     for work in tiles:
         work.result()
-    return [work.result() for work in made]
+    for work in made:
+        _count("llvm", work.result()[1])
+    return [work.result()[0] for work in made]
+
+
+def _object_code(assembly: str, prepare: Callable[[Any], None]) -> tuple[bytes, float]:
+    """The object code, and the seconds of this thread that it took."""
+    start = time.thread_time()
+    data = native.compile_object(assembly, level=2, prepare=prepare)
+    return data, time.thread_time() - start
 
 
 def _lower(source: str, lanes: int) -> tuple[str, Callable[[Any], None]]:
@@ -153,9 +171,9 @@ def _lower(source: str, lanes: int) -> tuple[str, Callable[[Any], None]]:
     return assembly, prepare
 
 
-def _count(how: str) -> None:
+def _count(how: str, amount: float = 1) -> None:
     global _statistics
-    _statistics = replace(_statistics, **{how: getattr(_statistics, how) + 1})
+    _statistics = replace(_statistics, **{how: getattr(_statistics, how) + amount})
 
 
 @functools.cache

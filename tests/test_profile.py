@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,12 @@ import gradloom as gl
 from gradloom.frontends.profile import Profile, StepTime
 from gradloom.ir.errors import ArgumentError
 from gradloom.ir.loc import current_loc
+from gradloom.ir.program import Copy, Host, Launch, walk
+from gradloom.ir.target import Target
+from gradloom.runtime import clock
+from gradloom.runtime.driver import program_source
+from gradloom.runtime.executable import Executable
+from gradloom.runtime.peaks import peaks
 
 F32 = np.float32
 RNG = np.random.default_rng(3)
@@ -162,9 +169,10 @@ def test_the_lines_are_those_of_the_launch_though_kernels_are_shared() -> None:
 def test_host_steps_and_copies() -> None:
     x = gl.placeholder((6, 6), "float32", "x")
     told = gl.function([x], [gl.argsort(x, axis=1), x]).profile(draw(6, 6), repeat=1)
-    kinds = {row.kind: row for row in told.rows}
-    assert kinds["host"].name == "argsort" and kinds["host"].bytes == 36 * (4 + 8)
-    assert kinds["copy"].bytes == 2 * 36 * 4 and kinds["copy"].flops == 0
+    (host,) = [row for row in told.rows if row.kind == "host"]
+    assert host.name == "argsort" and host.bytes == 36 * (4 + 8)
+    copies = [row for row in told.rows if row.kind == "copy"]
+    assert 2 * 36 * 4 in [row.bytes for row in copies] and not any(row.flops for row in copies)
     assert "argsort (host)" in str(told)
 
 
@@ -249,3 +257,43 @@ def test_a_failed_call_changes_nothing_and_the_next_works() -> None:
     assert function.profile(F32(3), repeat=2).rows and float(w.value) == 2
     function(F32(3))
     assert float(w.value) == 6
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_clocks_change_no_bit_and_the_plain_program_has_none(threads: int) -> None:
+    x = gl.placeholder(("T", 64, 64), "float32", "x")
+    w = gl.parameter(draw(64, 64) / 8, "w")
+
+    def rnn(h: Any, v: Any) -> Any:
+        h = gl.tanh(h @ w + v)
+        return h, h
+
+    last, all_ = gl.scan(rnn, gl.zeros((64, 64)), x)
+    some = gl.cond(gl.sum(last) > 0, lambda: gl.exp(last), lambda: gl.sin(last))
+    outputs = [gl.argsort(some, axis=0), all_, gl.grad(gl.sum(some), w)]
+    function = gl.function([x], outputs, threads=threads)
+    given = draw(20, 64, 64)
+    timed = Executable(function.program, threads, timed=True)
+    for own, plain in zip(timed([given], [w]), function(given), strict=True):
+        assert own.tobytes() == plain.tobytes()
+    steps = Executable(function.program, threads).layout.steps
+    assert "stamp" not in program_source(steps)
+    changed, count = clock.timed(steps, 0)
+    text = program_source(changed)
+    assert text.count("call void @gradloom_stamp(") == 2 * count
+    assert count == sum(isinstance(s, (Launch, Copy, Host)) for s in walk(function.program.steps))
+
+
+def test_only_the_cpu() -> None:
+    function = gl.function([], gl.zeros((2,)))
+    function.program = replace(function.program, target=Target("cuda"))
+    with pytest.raises(ArgumentError, match="is for cuda, not for cpu"):
+        function.profile()
+
+
+def test_peaks_are_those_of_a_machine() -> None:
+    one = peaks(1)
+    assert peaks(1) is one and one.threads == 1
+    assert 1e8 < one.float64 < one.float32 < 1e13 and 1e8 < one.bandwidth < 1e13
+    assert one.seconds(10, 0, 0) == 10 / one.float32 < one.seconds(10, 10, 0)
+    assert one.seconds(10, 5, 10**9) == 10**9 / one.bandwidth

@@ -1,0 +1,67 @@
+"""Progress: what a compilation is at, as a line on stderr, once it has taken a second.
+
+Only where stderr is a terminal, or if GRADLOOM_PROGRESS=1; never if GRADLOOM_PROGRESS=0.  On a
+terminal the line is written over, and gone when all is done; elsewhere there is one a second.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+PATIENCE = 1.0  # seconds
+
+
+class _Work(threading.local):
+    """What this thread compiles, since when, and when that was told last; "" for nothing."""
+
+    name = ""
+    told = 0.0
+    shown = False
+
+
+_work = _Work()
+
+
+@contextmanager
+def watched(name: str) -> Generator[None]:
+    """What `tell` says inside is about `name`; the outermost counts."""
+    if _work.name:
+        yield
+        return
+    _work.name, _work.told, _work.shown = name, time.monotonic(), False
+    try:
+        yield
+    finally:
+        _work.name = ""
+        if _work.shown and _is_terminal():
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def tell(what: str) -> None:
+    """Say what is being done, if it has been a second since the start, or since this was told."""
+    if not _work.name:
+        return
+    now = time.monotonic()
+    terminal = _is_terminal()
+    patience = 0.0 if _work.shown and terminal else PATIENCE
+    if now - _work.told < patience or not _wanted(terminal):
+        return
+    _work.told, _work.shown = now, True
+    line = f"gradloom: {_work.name}: {what}"
+    sys.stderr.write(f"\r{line[:100]}\x1b[K" if terminal else line + "\n")
+    sys.stderr.flush()
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()  # pyright: ignore[reportUnnecessaryComparison]
+
+
+def _wanted(terminal: bool) -> bool:
+    chosen = os.environ.get("GRADLOOM_PROGRESS", "")
+    return sys.stderr is not None and (terminal if chosen not in ("0", "1") else chosen == "1")  # pyright: ignore[reportUnnecessaryComparison]
