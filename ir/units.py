@@ -26,6 +26,7 @@ SHARE = 4096  # elements of the last axis in a block
 COLUMNS = 4  # vectors of the last axis in a block, where other axes are reduced
 PANEL = 32  # rows of a product between two walks over its right side
 FEWEST = 8  # rows of a panel
+ANYWHERE = 1 << 48  # more elements than there are
 
 
 def layout(kernel: Kernel) -> Layout:
@@ -165,6 +166,9 @@ class _Walk:
         if depth[1] > 0:
             found.append((item.lhs.argument, *self.spanned(item.lhs, [*batch, rows, depth])))
             found.append((item.rhs.argument, *self.spanned(item.rhs, [*batch, depth, columns])))
+        if item.walk is not None:  # where, only its tables know
+            anywhere = [item.lhs.argument, item.walk.rows, item.walk.steps]
+            found += [(argument, -ANYWHERE, ANYWHERE) for argument in anywhere]
         if item.initial is not None:
             found.append((item.initial.argument, *self.spanned(item.initial, self.box)))
         return found

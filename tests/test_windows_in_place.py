@@ -21,6 +21,7 @@ from gradloom.ir.dims import evaluate
 from gradloom.ir.kernel_text import parse_kernel
 from gradloom.ir.program import Launch
 from gradloom.ir.target import Target
+from gradloom.ir.units import touched
 from gradloom.runtime import tile
 from gradloom.runtime.executable import Executable
 from gradloom.runtime.loader import load_kernel
@@ -28,6 +29,7 @@ from gradloom.runtime.loader import load_kernel
 from .kernel_interpreter import interpret_kernel
 from .nn_cases import numbers
 from .op_cases import close
+from .staggered import staggered
 
 WALK = """kernel walked(a0: f64, a1: f64, a2: i64, a3: i64, a4: out f64; d0, d1, d2) \
 over i: parallel d0, j: parallel 21, k: parallel d1 {
@@ -62,6 +64,16 @@ def test_a_walk_means_the_same_interpreted_and_compiled(threads: int) -> None:
         for thread in range(threads):
             call(unused, unused, table, dims, unused, thread, threads)
         np.testing.assert_allclose(given["a4"], arrays["a4"], 1e-12, 1e-12)
+
+
+def test_threads_that_walk_wait_for_all_that_is_written() -> None:
+    """What a walk reads only its tables know, and a kernel may have written those."""
+    sizes = {"d0": 2, "d1": 5, "d2": 18, "d3": 105}
+    for thread in (0, 1):
+        found = touched(parse_kernel(WALK), sizes, 8, thread, 2)
+        for name, length in (("a0", 300), ("a2", 21), ("a3", 6)):
+            low, high = found[name]
+            assert low <= 0 and length <= high
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64", "i32", "i64"])
@@ -140,8 +152,11 @@ def _check_drawn(seed: int) -> None:
     program = compile_graph(graph, cpu_target()).program
     assert program is not None
     found = [run(program, data, weights, threads) for threads in (1, 2)]
-    for value, got, other in zip(outputs, *found, strict=True):
-        np.testing.assert_array_equal(got, other)  # no bit depends on the threads
+    loaded = Executable(program, 2)
+    found += [staggered(loaded, [data, weights], [], order) for order in ((0, 1), (1, 0))]
+    for value, got, *others in zip(outputs, *found, strict=True):
+        for other in others:  # no bit depends on the threads
+            np.testing.assert_array_equal(got, other)
         close(got, value.eval({x: data, w: weights}))
 
 
