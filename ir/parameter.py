@@ -35,7 +35,7 @@ class Parameter(Tensor):
         node.results = (self,)
         self.buffer = aligned_empty(value.shape, value.dtype)
         self.buffer[...] = value
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # knows who holds it, for those who are interrupted
         _parameters.add(self)
 
     @property

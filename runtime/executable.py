@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -58,9 +58,9 @@ class Instance:
         self.plan = plan(program, binding)
         self.outputs = [
             (
+                aligned_empty if nbytes(buffer, binding) >= _ALIGN_FROM else np.empty,
                 tuple(evaluate(dim, binding) for dim in buffer.type.shape),
                 buffer.type.dtype.numpy,
-                nbytes(buffer, binding),
             )
             for buffer in map(program.buffer, program.outputs)
         ]
@@ -98,8 +98,9 @@ class Context:
             self.place(name, array.ctypes.data)
         for buffer, parameter in zip(executable.parameters, parameters, strict=True):
             self.place(buffer.name, parameter.buffer.ctypes.data)
-        self.moving = [self.targets(buffer.name) for buffer in executable.inputs]
-        self.results = [self.targets(name) for name in executable.program.outputs]
+        moving = [buffer.name for buffer in executable.inputs] + list(executable.program.outputs)
+        self._objects = (ctypes.c_int64 * max(len(moving), 1))()  # arrays of the call, by `id`
+        self.objects = memoryview(self._objects).cast("B").cast("q")
         calls = layout.hosts or layout.looks
         self.host = driver.HostCallback(self.run_host) if calls else None
         if self.host is not None:
@@ -112,6 +113,8 @@ class Context:
             ctypes.addressof(instance.numbers),
             ctypes.addressof(self.status),
             tiny=instance.work < SHORT,
+            objects=ctypes.addressof(self._objects),
+            moves=[(n, *target) for n, name in enumerate(moving) for target in self.targets(name)],
         )
 
     def targets(self, name: str) -> list[tuple[int, int]]:
@@ -226,18 +229,16 @@ class Executable:
         self.names = [buffer.name for buffer in (*self.inputs, *self.parameters)]
         self.instances: dict[Any, Instance] = {}
         self.lock = threading.Lock()
+        self.locks: list[Any] | None = None
 
-    def instance(self, arrays: Sequence[np.ndarray], parameters: Sequence[Parameter]) -> Instance:
-        """The instance for the shapes of these inputs; made and checked at their first use."""
-        key = tuple([array.shape for array in arrays])
-        found = self.instances.get(key)
-        if found is None:
-            shapes = [*key, *(parameter.buffer.shape for parameter in parameters)]
-            types = [buffer.type for buffer in (*self.inputs, *self.parameters)]
-            binding = bind_dims(types, shapes, self.names, self.program.constraints)
-            with self.lock:
-                found = self.instances.setdefault(key, Instance(self, binding))
-                self.forget()
+    def instance(self, key: tuple[Any, ...], parameters: Sequence[Parameter]) -> Instance:
+        """The instance for inputs of these shapes; made and checked at their first use."""
+        shapes = [*key, *(parameter.buffer.shape for parameter in parameters)]
+        types = [buffer.type for buffer in (*self.inputs, *self.parameters)]
+        binding = bind_dims(types, shapes, self.names, self.program.constraints)
+        with self.lock:
+            found = self.instances.setdefault(key, Instance(self, binding))
+            self.forget()
         return found
 
     def forget(self) -> None:
@@ -257,36 +258,50 @@ class Executable:
 
         Raises what a check or host step raised; then no parameter has changed.
         """
-        instance = self.instance(arrays, parameters)
+        key = tuple([array.shape for array in arrays])
+        instance = self.instances.get(key) or self.instance(key, parameters)
         try:
             context = instance.idle.pop()
         except IndexError:
             context = Context(instance, parameters)
         results: list[np.ndarray] = []
-        table = context.table
-        for array, targets in zip(arrays, context.moving, strict=True):
-            address = array.ctypes.data
-            for slot, shift in targets:
-                table[slot] = address + shift
-        for (shape, dtype, size), targets in zip(instance.outputs, context.results, strict=True):
-            large = size >= _ALIGN_FROM
-            result = aligned_empty(shape, dtype) if large else np.empty(shape, dtype)
+        objects, n = context.objects, 0
+        for array in arrays:
+            objects[n] = id(array)
+            n += 1
+        for empty, shape, dtype in instance.outputs:
+            result = empty(shape, dtype)
             results.append(result)
-            address = result.ctypes.data
-            for slot, shift in targets:
-                table[slot] = address + shift
-        context.status[0] = 0
+            objects[n] = id(result)
+            n += 1
         if parameters:
-            with ExitStack() as stack:
-                for parameter in sorted(parameters, key=id):
-                    stack.enter_context(parameter.lock)
-                status = context.call(instance.threads)
+            status = self.call_alone(context, parameters)
         else:
             status = context.call(instance.threads)
         if status:
             self.fail(context, status)
         instance.idle.append(context)
         return results
+
+    def call_alone(self, context: Context, parameters: Sequence[Parameter]) -> int:
+        """Run while no other call has any of the parameters; the status.
+
+        A KeyboardInterrupt may come between any two lines: who holds a lock is asked the lock.
+        """
+        if self.locks is None:
+            self.locks = [p.lock for p in sorted(parameters, key=id)]  # one order for all calls
+        try:
+            for lock in self.locks:
+                lock.acquire()
+            status = context.call(context.instance.threads)
+            for lock in self.locks:
+                lock.release()
+            return status
+        except BaseException:
+            for lock in self.locks:
+                with suppress(RuntimeError):  # not held, or not any more
+                    lock.release()
+            raise
 
     def fail(self, context: Context, status: int) -> None:
         """Raise what stopped the call."""

@@ -18,7 +18,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from . import native
@@ -193,7 +193,7 @@ class Pace:
 class Call:
     """A program bound to its memory, which the caller keeps alive; to be run again and again."""
 
-    __slots__ = ("_alone", "_launch", "_pace", "_paced", "_team", "_together", "_words")
+    __slots__ = ("_alone", "_launch", "_moves", "_pace", "_paced", "_team", "_together", "_words")
 
     def __init__(
         self,
@@ -204,12 +204,22 @@ class Call:
         tiny: bool = False,
         team: Team | None = None,
         paced: bool = True,
+        objects: int = 0,
+        moves: Sequence[tuple[int, int, int]] = (),
     ) -> None:
-        """tiny: too short to wake a sleeping worker for. paced: see `Pace`; else never alone."""
+        """tiny: too short to wake a sleeping worker for. paced: see `Pace`; else never alone.
+
+        moves: (array, slot, shift): where in the table to put the address of the data of the array
+        whose `id` stands in `objects`, and what to add. Where there are `objects`, a call clears the status first.
+        """
+        self._moves = (ctypes.c_int64 * (3 * len(moves)))(*(n for move in moves for n in move))
+        last = (0, objects, ctypes.addressof(self._moves), len(moves))
         fixed = (program, table, dims, status)
-        self._words = (ctypes.c_int64 * 17)(*fixed, 0, 1, 0, 0, *fixed, 0, 1, int(tiny), 0, 0)
+        self._words = (ctypes.c_int64 * 24)(
+            *(*fixed, 0, 1, 0, 0, *last), *(*fixed, 0, 1, int(tiny), 0, *last)
+        )
         self._alone = ctypes.c_void_p(ctypes.addressof(self._words))
-        self._together = ctypes.c_void_p(ctypes.addressof(self._words) + 64)
+        self._together = ctypes.c_void_p(ctypes.addressof(self._words) + 8 * 12)
         self._team = team or the_team
         self._paced = paced
         self._pace: Pace | None = None
@@ -229,9 +239,9 @@ class Call:
                     if threads > team.size and team.grow(threads) < threads:
                         return self._launch(self._alone)
                     words = self._words
-                    words[12] = team.state
-                    words[13] = threads
-                    if words[16] and self._paced:
+                    words[16] = team.state
+                    words[17] = threads
+                    if words[20] and self._paced:
                         return self._watched()
                     return self._launch(self._together)
                 finally:
@@ -244,11 +254,11 @@ class Call:
         if pace is None:
             pace = self._pace = Pace()
         words = self._words
-        words[16] = 0
+        words[20] = 0
         started = time.perf_counter()
         status = self._launch(self._together if pace.together else self._alone)
-        watched = pace.took(time.perf_counter() - started, words[16] != 0)
-        words[16] = int(watched)
+        watched = pace.took(time.perf_counter() - started, words[20] != 0)
+        words[20] = int(watched)
         if not watched:
             self._pace = None
         return status

@@ -69,7 +69,7 @@ def test_calls_that_are_watched_give_the_same_results(monkeypatch):
     executable = step._executable
     (instance,) = executable.instances.values()
     (context,) = instance.idle
-    context.call._words[16] = 1  # as if a thread had slept
+    context.call._words[20] = 1  # as if a thread had slept
     results = [step(values) for _ in range(50)]
     v = gl.parameter(np.zeros(60_000, np.float32), name="v")
     plain = gl.function([x], gl.sum(v * x), updates={v: v + gl.sin(x)}, threads=1)
