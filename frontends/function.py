@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from ..compiler.budget import compile_within
 from ..compiler.pipeline import Compilation, compile_graph
@@ -93,6 +94,7 @@ class Function:
         self._compiled = compiled
         self._threads = threads
         self._loaded: Any = None
+        self._run: Any = None  # of what is loaded: a bound method, which calls begin with
         self._unguarded: Any = None
         self._names = tuple(graph.names[tensor] for tensor in graph.inputs)
         self._dtypes = tuple(tensor.dtype.numpy for tensor in graph.inputs)
@@ -127,6 +129,7 @@ class Function:
         """The loaded program; without a lock that a fork could find taken (cached_property's)."""
         if self._loaded is None:
             self._loaded = self._load(self.program)
+            self._run = self._loaded.__call__
         return self._loaded
 
     @property
@@ -147,7 +150,7 @@ class Function:
     def __call__(self, *args: Any, **named: Any) -> Any:
         arrays = self._arrays(args, named)
         try:
-            results = (self._loaded or self._executable)(arrays, self._parameters)
+            results = (self._run or self._executable)(arrays, self._parameters)
         except TOLD as error:
             self._raise(error, arrays)
             if self._unguarded is None:
@@ -196,11 +199,11 @@ class Function:
         if named or len(args) != len(self._names):
             args = self._bind(args, named)
         arrays: list[np.ndarray[Any, Any]] = []
-        for position, (value, dtype) in enumerate(zip(args, self._dtypes, strict=True)):
-            if type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous:
+        for dtype, value in zip(self._dtypes, args):  # noqa: B905 - they are equally many
+            if type(value) is ndarray and value.dtype == dtype and value.flags.c_contiguous:
                 arrays.append(value)
             else:
-                arrays.append(self._convert(position, value))
+                arrays.append(self._convert(len(arrays), value))
         return arrays
 
     def _bind(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:

@@ -12,9 +12,10 @@ from __future__ import annotations
 import platform
 import sys
 
+from .launcher import CALL, DATA
+
 MAILBOX = 128  # bytes
 MAX_THREADS = 256
-DATA = object.__basicsize__  # where in NumPy's array object the address of the data is
 # Pauses (of some 25 ns here) before a thread in a barrier sleeps: at least and at most, as the last
 # waits were long or short; an idle worker waits twice as long. Nobody yields: who is given the
 # core keeps it for milliseconds.
@@ -261,114 +262,6 @@ out:
 }}
 """
 
-_CALL = """
-; Put the addresses of this call's arrays into the table, and clear the status. objects: the arrays,
-; as objects of Python, which NumPy begins with the address of their data. moves: triples of object,
-; slot, and what is added to the address in that slot.
-define internal void @bind(ptr %call, ptr %objects, ptr %table, ptr %status) nounwind {{
-entry:
-  %moves.p = getelementptr i64, ptr %call, i64 11
-  %moves = load i64, ptr %moves.p
-  %triples.p = getelementptr i64, ptr %call, i64 10
-  %triples = load ptr, ptr %triples.p
-  store i64 0, ptr %status
-  br label %next
-next:
-  %n = phi i64 [0, %entry], [%n1, %move]
-  %more = icmp slt i64 %n, %moves
-  br i1 %more, label %move, label %out
-move:
-  %triple = getelementptr [3 x i64], ptr %triples, i64 %n
-  %index = load i64, ptr %triple
-  %slot.p = getelementptr i64, ptr %triple, i64 1
-  %slot = load i64, ptr %slot.p
-  %shift.p = getelementptr i64, ptr %triple, i64 2
-  %shift = load i64, ptr %shift.p
-  %object.p = getelementptr ptr, ptr %objects, i64 %index
-  %object = load ptr, ptr %object.p
-  %data.p = getelementptr i8, ptr %object, i64 {data}
-  %data = load i64, ptr %data.p
-  %address = add i64 %data, %shift
-  %place = getelementptr i64, ptr %table, i64 %slot
-  store i64 %address, ptr %place
-  %n1 = add i64 %n, 1
-  br label %next
-out:
-  ret void
-}}
-
-; call: program, table, dims, status, state, nth, tiny, times alone, whether any thread slept in a
-; barrier, objects, moves, how many moves. A tiny call is not worth waking a sleeping worker for; but
-; where such calls keep coming, it is woken now and then to see whether it can help.
-define i64 @gradloom_call(ptr %call) nounwind {{
-entry:
-  %program = load ptr, ptr %call
-  %table.p = getelementptr i64, ptr %call, i64 1
-  %table = load ptr, ptr %table.p
-  %dims.p = getelementptr i64, ptr %call, i64 2
-  %dims = load ptr, ptr %dims.p
-  %status.p = getelementptr i64, ptr %call, i64 3
-  %status = load ptr, ptr %status.p
-  %state.p = getelementptr i64, ptr %call, i64 4
-  %state = load ptr, ptr %state.p
-  %nth.p = getelementptr i64, ptr %call, i64 5
-  %nth = load i64, ptr %nth.p
-  %objects.p = getelementptr i64, ptr %call, i64 9
-  %objects = load ptr, ptr %objects.p
-  %bound = icmp eq ptr %objects, null
-  br i1 %bound, label %begin, label %prepare
-prepare:
-  call void @bind(ptr %call, ptr %objects, ptr %table, ptr %status)
-  br label %begin
-begin:
-  %more = icmp sgt i64 %nth, 1
-  br i1 %more, label %weigh, label %run
-weigh:
-  %tiny.p = getelementptr i64, ptr %call, i64 6
-  %tiny = load i64, ptr %tiny.p
-  %asleep.p = getelementptr i8, ptr %state, i64 {asleep}
-  %asleep = load atomic i64, ptr %asleep.p acquire, align 8
-  %both = and i64 %tiny, %asleep
-  %alone = icmp ne i64 %both, 0
-  br i1 %alone, label %count, label %post
-count:
-  %times.p = getelementptr i64, ptr %call, i64 7
-  %times = load i64, ptr %times.p
-  %times.1 = add i64 %times, 1
-  %times.2 = and i64 %times.1, 15
-  store i64 %times.2, ptr %times.p
-  %enough = icmp eq i64 %times.2, 0
-  br i1 %enough, label %ring, label %run
-ring:
-  call void @gradloom_ring(ptr %state)
-  br label %run
-post:
-  %tid = phi i64 [1, %weigh], [%next, %post]
-  call void @gradloom_post(ptr %state, i64 %tid,
-    ptr %program, ptr %table, ptr %dims, ptr %status, i64 %nth)
-  %next = add i64 %tid, 1
-  %others = icmp slt i64 %next, %nth
-  br i1 %others, label %post, label %run
-run:
-  %n = phi i64 [1, %begin], [1, %count], [1, %ring], [%nth, %post]
-  %result = call i64 %program(ptr %table, ptr %dims, ptr %status, ptr %state, i64 0, i64 %n)
-  %together = icmp sgt i64 %n, 1
-  br i1 %together, label %ask, label %out
-ask:
-  %slept.p = getelementptr i8, ptr %state, i64 88
-  %slept = load atomic i64, ptr %slept.p monotonic, align 8
-  %any = icmp ne i64 %slept, 0
-  br i1 %any, label %note, label %out
-note:
-  store atomic i64 0, ptr %slept.p monotonic, align 8
-  %noted.p = getelementptr i64, ptr %call, i64 8
-  store i64 1, ptr %noted.p
-  br label %out
-out:
-  ret i64 %result
-}}
-"""
-
 # Where there are no workers: the same names for one thread.
 _SINGLE = """
 define i64 @gradloom_barrier_generation(ptr %state, i64 %nth) nounwind {{ ret i64 0 }}
@@ -390,9 +283,9 @@ define void @gradloom_ring(ptr %state) nounwind {{ ret void }}
 def team_source() -> str:
     """LLVM assembly of everything that programs and the launcher refer to."""
     if not WORKERS:
-        return (_SINGLE + _CALL).format(asleep=MAILBOX + 8, data=DATA)
+        return (_SINGLE + CALL).format(asleep=MAILBOX + 8, data=DATA)
     declare, pause = _PAUSE[platform.machine()]
-    return (_COMMON + _THREADS + _CALL).format(
+    return (_COMMON + _THREADS + CALL).format(
         declare_pause=declare,
         pause=pause,
         futex=_FUTEX,

@@ -116,6 +116,7 @@ class Context:
             objects=ctypes.addressof(self._objects),
             moves=[(n, *target) for n, name in enumerate(moving) for target in self.targets(name)],
         )
+        self.run = self.call.on(instance.threads)
 
     def targets(self, name: str) -> list[tuple[int, int]]:
         """The slots that a buffer's address belongs in, with what is added to it in each."""
@@ -231,8 +232,9 @@ class Executable:
         self.lock = threading.Lock()
         self.locks: list[Any] | None = None
 
-    def instance(self, key: tuple[Any, ...], parameters: Sequence[Parameter]) -> Instance:
-        """The instance for inputs of these shapes; made and checked at their first use."""
+    def instance(self, arrays: Sequence[np.ndarray], parameters: Sequence[Parameter]) -> Instance:
+        """The instance for the shapes of these inputs; made and checked at their first use."""
+        key = tuple([array.shape for array in arrays])
         shapes = [*key, *(parameter.buffer.shape for parameter in parameters)]
         types = [buffer.type for buffer in (*self.inputs, *self.parameters)]
         binding = bind_dims(types, shapes, self.names, self.program.constraints)
@@ -259,7 +261,7 @@ class Executable:
         Raises what a check or host step raised; then no parameter has changed.
         """
         key = tuple([array.shape for array in arrays])
-        instance = self.instances.get(key) or self.instance(key, parameters)
+        instance = self.instances.get(key) or self.instance(arrays, parameters)
         try:
             context = instance.idle.pop()
         except IndexError:
@@ -277,7 +279,7 @@ class Executable:
         if parameters:
             status = self.call_alone(context, parameters)
         else:
-            status = context.call(instance.threads)
+            status = context.run()
         if status:
             self.fail(context, status)
         instance.idle.append(context)
@@ -293,7 +295,7 @@ class Executable:
         try:
             for lock in self.locks:
                 lock.acquire()
-            status = context.call(context.instance.threads)
+            status = context.run()
             for lock in self.locks:
                 lock.release()
             return status

@@ -23,12 +23,14 @@ from contextlib import contextmanager
 
 from . import native
 from .assembly import MAILBOX, MAX_THREADS, MOST, WORKERS, team_source
+from .launcher import check_arrays
 from .steps import STEPS
 
 
 @functools.cache
 def load() -> Callable[..., int]:
     """Load the team's native functions (programs refer to the barrier); returns the launcher."""
+    check_arrays()
     text = team_source() + STEPS
     what = f"{native.host().identity} {text}"
     key = "team-" + hashlib.sha256(what.encode()).hexdigest()
@@ -210,7 +212,8 @@ class Call:
         """tiny: too short to wake a sleeping worker for. paced: see `Pace`; else never alone.
 
         moves: (array, slot, shift): where in the table to put the address of the data of the array
-        whose `id` stands in `objects`, and what to add. Where there are `objects`, a call clears the status first.
+        whose `id` stands in `objects`, and what to add. Where there are `objects`, a call begins
+        with a clear status.
         """
         self._moves = (ctypes.c_int64 * (3 * len(moves)))(*(n for move in moves for n in move))
         last = (0, objects, ctypes.addressof(self._moves), len(moves))
@@ -218,12 +221,18 @@ class Call:
         self._words = (ctypes.c_int64 * 24)(
             *(*fixed, 0, 1, 0, 0, *last), *(*fixed, 0, 1, int(tiny), 0, *last)
         )
-        self._alone = ctypes.c_void_p(ctypes.addressof(self._words))
-        self._together = ctypes.c_void_p(ctypes.addressof(self._words) + 8 * 12)
+        self._alone = ctypes.addressof(self._words)
+        self._together = self._alone + 8 * 12
         self._team = team or the_team
         self._paced = paced
         self._pace: Pace | None = None
         self._launch = load()
+
+    def on(self, threads: int) -> Callable[[], int]:
+        """A function that makes the call on `threads` threads; for one, nothing is in between."""
+        if threads > 1:
+            return functools.partial(self.__call__, threads)
+        return functools.partial(self._launch, self._alone)
 
     def __call__(self, threads: int = 1) -> int:
         """Run on `threads` threads, without the GIL; the status word.
@@ -239,8 +248,8 @@ class Call:
                     if threads > team.size and team.grow(threads) < threads:
                         return self._launch(self._alone)
                     words = self._words
-                    words[16] = team.state
-                    words[17] = threads
+                    if words[17] != threads or words[16] != team.state:  # else as the last time
+                        words[16], words[17] = team.state, threads
                     if words[20] and self._paced:
                         return self._watched()
                     return self._launch(self._together)

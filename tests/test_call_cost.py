@@ -1,0 +1,126 @@
+# pyright: basic
+"""What a warm call allocates, and what it finds of its arrays."""
+
+import gc
+import itertools
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import gradloom as gl
+
+F32 = np.float32
+
+
+def left_behind(call, calls: int) -> int:
+    """Bytes that so many calls leave behind, the least of some tries.
+
+    Python keeps freed lists and tuples, and forgets them now and then.
+    """
+    gc.disable()
+    tracemalloc.start()
+    try:
+        found = [0]
+        for _ in range(4):
+            for _ in range(calls):
+                call()
+            found.append(tracemalloc.get_traced_memory()[0])
+        return min(after - before for before, after in itertools.pairwise(found))
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_warm_calls_leave_nothing_behind(threads):
+    x = gl.placeholder(("B", 64), name="x")
+    ws = [gl.parameter(np.ones((64, 64), F32) / 64, name=f"w{n}") for n in range(4)]
+    y = x
+    for w in ws:
+        y = gl.tanh(y @ w)
+    loss = gl.sum(y)
+    updates = {w: w - 1e-3 * gl.grad(loss, w) for w in ws}
+    step = gl.function([x], [loss, y], updates=updates, threads=threads)
+    rows = np.ones((128, 64), F32)
+    assert left_behind(lambda: step(rows), 200) < 200  # not a byte a call
+    small = np.ones((1, 64), F32)
+    assert left_behind(lambda: step(small), 200) < 200
+
+
+def test_a_failing_call_leaves_nothing_behind():
+    x = gl.placeholder((3,), name="x")
+    f = gl.function([x], gl.check(x, gl.all(x > 0), "positive"))
+
+    def fail():
+        with pytest.raises(gl.CheckError):
+            f(np.zeros(3, F32))
+
+    assert left_behind(fail, 50) < 5000
+    assert f(np.ones(3, F32)).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_each_call_reads_the_arrays_it_is_given(threads):
+    """Arrays that die between calls, that are views, and the same one twice."""
+    x, y = gl.placeholder(("B", 7), name="x"), gl.placeholder(("B", 7), name="y")
+    f = gl.function([x, y], [x - y, gl.sum(x, axis=0), x], threads=threads)
+    rng = np.random.default_rng(0)
+    for n in range(200):
+        rows = 7000 if n % 20 == 0 else int(rng.integers(0, 9))
+        block = rng.standard_normal((rows + 2, 7)).astype(F32)
+        a, b = block[2:], (block[2:] if n % 3 == 0 else np.array(block[:rows]))
+        difference, total, same = f(a, b)
+        np.testing.assert_array_equal(difference, a - b)
+        np.testing.assert_array_equal(same, a)
+        np.testing.assert_allclose(total, a.sum(0), rtol=1e-4, atol=1e-3)
+        assert not np.shares_memory(same, a)
+
+
+def test_an_interrupted_call_leaves_no_parameter_locked():
+    """An exception between any two lines of taking the locks, calling and giving them back."""
+    import sys
+    import threading
+
+    x = gl.placeholder((), name="x")
+    ws = [gl.parameter(np.zeros(5, F32), name=f"w{n}") for n in range(3)]
+    step = gl.function([x], ws[0], updates={w: w + x for w in ws})
+    step(0)
+    executable = step._executable
+    code = type(executable).call_alone.__code__
+    interrupted = 0
+    for line in range(1, 40):
+        left = [line]
+
+        def local(frame, event, _, left=left):
+            if event == "line":
+                left[0] -= 1
+                if left[0] == 0:
+                    raise KeyboardInterrupt
+            return local
+
+        sys.settrace(lambda frame, *_, local=local: local if frame.f_code is code else None)
+        try:
+            step(1)
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            sys.settrace(None)
+        free = []
+
+        def look(free=free):
+            for w in ws:
+                taken = w.lock.acquire(timeout=0)
+                free.append(taken)
+                if taken:
+                    w.lock.release()
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        assert free == [True] * 3, line
+    assert 10 < interrupted < 39
+    before = ws[0].value
+    step(2)
+    np.testing.assert_array_equal(ws[0].value, before + 2)
+    assert all((w.value == ws[0].value).all() for w in ws)
