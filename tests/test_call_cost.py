@@ -52,11 +52,11 @@ def test_a_failing_call_leaves_nothing_behind():
     x = gl.placeholder((3,), name="x")
     f = gl.function([x], gl.check(x, gl.all(x > 0), "positive"))
 
-    def fail():
+    for _ in range(20):
         with pytest.raises(gl.CheckError):
             f(np.zeros(3, F32))
-
-    assert left_behind(fail, 50) < 5000
+    (instance,) = f._executable.instances.values()
+    assert len(instance.idle) == 1, "one context serves them all"
     assert f(np.ones(3, F32)).tolist() == [1, 1, 1]
 
 
