@@ -46,6 +46,7 @@ from .storage import (
     fills_buffer,
     is_whole,
     launch,
+    move,
     right_sides,
     typed,
 )
@@ -77,6 +78,7 @@ def lower(
         for leaf in leaves:
             name = state.buffer(kind, leaf.type, graph.names[leaf])  # type: ignore[arg-type]
             stored[leaf] = Stored(name, dense(leaf.type))
+            state.origins[name] = leaf
     direct = {} if guarded else direct_updates(graph)
     outputs: dict[Tensor, str] = {}
     wanted: dict[Tensor, Stored] = {}
@@ -95,9 +97,11 @@ def lower(
     for position, output in enumerate(graph.outputs):
         name = outputs.get(output)
         if name is None or name in returned:
-            source = _guarded_source(state, stored, output)
             name = state.buffer("output", output.type, f"out{position}")
-            state.steps.append(Copy(name, source))
+            if state.guarded:
+                state.steps.append(Copy(name, _guarded_source(state, stored, output)))
+            else:
+                move(state, output, stored[output], name)
         returned.append(name)
     copies: list[Step] = []
     for parameter, value in graph.updates:
@@ -165,6 +169,7 @@ def generate(program: Program) -> Program:
 def _guarded_source(state: Lowering, stored: dict[Tensor, Stored], tensor: Tensor) -> str:
     """A buffer that holds the tensor; in a guarded program not one that no kernel looked at."""
     source = contiguous(state, stored, tensor)
+    state.origins.setdefault(source, tensor)
     given = state.buffers[source].kind in ("input", "parameter", "constant")
     if state.guarded and given and tensor.dtype.is_float:
         held = state.temporary(tensor.type)

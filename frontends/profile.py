@@ -207,7 +207,8 @@ def _works(
             case Copy(destination, source):
                 work = KernelCost(0, 0, sizes[source], sizes[source])
                 tensor = origins.get(source, origins.get(destination))
-                made.append(_Work("copy", "copy", work, None if tensor is None else tensor.node))
+                origin = None if tensor is None else tensor.node
+                made.append(_Work("copy", "copy of bytes", work, origin))
             case Host(op=name, operands=operands, results=results, origin=origin):
                 flops = 0 if origin is None else evaluate(cost(origin).flops, binding)
                 read, written = (sum(sizes[x] for x in names) for names in (operands, results))

@@ -20,6 +20,8 @@ from gradloom.runtime.driver import program_source
 from gradloom.runtime.executable import Executable
 from gradloom.runtime.peaks import peaks
 
+from .graphs import feeds_of, graph_of_seed
+
 F32 = np.float32
 RNG = np.random.default_rng(3)
 
@@ -297,3 +299,35 @@ def test_peaks_are_those_of_a_machine() -> None:
     assert 1e8 < one.float64 < one.float32 < 1e13 and 1e8 < one.bandwidth < 1e13
     assert one.seconds(10, 0, 0) == 10 / one.float32 < one.seconds(10, 10, 0)
     assert one.seconds(10, 5, 10**9) == 10**9 / one.bandwidth
+
+
+def test_drawn_functions() -> None:
+    for seed in range(16):
+        graph = graph_of_seed(seed)
+        feeds = feeds_of(graph, seed, 3)
+        known = {graph.names[leaf]: feeds[graph.names[leaf]] for leaf in graph.parameters}
+        function = gl.compile(graph, known)
+        told = function.profile(*(feeds[graph.names[leaf]] for leaf in graph.inputs), repeat=1)
+        assert all(row.loc and row.count == 1 for row in told.rows if "scan" not in str(graph))
+        for rows in (told.rows, told.nodes):
+            assert abs(sum(row.share for row in rows) - bool(rows)) < 1e-9
+
+
+def test_functions_made_from_text_and_within_a_budget() -> None:
+    x = gl.placeholder((64, 256), "float32", "x")
+    weights = [gl.parameter(draw(256, 256) / 16, f"w{i}") for i in range(6)]
+    value = x
+    for weight in weights:
+        value = gl.tanh(value @ weight)
+    outputs = gl.grad(gl.mean(value), weights)
+    plain = gl.function([x], outputs)
+    again = gl.compile(gl.parse(str(plain.graph)), {w.name: w for w in weights})
+    (first, *_), (other, *_) = (
+        sorted((row.loc, row.flops) for row in f.profile(draw(64, 256), repeat=1).rows)
+        for f in (plain, again)
+    )
+    assert [line.number for line in first[0]] == [line.number for line in other[0]]
+    small = gl.function([x], outputs, memory_budget=plain.memory().total * 3 // 4)
+    assert small.recomputed.rows
+    moved = sum(row.bytes for row in small.profile(draw(64, 256), repeat=1).rows)
+    assert moved > sum(row.bytes for row in plain.profile(draw(64, 256), repeat=1).rows)
