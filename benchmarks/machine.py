@@ -14,7 +14,7 @@ import timeit
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 PACKAGES = ("numpy", "numba", "llvmlite", "jax", "torch", "pytensor")
 
@@ -64,11 +64,21 @@ def processor() -> str:
     return names[0] if names else platform.machine()
 
 
+def rounded(figures: Any) -> Any:
+    """The same with four digits of each number: more is noise."""
+    if isinstance(figures, float):
+        return float(f"{figures:.4g}")
+    if isinstance(figures, dict):
+        pairs = cast(dict[str, Any], figures)
+        return {key: rounded(value) for key, value in pairs.items()}
+    return list(map(rounded, cast(list[Any], figures))) if isinstance(figures, list) else figures
+
+
 def write_json(path: Path | None, kind: str, threads: int, rows: Any, **more: Any) -> None:
     """Figures of one kind with what they were taken on; nothing where there is no path."""
     if path is not None:
         report = {"kind": kind, "threads": threads, "machine": facts(), **more, "rows": rows}
-        path.write_text(json.dumps(report, indent=1) + "\n")
+        path.write_text(json.dumps(rounded(report)) + "\n")
 
 
 def calls_in(seconds: float, block: Callable[[int], float]) -> int:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -29,27 +28,12 @@ TOLERANCE = 2e-5  # of the largest entry: float32 sums of thousands, in other or
 
 
 class Modules:
-    """The frameworks, each imported when first used."""
+    """The frameworks by short names, each imported when first used."""
 
-    @cached_property
-    def gl(self) -> Any:
-        return import_module("gradloom")
-
-    @cached_property
-    def jax(self) -> Any:
-        return import_module("jax")
-
-    @cached_property
-    def jnp(self) -> Any:
-        return import_module("jax.numpy")
-
-    @cached_property
-    def pt(self) -> Any:
-        return import_module("pytensor.tensor")
-
-    @cached_property
-    def torch(self) -> Any:
-        return import_module("torch")
+    def __getattr__(self, name: str) -> Any:
+        full = {"gl": "gradloom", "jnp": "jax.numpy", "pt": "pytensor.tensor"}.get(name, name)
+        self.__dict__[name] = import_module(full)
+        return self.__dict__[name]
 
 
 def prepared(side: str, formula: Formula, arrays: Sequence[Array], m: Any) -> Callable[[], Any]:
@@ -72,7 +56,7 @@ def prepared(side: str, formula: Formula, arrays: Sequence[Array], m: Any) -> Ca
         return run
     if side == "pytensor":
         symbols = [m.pt.tensor(dtype=str(a.dtype), shape=a.shape) for a in arrays]
-        theirs = import_module("pytensor").function(symbols, formula(*symbols), mode="NUMBA")
+        theirs = m.pytensor.function(symbols, formula(*symbols), mode="NUMBA")
         return lambda: theirs(*arrays)
     return lambda: formula(*arrays)
 

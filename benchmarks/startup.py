@@ -19,7 +19,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+from machine import positive, ratios, write_json
 from sides import PEERS, run_gradloom
 from workloads import WORKLOADS
 
@@ -47,38 +49,48 @@ def seconds(system: str, workload: str, threads: int, cache: Path) -> float:
     return time.perf_counter() - start
 
 
+def measure(workload: str, peer: str, threads: int, rounds: int) -> list[dict[str, Any]]:
+    """A row each for cold and warm: the seconds of both sides, one figure a round."""
+    sides = {"gradloom": "ours", peer: "theirs"}
+    rows = [
+        {"workload": workload, "peer": peer, "state": state, "ours": [], "theirs": []}
+        for state in ("cold", "warm")
+    ]
+    for round_ in range(rounds):
+        for system in list(sides) if round_ % 2 == 0 else list(sides)[::-1]:
+            with tempfile.TemporaryDirectory() as cache:
+                for row in rows:
+                    row[sides[system]].append(seconds(system, workload, threads, Path(cache)))
+    return rows
+
+
+def line(row: dict[str, Any]) -> str:
+    ours, theirs = row["ours"], row["theirs"]
+    return (
+        f"{row['workload']:12s} {row['state']} start: ours {median(ours):.2f} s   "
+        f"{row['peer']} {median(theirs):.2f} s   ratio {median(ratios(ours, theirs)):.2f}"
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run as the command line says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("workloads", nargs="+", choices=list(WORKLOADS), metavar="WORKLOAD")
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="default: all")
     parser.add_argument("--vs", choices=list(PEERS), default="jax", dest="peer")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=positive, default=2)
+    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     parser.add_argument("--only", choices=list(SYSTEMS), help="be the process that is timed")
     options = parser.parse_args(arguments)
     if options.only:
         first_step(options.only, options.workloads[0], options.threads)
         return
-    for workload in options.workloads:
-        sides = ("gradloom", options.peer)
-        found: dict[tuple[str, str], list[float]] = {}
-        for side in sides:
-            with tempfile.TemporaryDirectory() as cache:
-                seconds(side, workload, options.threads, Path(cache))
-        for round_ in range(options.rounds):
-            for side in sides if round_ % 2 == 0 else sides[::-1]:
-                with tempfile.TemporaryDirectory() as cache:
-                    for state in ("cold", "warm"):
-                        took = seconds(side, workload, options.threads, Path(cache))
-                        found.setdefault((side, state), []).append(took)
-        for state in ("cold", "warm"):
-            ours, theirs = found["gradloom", state], found[options.peer, state]
-            ratio = median(b / a for a, b in zip(ours, theirs, strict=True))
-            print(
-                f"{workload:12s} {state} start: ours {median(ours):.2f} s   "
-                f"{options.peer} {median(theirs):.2f} s   ratio {ratio:.2f}",
-                flush=True,
-            )
+    rows: list[dict[str, Any]] = []
+    for workload in options.workloads or WORKLOADS:
+        found = measure(workload, options.peer, options.threads, options.rounds)
+        print("\n".join(map(line, found)), flush=True)
+        rows += found
+    write_json(options.json, "startup", options.threads, rows)
 
 
 if __name__ == "__main__":
