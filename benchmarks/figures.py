@@ -63,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="few cases, few rounds: a look")
     parser.add_argument("--out", type=Path, default=MAKE_PAGE.with_name("performance.json"))
     options = parser.parse_args(arguments)
-    known = json.loads(options.out.read_text()) if options.out.exists() else {}
+    kept = options.out.read_text() if options.out.exists() else "{}"
+    known: dict[str, Any] = json.loads(kept)
     for part in options.parts:
         print(f"== {part}", flush=True)
         known[part] = run(part, options.threads, options.quick)

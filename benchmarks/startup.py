@@ -52,7 +52,7 @@ def seconds(system: str, workload: str, threads: int, cache: Path) -> float:
 def measure(workload: str, peer: str, threads: int, rounds: int) -> list[dict[str, Any]]:
     """A row each for cold and warm: the seconds of both sides, one figure a round."""
     sides = {"gradloom": "ours", peer: "theirs"}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"workload": workload, "peer": peer, "state": state, "ours": [], "theirs": []}
         for state in ("cold", "warm")
     ]

@@ -88,11 +88,11 @@ def steps(part: Row) -> Iterator[str]:
     lines.append(["geometric mean", "", *means, "", ""])
     yield "## Steps\n"
     yield (
-        "Whole steps: forward, backward, update (`elementwise` is one expression). The floor is the "
-        "larger of the step's multiply-adds at "
+        "Whole steps: forward, backward, update (`elementwise` is one expression). The floor is "
+        "the larger of the step's multiply-adds at "
         f"{peaks['flops'] / 1e9:.0f} Gflop/s and its inputs, parameters and results at "
-        f"{peaks['bytes'] / 1e9:.1f} GB/s, this machine's own peaks in the same run; share is floor "
-        "over time.\n"
+        f"{peaks['bytes'] / 1e9:.1f} GB/s, this machine's own peaks in the same run; share is "
+        "floor over time.\n"
     )
     yield table(["step", "ours", *peers, "floor", "share"], lines)
     yield "![ratios of the steps](performance-steps.svg)\n"
@@ -231,7 +231,9 @@ def dots(rows: Mapping[str, Series]) -> str:
                 line = "#444" if tick == 1 else "#ddd"
                 x = across(tick)
                 parts.append(f'<path d="M{x} 5V{bottom}" stroke="{line}"/>')
-                parts.append(f'<text x="{x}" y="{bottom + 14}" text-anchor="middle">{tick:g}</text>')
+                parts.append(
+                    f'<text x="{x}" y="{bottom + 14}" text-anchor="middle">{tick:g}</text>'
+                )
     for number, (name, series) in enumerate(rows.items()):
         y = height * number + height // 2 + 5
         parts.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{name}</text>')

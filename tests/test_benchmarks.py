@@ -4,8 +4,10 @@ What the scripts count and compare is right as well; what they time is not looke
 """
 
 import importlib
+import importlib.util
 import json
 import sys
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -186,6 +188,71 @@ def test_strange_answers_are_counted(script: Script) -> None:
         for answer in told:
             answers.add(answer)
         assert answers.strange(losses) == strange
+
+
+def test_compile_times_are_those_of_the_passes(script: Script) -> None:
+    scaling = script("scaling")
+    small, large = (scaling.compiled("network", nodes) for nodes in (60, 150))
+    assert 55 <= small["nodes"] <= 70 and 140 <= large["nodes"] <= 160
+    assert small["kernels"] == large["kernels"]  # layers are alike
+    assert {"stabilise", "differentiate", "fuse", "lower", "load"} <= set(small["passes"])
+    assert not any(name[-1].isdecimal() for name in small["passes"])  # runs are added up
+    small["passes"], large["passes"] = {"fuse": 0.5}, {"fuse": 2.0}
+    head, fuse, *_ = scaling.table([small, large])
+    assert f"{small['nodes']} nodes" in head and fuse.split() == "fuse 0.500 s 2.000 s 4.0".split()
+
+
+def make_performance() -> Any:
+    path = BENCHMARKS.parent / "docs" / "make_performance.py"
+    spec = importlib.util.spec_from_file_location("make_performance", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_says_what_the_figures_say(script: Script) -> None:
+    make = make_performance()
+    machine = script("machine").facts()
+    step = {"workload": "mlp", "floor": 3e-4, "ours": [5e-4] * 3, "theirs": [1e-3] * 3}
+    steps = [
+        {**step, "peer": "jax", "ratios": [2.0, 1.5, 4.0]},
+        {**step, "peer": "torch", "ratios": [0.5] * 3},
+        {**step, "workload": "cnn", "peer": "jax", "ratios": [8.0] * 3},
+    ]
+    case = {"suite": "matmul", "case": "1×1", "seconds": {"gradloom": [2e-6]}, "best": "numpy"}
+    figures = {
+        "steps": {"peaks": {"flops": 2e11, "bytes": 3e10}, "rows": steps},
+        "micro": {"rows": [{**case, "ratio": 0.5}, {**case, "ratio": 2.0}]},
+    }
+    figures = {name: {**part, "threads": 2, "machine": machine} for name, part in figures.items()}
+    page = make.page(figures)
+    assert (
+        "| mlp | 500 µs | 1 ms, **2.00** (1.75 to 3.00) | 1 ms, **0.50** (0.50 to 0.50) "
+        "| 300 µs | 0.60 |\n" in page
+    )
+    assert "| cnn | 500 µs | 1 ms, **8.00** (8.00 to 8.00) | – |" in page
+    assert "| geometric mean |  | **4.00** | **0.50** |  |  |" in page
+    assert "200 Gflop/s" in page and "30.0 GB/s" in page
+    assert "| matmul | 2 | **1.00** | 0.50 | 2.00 |" in page
+    images = make.plots(figures)
+    assert set(images) == {name for name in images if f"]({name})" in page} and len(images) == 2
+    tree = ElementTree.fromstring(images["performance-steps.svg"])
+    dots = [float(dot.attrib["cx"]) for dot in tree.iter("{http://www.w3.org/2000/svg}circle")]
+    assert len(dots) == 3 + 2  # with the legend
+    assert dots[0] - dots[1] == pytest.approx(dots[2] - dots[0], abs=0.2)  # 0.5, 2, 8
+
+
+def test_the_page_is_made_of_the_figures() -> None:
+    make = make_performance()
+    if not make.FIGURES.exists():
+        pytest.skip("no figures are kept here")
+    figures = json.loads(make.FIGURES.read_text(encoding="utf-8"))
+    kept = {"performance.md": make.page(figures), **make.plots(figures)}
+    for name, text in kept.items():
+        assert make.FIGURES.with_name(name).read_text(encoding="utf-8") == text, (
+            "run python docs/make_performance.py"
+        )
 
 
 def test_memory_budgets_keep_the_bits(script: Script) -> None:
