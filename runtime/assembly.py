@@ -1,10 +1,11 @@
 """The team in LLVM assembly: barrier, worker, mailboxes, and what the steps of a native program do.
 
 Memory of a team, from an address `state` that is a multiple of 128:
-  +0: arrivals at the barrier; +64: its generation; +72: the word handed over at the last barrier;
-  +80: the generation that a sleeper waits for; +88: whether any slept lately; +96: pauses to spin
+  the barrier: +0: generation; +8: arrivals; +16: the word handed over at the last one;
+  +24: the generation that a sleeper waits for; +32: whether any slept lately; +40: pauses to spin
   +128 * t: mailbox of thread t: generation, asleep, program, table, dims, status, nth, state
-So what different threads write lies in different pairs of cache lines, and a letter is one line.
+A barrier and a letter are one cache line each, which goes over once when the last arrives or the
+letter is posted, and once when it is read; no other is in the pair that processors fetch at once.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ define i1 @gradloom_barrier_arrive(ptr %state, i64 %nth) nounwind {{
   %alone = icmp eq i64 %nth, 1
   br i1 %alone, label %yes, label %count
 count:
-  %before = atomicrmw add ptr %state, i64 1 acq_rel
+  %arrivals.p = getelementptr i8, ptr %state, i64 8
+  %before = atomicrmw add ptr %arrivals.p, i64 1 acq_rel
   %now = add i64 %before, 1
   %last = icmp eq i64 %now, %nth
   ret i1 %last
@@ -51,20 +53,20 @@ define void @gradloom_barrier_release(ptr %state, i64 %word, i64 %nth) nounwind 
   %alone = icmp eq i64 %nth, 1
   br i1 %alone, label %out, label %signal
 signal:
-  %generation.p = getelementptr i8, ptr %state, i64 64
-  %seen.p = getelementptr i8, ptr %state, i64 72
+  %seen.p = getelementptr i8, ptr %state, i64 16
   store i64 %word, ptr %seen.p
-  store atomic i64 0, ptr %state monotonic, align 8
-  %old = load atomic i64, ptr %generation.p monotonic, align 8
+  %arrivals.p = getelementptr i8, ptr %state, i64 8
+  store atomic i64 0, ptr %arrivals.p monotonic, align 8
+  %old = load atomic i64, ptr %state monotonic, align 8
   %new = add i64 %old, 1
-  store atomic i64 %new, ptr %generation.p seq_cst, align 8
-  %asleep.p = getelementptr i8, ptr %state, i64 80
+  store atomic i64 %new, ptr %state seq_cst, align 8
+  %asleep.p = getelementptr i8, ptr %state, i64 24
   %asleep = load atomic i64, ptr %asleep.p seq_cst, align 8
   %ring = icmp eq i64 %asleep, %new
   br i1 %ring, label %wake, label %out
 wake:
   call i64 (i64, ...) @syscall(
-    i64 {futex}, ptr %generation.p, i32 129, i32 {everyone}, ptr null, ptr null, i32 0)
+    i64 {futex}, ptr %state, i32 129, i32 {everyone}, ptr null, ptr null, i32 0)
   br label %out
 out:
   ret void
@@ -78,15 +80,14 @@ out:
 ; grows, so who is late cannot wipe out who sleeps at the next barrier. A signal is one look more.
 define i64 @gradloom_barrier_wait(ptr %state, i64 %generation) nounwind {{
 entry:
-  %generation.p = getelementptr i8, ptr %state, i64 64
-  %asleep.p = getelementptr i8, ptr %state, i64 80
-  %slept.p = getelementptr i8, ptr %state, i64 88
-  %pauses.p = getelementptr i8, ptr %state, i64 96
+  %asleep.p = getelementptr i8, ptr %state, i64 24
+  %slept.p = getelementptr i8, ptr %state, i64 32
+  %pauses.p = getelementptr i8, ptr %state, i64 40
   %pauses = load atomic i64, ptr %pauses.p monotonic, align 8
   br label %look
 look:
   %n = phi i64 [0, %entry], [%n1, %again]
-  %now = load atomic i64, ptr %generation.p acquire, align 8
+  %now = load atomic i64, ptr %state acquire, align 8
   %over = icmp ne i64 %now, %generation
   br i1 %over, label %out, label %wait
 wait:
@@ -98,18 +99,18 @@ sleep:
   %next = add i64 %generation, 1
   %r = atomicrmw umax ptr %asleep.p, i64 %next seq_cst
   store atomic i64 1, ptr %slept.p monotonic, align 8
-  %late = load atomic i64, ptr %generation.p seq_cst, align 8
+  %late = load atomic i64, ptr %state seq_cst, align 8
   %still = icmp eq i64 %late, %generation
   br i1 %still, label %park, label %again
 park:
   %word = trunc i64 %generation to i32
   call i64 (i64, ...) @syscall(
-    i64 {futex}, ptr %generation.p, i32 128, i32 %word, ptr null, ptr null, i32 0)
+    i64 {futex}, ptr %state, i32 128, i32 %word, ptr null, ptr null, i32 0)
   br label %again
 again:
   br label %look
 out:
-  %seen.p = getelementptr i8, ptr %state, i64 72
+  %seen.p = getelementptr i8, ptr %state, i64 16
   %seen = load i64, ptr %seen.p
   %short = icmp sle i64 %n, %pauses
   %double = shl i64 %pauses, 1
@@ -133,8 +134,7 @@ define i64 @gradloom_barrier_generation(ptr %state, i64 %nth) nounwind {{
 single:
   ret i64 0
 team:
-  %generation.p = getelementptr i8, ptr %state, i64 64
-  %generation = load atomic i64, ptr %generation.p acquire, align 8
+  %generation = load atomic i64, ptr %state acquire, align 8
   ret i64 %generation
 }}
 
@@ -146,8 +146,7 @@ single:
   %own = load i64, ptr %status
   ret i64 %own
 team:
-  %generation.p = getelementptr i8, ptr %state, i64 64
-  %generation = load atomic i64, ptr %generation.p acquire, align 8
+  %generation = load atomic i64, ptr %state acquire, align 8
   %last = call i1 @gradloom_barrier_arrive(ptr %state, i64 %nth)
   br i1 %last, label %release, label %wait
 release:
@@ -175,7 +174,7 @@ entry:
   %there = ptrtoint ptr %state to i64
   %distance = sub i64 %here, %there
   %tid = sdiv i64 %distance, {mailbox}
-  %pauses.p = getelementptr i8, ptr %state, i64 96
+  %pauses.p = getelementptr i8, ptr %state, i64 40
   br label %idle
 idle:
   %done = phi i64 [0, %entry], [%letter, %work]
@@ -225,7 +224,7 @@ leave:
 
 ; Wake the first worker without a letter, for a long look.
 define void @gradloom_ring(ptr %state) nounwind {{
-  %pauses.p = getelementptr i8, ptr %state, i64 96
+  %pauses.p = getelementptr i8, ptr %state, i64 40
   store atomic i64 {most}, ptr %pauses.p monotonic, align 8
   %box = getelementptr i8, ptr %state, i64 {mailbox}
   %r = call i64 (i64, ...) @syscall(

@@ -115,7 +115,7 @@ run:
   %together = icmp sgt i64 %n, 1
   br i1 %together, label %ask, label %out
 ask:
-  %slept.p = getelementptr i8, ptr %state, i64 88
+  %slept.p = getelementptr i8, ptr %state, i64 32
   %slept = load atomic i64, ptr %slept.p monotonic, align 8
   %any = icmp ne i64 %slept, 0
   br i1 %any, label %note, label %out

@@ -95,7 +95,7 @@ class Team:
             self._memory = (ctypes.c_char * size)()
             _kept.append(self._memory)
             self.state = -(-ctypes.addressof(self._memory) // MAILBOX) * MAILBOX
-            ctypes.c_int64.from_address(self.state + 96).value = MOST
+            ctypes.c_int64.from_address(self.state + 40).value = MOST
         if not self._registered:
             atexit.register(self.stop)
             self._registered = True
