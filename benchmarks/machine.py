@@ -27,14 +27,21 @@ def positive(text: str) -> int:
 
 
 def limit_threads(threads: int) -> None:
-    """Hold this process to `threads` processors and tell every framework to use as many."""
+    """Hold this process to `threads` processors and tell every framework to use as many.
+
+    NumPy's library of products reads the number when it is loaded, which is before a script has
+    read its command line: where it may have read another, this process starts again.
+    """
     if hasattr(os, "sched_setaffinity"):
         available = sorted(os.sched_getaffinity(0))
         if threads > len(available):
             sys.exit(f"--threads {threads}, but this process may use {len(available)} processors")
         os.sched_setaffinity(0, available[:threads])
-    for library in ("GRADLOOM", "OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "NUMBA_NUM"):
-        os.environ[f"{library}_THREADS"] = str(threads)
+    libraries = ("GRADLOOM", "OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "NUMBA_NUM")
+    wanted = {f"{library}_THREADS": str(threads) for library in libraries}
+    if any(os.environ.get(name) != number for name, number in wanted.items()):
+        os.environ.update(wanted)
+        os.execv(sys.executable, sys.orig_argv)
 
 
 def facts() -> dict[str, Any]:
