@@ -1,15 +1,11 @@
 # pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-"""Several threads and processes, forks, signals, and damaged caches."""
+"""Several threads, and damaged caches."""
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -21,46 +17,9 @@ import numpy as np
 import pytest
 
 import gradloom as gl
+from gradloom.tests.processes import finish, run, start, together
 
 F32 = np.float32
-
-
-def start(code: str, **environment: str | None) -> subprocess.Popen[str]:
-    """A Python process that runs `code`; an environment variable of None is taken away."""
-    values = {**os.environ, **{k: v for k, v in environment.items() if v is not None}}
-    for name, value in environment.items():
-        if value is None:
-            values.pop(name, None)
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=values,
-    )
-
-
-def finish(process: subprocess.Popen[str], timeout: float = 55) -> str:
-    """What a process that ends well printed."""
-    try:
-        out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        out, err = process.communicate()
-        pytest.fail(f"the process hangs\n{out}\n{err}")
-    assert process.returncode == 0, f"exit {process.returncode}\n{out}\n{err}"
-    return out
-
-
-def run(code: str, **environment: str | None) -> str:
-    return finish(start(code, **environment))
-
-
-def together(*works: Callable[[], object]) -> None:
-    """Run all at once, each in a thread; raise what one of them raised."""
-    with ThreadPoolExecutor(len(works)) as pool:
-        for future in [pool.submit(work) for work in works]:
-            future.result(timeout=50)
 
 
 # --- threads ------------------------------------------------------------------------------------
@@ -108,6 +67,76 @@ def test_the_first_call_from_several_threads() -> None:
     together(*[lambda: results.append(f(v))] * 5)
     for result in results:
         np.testing.assert_array_equal(result, results[0])
+
+
+class Small:
+    """A classifier of rows of 64, trained on batches drawn once, and asked for what it says."""
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        x, t = gl.placeholder((32, 64), name="x"), gl.placeholder((32,), "int64", name="t")
+        shapes = {"w": (64, 64), "b": (64,), "v": (64, 10), "c": (10,)}
+        ps = {n: gl.parameter(rng.standard_normal(s, F32) / 8, name=n) for n, s in shapes.items()}
+        scores = gl.tanh(x @ ps["w"] + ps["b"]) @ ps["v"] + ps["c"]
+        taken = gl.take_along_axis(gl.log_softmax(scores), t[:, None], axis=1)
+        loss = -gl.mean(taken)
+        count = gl.parameter(0, name="count")
+        updates = {p: p - 0.05 * gl.grad(loss, p) for p in ps.values()}
+        self.parameters = list(ps.values())
+        self.train = gl.function([x, t], loss, updates={**updates, count: count + 1})
+        self.says = gl.function([x, t], [scores, count])
+        self.batches = [
+            (rng.standard_normal((32, 64), F32), rng.integers(0, 10, 32)) for _ in range(7)
+        ]
+
+    def steps(self, first: int, last: int) -> bytes:
+        """The losses of these steps, as bytes."""
+        losses = [self.train(*self.batches[n % 7]) for n in range(first, last)]
+        return np.stack(losses).tobytes() if losses else b""
+
+    def state(self) -> bytes:
+        return b"".join(p.value.tobytes() for p in self.parameters)
+
+
+@pytest.mark.parametrize("total", [2000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_training_twice_at_once_beside_inference(total: int) -> None:
+    """The bits of one thread after another; what is said belongs to a whole state."""
+    part = 500
+    alone: list[list[tuple[bytes, bytes]]] = []
+    said: dict[int, bytes] = {}
+    for seed in (1, 2):
+        net, parts = Small(seed), list[tuple[bytes, bytes]]()
+        for first in range(0, total, part):
+            parts.append((net.steps(first, first + part), net.state()))
+            if seed == 1:
+                said[first + part] = net.says(*net.batches[0])[0].tobytes()
+        alone.append(parts)
+    nets = [Small(1), Small(2)]
+    done = threading.Event()
+
+    def training(net: Small, expected: list[tuple[bytes, bytes]]) -> None:
+        try:
+            for number, (losses, state) in enumerate(expected):
+                assert net.steps(number * part, (number + 1) * part) == losses
+                assert net.state() == state
+        finally:
+            if net is nets[0]:
+                done.set()
+
+    def inference() -> None:
+        first, begun = nets[0].says(*nets[0].batches[0])
+        while not done.is_set():
+            scores, count = nets[0].says(*nets[0].batches[0])
+            if int(count) in said:
+                assert scores.tobytes() == said[int(count)]
+            assert (scores != first).any() == (count != begun)
+
+    with ThreadPoolExecutor(3) as pool:
+        works = [pool.submit(training, *pair) for pair in zip(nets, alone, strict=True)]
+        for work in [*works, pool.submit(inference)]:
+            work.result(timeout=None if total > 10_000 else 50)
+    scores, count = nets[0].says(*nets[0].batches[0])
+    assert int(count) == total and scores.tobytes() == said[total]
 
 
 def test_inference_while_training_sees_whole_states() -> None:
@@ -171,136 +200,6 @@ def test_functions_that_take_each_others_parameters_do_not_wait_for_ever() -> No
 
     together(*[lambda step=step: work(step) for step in steps])
     assert sum(p.value[0] for p in ps) == 6 * 4 * 200
-
-
-# --- processes and signals ------------------------------------------------------------------------
-
-SETUP = """
-import os, signal, sys, threading, time
-import numpy as np, gradloom as gl
-n = 400
-x = gl.placeholder((n, n), name="x")
-w = gl.parameter(np.eye(n, dtype="float32"), name="w")
-step = gl.function([x], gl.sum(x @ w), updates={w: w + 1}, threads=2)
-ones = np.ones((n, n), "float32")
-
-def long_call(rounds):
-    "a function whose native call takes about rounds / 2000 seconds"
-    state = gl.parameter(np.zeros((200, 200), "float32"), name="state")
-    last, _ = gl.scan(lambda c, _: (c @ c * 0.0 + c + 1.0, None), state, length=rounds)
-    return state, gl.function([], None, updates={state: last}, threads=2)
-"""
-
-
-def test_a_forked_child_computes() -> None:
-    out = run(
-        SETUP
-        + """
-before = step(ones)
-child = os.fork()
-if child == 0:
-    good = step(ones) == 2 * n * n * n * 0 + n * n * (n + 1)
-    again = gl.function([x], gl.sum(x * 3), threads=2)(ones) == 3 * n * n
-    os._exit(0 if good and again else 1)
-print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), before == n * n)
-print(step(ones) == n * n * (n + 1))
-import multiprocessing
-def double(seed):
-    return float(gl.function([x], gl.sum(x * 2), threads=2)(ones * seed))
-with multiprocessing.get_context("fork").Pool(3) as pool:
-    print(pool.map(double, range(4)) == [2 * n * n * seed for seed in range(4)] and "mapped")
-"""
-    )
-    assert out.split() == ["0", "True", "True", "mapped"]
-
-
-def test_a_fork_while_other_threads_are_inside_calls() -> None:
-    out = run(
-        SETUP
-        + """
-def work():
-    while not done:
-        step(ones)
-step(ones)
-done = False
-threads = [threading.Thread(target=work) for _ in range(2)]
-for thread in threads: thread.start()
-codes = []
-for _ in range(12):
-    time.sleep(0.01)
-    child = os.fork()
-    if child == 0:
-        signal.alarm(20)
-        w.value = np.zeros((n, n))
-        os._exit(0 if step(ones) == 0 else 1)
-    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-done = True
-for thread in threads: thread.join()
-print(codes == [0] * 12, codes)
-"""
-    )
-    assert out.startswith("True"), out
-
-
-def test_the_number_of_threads_from_outside() -> None:
-    code = """
-        import numpy as np, gradloom as gl
-        x = gl.placeholder(("B", 70), name="x")
-        f = gl.function([x], [gl.sum(x), gl.sum(gl.exp(x), axis=0), x.T @ x])
-        rows = np.random.default_rng(0).random((3000, 70), np.float32)
-        print([np.asarray(r).tobytes().hex()[:4000] for r in f(rows)])
-        """
-    outputs = {run(code, GRADLOOM_THREADS=value) for value in ("1", "2", "", None)}
-    assert len(outputs) == 1, "the same bits for any number of threads"
-    for bad in ("0", "many"):
-        process = start(code, GRADLOOM_THREADS=bad)
-        _, err = process.communicate(timeout=30)
-        assert process.returncode == 1
-        assert f"GRADLOOM_THREADS must be a number of threads >= 1, not '{bad}'" in err
-
-
-def test_an_interrupt_during_a_long_call() -> None:
-    out = run(
-        SETUP
-        + """
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-state, call = long_call(2000)
-call()
-for delay in (0.0, 0.01, 0.05, 0.2):
-    before = state.value[0, 0]
-    try:
-        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
-        call()
-        time.sleep(1)
-        print("no interrupt")
-    except KeyboardInterrupt:
-        pass
-    moved = state.value - before
-    print(moved.min() == moved.max() and moved[0, 0] in (0, 2000))
-before = state.value[0, 0]
-call()
-print((state.value == before + 2000).all())
-"""
-    )
-    assert out.split() == ["True"] * 5, out
-
-
-def test_the_process_ends_while_threads_are_inside_calls() -> None:
-    for daemon in (True, False):
-        started = time.monotonic()
-        out = run(
-            SETUP
-            + f"""
-state, call = long_call(3000)
-call()
-threads = [threading.Thread(target=call, daemon={daemon}) for _ in range(3)]
-for thread in threads: thread.start()
-time.sleep(0.05)
-print("end")
-"""
-        )
-        assert out.split() == ["end"]
-        assert time.monotonic() - started < 50
 
 
 def test_exceptions_of_host_ops_in_two_threads_at_once() -> None:

@@ -1,0 +1,274 @@
+"""Several processes, forks, and signals."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from gradloom.tests.processes import run, start
+
+SETUP = """
+import os, signal, sys, threading, time
+import numpy as np, gradloom as gl
+n = 400
+x = gl.placeholder((n, n), name="x")
+w = gl.parameter(np.eye(n, dtype="float32"), name="w")
+step = gl.function([x], gl.sum(x @ w), updates={w: w + 1}, threads=2)
+ones = np.ones((n, n), "float32")
+
+def long_call(rounds):
+    "a function whose native call takes about rounds / 2000 seconds"
+    state = gl.parameter(np.zeros((200, 200), "float32"), name="state")
+    last, _ = gl.scan(lambda c, _: (c @ c * 0.0 + c + 1.0, None), state, length=rounds)
+    return state, gl.function([], None, updates={state: last}, threads=2)
+"""
+
+
+def test_a_forked_child_computes() -> None:
+    out = run(
+        SETUP
+        + """
+before = step(ones)
+child = os.fork()
+if child == 0:
+    good = step(ones) == 2 * n * n * n * 0 + n * n * (n + 1)
+    again = gl.function([x], gl.sum(x * 3), threads=2)(ones) == 3 * n * n
+    os._exit(0 if good and again else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), before == n * n)
+print(step(ones) == n * n * (n + 1))
+import multiprocessing
+def double(seed):
+    return float(gl.function([x], gl.sum(x * 2), threads=2)(ones * seed))
+with multiprocessing.get_context("fork").Pool(3) as pool:
+    print(pool.map(double, range(4)) == [2 * n * n * seed for seed in range(4)] and "mapped")
+"""
+    )
+    assert out.split() == ["0", "True", "True", "mapped"]
+
+
+def test_a_fork_while_other_threads_are_inside_calls() -> None:
+    out = run(
+        SETUP
+        + """
+def work():
+    while not done:
+        step(ones)
+step(ones)
+done = False
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads: thread.start()
+codes = []
+for _ in range(12):
+    time.sleep(0.01)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        w.value = np.zeros((n, n))
+        os._exit(0 if step(ones) == 0 else 1)
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+done = True
+for thread in threads: thread.join()
+print(codes == [0] * 12, codes)
+"""
+    )
+    assert out.startswith("True"), out
+
+
+def test_the_number_of_threads_from_outside() -> None:
+    code = """
+        import numpy as np, gradloom as gl
+        x = gl.placeholder(("B", 70), name="x")
+        f = gl.function([x], [gl.sum(x), gl.sum(gl.exp(x), axis=0), x.T @ x])
+        rows = np.random.default_rng(0).random((3000, 70), np.float32)
+        print([np.asarray(r).tobytes().hex()[:4000] for r in f(rows)])
+        """
+    outputs = {run(code, GRADLOOM_THREADS=value) for value in ("1", "2", "", None)}
+    assert len(outputs) == 1, "the same bits for any number of threads"
+    for bad in ("0", "many"):
+        process = start(code, GRADLOOM_THREADS=bad)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 1
+        assert f"GRADLOOM_THREADS must be a number of threads >= 1, not '{bad}'" in err
+
+
+def test_an_interrupt_during_a_long_call() -> None:
+    out = run(
+        SETUP
+        + """
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+state, call = long_call(2000)
+call()
+for delay in (0.0, 0.01, 0.05, 0.2):
+    before = state.value[0, 0]
+    try:
+        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
+        call()
+        time.sleep(1)
+        print("no interrupt")
+    except KeyboardInterrupt:
+        pass
+    moved = state.value - before
+    print(moved.min() == moved.max() and moved[0, 0] in (0, 2000))
+before = state.value[0, 0]
+call()
+print((state.value == before + 2000).all())
+"""
+    )
+    assert out.split() == ["True"] * 5, out
+
+
+def test_the_process_ends_while_threads_are_inside_calls() -> None:
+    for daemon in (True, False):
+        started = time.monotonic()
+        out = run(
+            SETUP
+            + f"""
+state, call = long_call(3000)
+call()
+threads = [threading.Thread(target=call, daemon={daemon}) for _ in range(3)]
+for thread in threads: thread.start()
+time.sleep(0.05)
+print("end")
+"""
+        )
+        assert out.split() == ["end"]
+        assert time.monotonic() - started < 50
+
+
+NETWORK = """
+import multiprocessing, os, signal, sys, threading, time
+import numpy as np, gradloom as gl
+
+class Network:
+    "tanh layers of 64, trained on rows drawn by a seed; large enough for two threads"
+    def __init__(self):
+        x, t = gl.placeholder(("B", 64), name="x"), gl.placeholder(("B", 64), name="t")
+        rng = np.random.default_rng(1)
+        draw = lambda *shape: rng.standard_normal(shape).astype("float32") / 8
+        self.ws = [gl.parameter(draw(64, 64), name=f"w{k}") for k in range(3)]
+        y = x
+        for w in self.ws: y = gl.tanh(y @ w)
+        loss = gl.mean((y - t) ** 2)
+        updates = {w: w - 0.1 * gl.grad(loss, w) for w in self.ws}
+        self.step = gl.function([x, t], loss, updates=updates, threads=2)
+        self.rows = [draw(256, 64), draw(256, 64)]
+    def steps(self, count):
+        losses = [self.step(*self.rows) for _ in range(count)]
+        return b"".join(np.asarray(a).tobytes() for a in (*losses, *(w.value for w in self.ws)))
+"""
+
+
+def test_a_child_goes_on_with_the_same_bits_and_ends_by_itself() -> None:
+    """Forked while the worker spins and while it sleeps; the child ends as any process does."""
+    out = run(
+        NETWORK
+        + """
+import hashlib
+network = Network()
+for pause in (0, 0.1):
+    network.steps(20)
+    time.sleep(pause)
+    child = os.fork()
+    print(hashlib.sha256(network.steps(30)).hexdigest(), flush=True)
+    if child == 0:
+        sys.exit(7)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+    )
+    words = out.split()
+    codes, digests = words.count("7"), [word for word in words if word != "7"]
+    assert codes == 2 and len(digests) == 4 and len(set(digests)) == 2, out
+
+
+def test_processes_of_multiprocessing_agree(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    main = """
+def work(queue):
+    queue.put(Network().steps(5))
+
+if __name__ == "__main__":
+    expected = Network().steps(5)
+    for how in ("fork", "spawn"):
+        context = multiprocessing.get_context(how)
+        queue = context.Queue()
+        number = 2 if how == "fork" else 1
+        processes = [context.Process(target=work, args=(queue,)) for _ in range(number)]
+        for process in processes: process.start()
+        print(how, all(queue.get(timeout=40) == expected for _ in processes))
+        for process in processes: process.join()
+        print([process.exitcode for process in processes] == [0] * number)
+"""
+    script.write_text(NETWORK + main)
+    out = run(f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')")
+    assert out.split() == [
+        "fork",
+        "True",
+        "True",
+        "spawn",
+        "True",
+        "True",
+        "forkserver",
+        *["True"] * 2,
+    ]
+
+
+def test_two_threads_on_one_core_beside_others() -> None:
+    """Where the one waited for cannot run: it ends, soon, with the same bits."""
+    out = run(
+        NETWORK
+        + """
+free = Network().steps(100)
+core = min(os.sched_getaffinity(0))
+os.sched_setaffinity(0, {core})  # threads that are there already stay where they may be
+import subprocess
+others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+try:
+    print(Network().steps(100) == free)
+    for thread in os.listdir("/proc/self/task"): os.sched_setaffinity(int(thread), {core})
+    print(Network().steps(100) == free)
+finally:
+    for other in others: other.kill()
+"""
+    )
+    assert out.split() == ["True", "True"]
+
+
+def test_interrupts_between_short_calls() -> None:
+    """Ctrl-C wherever it strikes: parameters agree with each other, and the next call works."""
+    out = run(
+        """
+import os, random, signal, threading, time
+import numpy as np, gradloom as gl
+signal.signal(signal.SIGINT, signal.default_int_handler)
+ws = [gl.parameter(np.zeros(300, "float32"), name=f"w{k}") for k in range(5)]
+x = gl.placeholder((), name="x")
+step = gl.function([x], gl.sum(ws[0]), updates={w: w + x for w in ws}, threads=2)
+step(0)
+rng, struck, ended = random.Random(0), 0, False
+def strike():
+    while not ended:
+        time.sleep(rng.uniform(1e-4, 3e-3))
+        os.kill(os.getpid(), signal.SIGINT)
+thread = threading.Thread(target=strike)
+thread.start()
+until = time.monotonic() + 1
+while time.monotonic() < until:
+    try:
+        for _ in range(1000): step(1)
+    except KeyboardInterrupt:
+        struck += 1
+while True:
+    try:
+        ended = True
+        thread.join()
+        time.sleep(0.1)
+        break
+    except KeyboardInterrupt:
+        pass
+values = [w.value for w in ws]
+before = float(values[0][0])
+print(all((value == before).all() for value in values), struck > 20)
+print(step(0) == 300 * before, step(1) == 300 * before, ws[4].value[0] == before + 1)
+"""
+    )
+    assert out.split() == ["True"] * 5, out
