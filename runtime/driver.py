@@ -61,7 +61,9 @@ def native_program(steps: Sequence[Step]) -> int:
             symbol = f"gradloom_program_{digest[:32]}"
             data, _ = native.cached_object(
                 "program-" + digest,
-                lambda: native.compile_object(text.replace("@program(", f"@{symbol}("), level=0),
+                lambda: native.compile_object(
+                    text.replace("@program(", f"@{symbol}("), simplify=False
+                ),
             )
             native.load_object(data)
             where = _programs[digest] = native.address(symbol)

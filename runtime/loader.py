@@ -147,7 +147,7 @@ def _compile(sources: Sequence[str], lanes: int) -> list[bytes]:
 def _object_code(assembly: str, prepare: Callable[[Any], None]) -> tuple[bytes, float]:
     """The object code, and the seconds of this thread that it took."""
     start = time.thread_time()
-    data = native.compile_object(assembly, level=2, prepare=prepare)
+    data = native.compile_object(assembly, prepare=prepare)
     return data, time.thread_time() - start
 
 

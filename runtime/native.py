@@ -77,12 +77,24 @@ def _engine() -> Any:
     return engine
 
 
-def optimise(text: str, level: int = 2, prepare: Callable[[Any], None] | None = None) -> Any:
-    """Parse LLVM assembly, verify it and run the standard pipeline of `level` on it; the module.
+# What kernels need of LLVM's passes: variables become values, loops test at their end, and what is
+# computed twice is computed once. Kernels come with their vectors and their unrolling written out,
+# so the rest of the usual pipeline would find little and takes twice the time.
+_PASSES = (
+    "sroa",
+    "simplify_cfg",
+    "instruction_combine",
+    "loop_rotate",
+    "new_gvn",
+    "instruction_combine",
+)
 
-    Level 0 leaves carefully written text as it is (the code generator then does its part).
-    `prepare` sees the parsed module before it is verified (to rename or link). The vectorisers are
-    off: vectors are written out, and loops that are not are scalar on purpose.
+
+def optimise(text: str, simplify: bool = True, prepare: Callable[[Any], None] | None = None) -> Any:
+    """Parse LLVM assembly, verify it, and `simplify` it (see `_PASSES`); the module.
+
+    Carefully written text is left as it is (the code generator then does its part). `prepare` sees
+    the parsed module before it is verified (to rename or link).
     """
     with _lock:
         machine = _target_machine()
@@ -92,27 +104,26 @@ def optimise(text: str, level: int = 2, prepare: Callable[[Any], None] | None = 
         if prepare is not None:
             prepare(module)
         module.verify()
-        options = llvm.create_pipeline_tuning_options(speed_level=level)
-        options.loop_vectorization = False
-        options.slp_vectorization = False
-        options.loop_unrolling = False
-        passes = llvm.create_pass_builder(machine, options)
-        passes.getModulePassManager().run(module, passes)
+        passes = llvm.create_new_module_pass_manager()
+        for name in _PASSES if simplify else ():
+            getattr(passes, f"add_{name}_pass")()
+        options = llvm.create_pipeline_tuning_options()
+        passes.run(module, llvm.create_pass_builder(machine, options))
         return module
 
 
 def compile_object(
-    text: str, level: int = 2, prepare: Callable[[Any], None] | None = None
+    text: str, simplify: bool = True, prepare: Callable[[Any], None] | None = None
 ) -> bytes:
     """The object code of LLVM assembly `text` for this machine."""
     with _lock:
-        return _target_machine().emit_object(optimise(text, level, prepare))
+        return _target_machine().emit_object(optimise(text, simplify, prepare))
 
 
-def assembly(text: str, level: int = 2) -> str:
+def assembly(text: str, simplify: bool = True) -> str:
     """The machine's own assembly of LLVM assembly `text`: to look at, and to count spills in."""
     with _lock:
-        return _target_machine().emit_assembly(optimise(text, level))
+        return _target_machine().emit_assembly(optimise(text, simplify))
 
 
 def cached_object(key: str, produce: Callable[[], bytes]) -> tuple[bytes, bool]:

@@ -172,7 +172,7 @@ def _best(text: str, arrays: list[np.ndarray], count: int, threads: int) -> floa
     symbol = f"gradloom_peak_{digest[:32]}"
     data, _ = native.cached_object(
         "peak-" + digest,
-        lambda: native.compile_object(text.replace("@PEAK(", f"@{symbol}("), level=0),
+        lambda: native.compile_object(text.replace("@PEAK(", f"@{symbol}("), simplify=False),
     )
     native.load_object(data)
     table = (ctypes.c_int64 * (1 + len(arrays)))(

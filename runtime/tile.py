@@ -212,7 +212,7 @@ def contraction(dtype: str, lanes: int) -> int:
             symbol = f"{PREFIX}{dtype}_{lanes}"
             # Level 0: the text is what the machine should do, and the passes only cost their time.
             data, _ = native.cached_object(
-                key, lambda: native.compile_object(source(dtype, lanes), level=0)
+                key, lambda: native.compile_object(source(dtype, lanes), simplify=False)
             )
             native.load_object(data)
             where = native.address(symbol)
