@@ -1,38 +1,30 @@
 # pyright: basic
-"""Numba as the front end of kernels: Python function in, LLVM assembly out.
+"""Numba as the front end of kernels: their syntax tree in, LLVM assembly out.
 
-Of Numba only the bytecode reader, type inference and lowering are used. A target and typing context
-of our own know what kernels can say (`calls`, `scalars`, `vector`) and load none of Numba's
-registries, which would bring in NumPy's ufuncs, random numbers, lists, dictionaries and SciPy: half
-a second of imports, and most of the time of every compile. Nothing is compiled by Numba itself; see
-`native`.
+Of Numba the intermediate representation (see `numba_ir`), type inference and lowering are used. A
+target and typing context of our own know what kernels can say (`calls`, `scalars`, `vector`) and
+load none of Numba's registries, which would bring in NumPy's ufuncs, random numbers, lists,
+dictionaries and SciPy: half a second of imports, and most of the time of every compile. Nothing is
+compiled by Numba itself; see `native`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
+from collections.abc import Mapping
 from typing import Any
 
 from llvmlite import ir
-from numba.core import compiler, funcdesc, lowering, types, typing, untyped_passes
+from numba.core import funcdesc, lowering, types, typing
 from numba.core.codegen import CodeLibrary, JITCodeLibrary
+from numba.core.compiler import Flags
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.compiler_machinery import LoweringPass, PassManager, register_pass
 from numba.core.cpu import CPUContext
-from numba.core.errors import TypingError
-from numba.core.target_extension import (
-    CPU,
-    dispatcher_registry,
-    jit_registry,
-    target_override,
-    target_registry,
-)
-from numba.core.typed_passes import NopythonTypeInference
-from numba.core.typing.templates import signature
+from numba.core.targetconfig import ConfigStack
+from numba.core.typed_passes import type_inference_stage
 
-from . import calls, scalars, vector
+from . import calls, numba_ir, scalars, vector
 
-_NAME = "gradloom"  # of our target among Numba's
 ARGUMENTS = (
     types.CPointer(types.intp),  # buffers: this launch's slice of the table of addresses
     types.CPointer(types.int64),  # dims
@@ -71,21 +63,7 @@ class _TypingContext(typing.context.BaseContext):
     def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
         if isinstance(func, calls.Callee):
             return func.get_call_type(self, args, kws)
-        match func:
-            case "getiter":
-                return signature(scalars.RANGE, *args)
-            case "iternext":
-                return signature(scalars.PAIR, *args)
-            case "pair_first":
-                return signature(args[0].first_type, *args)
-            case "pair_second":
-                return signature(args[0].second_type, *args)
-            case _:
-                return scalars.CALLEES[func].get_call_type(self, args, kws)
-
-
-def _implemented(emit: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda builder, values, loc=None: emit(builder, *values)
+        return scalars.CALLEES[func].get_call_type(self, args, kws)
 
 
 _sizes: dict[str, int] = {}
@@ -98,21 +76,8 @@ class _TargetContext(CPUContext):
         pass
 
     def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Any:
-        if isinstance(fn, calls.Callee):
-            return fn.implementation(self, sig)
-        match fn:
-            case "getiter":
-                return _implemented(lambda builder, state: state)
-            case "iternext":
-                return _implemented(scalars.advance)
-            case _:
-                return scalars.CALLEES[fn].implementation(self, sig)
-
-    def pair_first(self, builder: Any, val: Any, ty: Any) -> Any:
-        return builder.extract_value(val, 0)
-
-    def pair_second(self, builder: Any, val: Any, ty: Any) -> Any:
-        return builder.extract_value(val, 1)
+        callee = fn if isinstance(fn, calls.Callee) else scalars.CALLEES[fn]
+        return callee.implementation(self, sig)
 
     def cast(self, builder: Any, val: Any, fromty: Any, toty: Any) -> Any:
         fromty, toty = types.unliteral(fromty), types.unliteral(toty)
@@ -163,85 +128,29 @@ class _Library(JITCodeLibrary):
         self.text = str(ir_module)
 
 
-@register_pass(mutates_CFG=True, analysis_only=False)
-class _Lowering(LoweringPass):
-    _name = "gradloom_lowering"
+_typing_context = _TypingContext()
+_target_context = _TargetContext(_typing_context)
 
-    def __init__(self) -> None:
-        LoweringPass.__init__(self)
 
-    def run_pass(self, state: Any) -> bool:
-        context, library = state.targetctx, state.library
+def lower(tree: ast.FunctionDef, names: Mapping[str, Any]) -> tuple[str, str]:
+    """The LLVM assembly of a kernel, not yet optimised, and the name of its function there."""
+    function = numba_ir.read(tree, names)
+    flags: Any = Flags()
+    flags.error_model = "numpy"
+    context: Any = _target_context
+    with global_compiler_lock, ConfigStack().enter(flags):
+        found = type_inference_stage(_typing_context, context, function, ARGUMENTS, types.none)
         description = funcdesc.PythonFunctionDescriptor.from_specialized_function(
-            state.func_ir,
-            state.typemap,
-            state.return_type,
-            state.calltypes,
+            function,
+            found.typemap,
+            found.return_type,
+            found.calltypes,
             mangler=context.mangler,
             inline=False,
             noalias=False,
             abi_tags=(),
         )
+        library = _Library(context.codegen(), description.unique_name)
         with context.push_code_library(library):
-            lowering.Lower(
-                context, library, description, state.func_ir, metadata=state.metadata
-            ).lower()
-        state.cr = description.mangled_name
-        return True
-
-
-class _Pipeline(compiler.CompilerBase):
-    def define_pipelines(self) -> list[PassManager]:
-        passes = PassManager("kernel")
-        passes.add_pass(untyped_passes.TranslateByteCode, "bytecode")
-        passes.add_pass(untyped_passes.FixupArgs, "arguments")
-        passes.add_pass(untyped_passes.IRProcessing, "control flow")
-        passes.add_pass(NopythonTypeInference, "types")
-        passes.add_pass(_Lowering, "lowering")
-        passes.finalize()
-        return [passes]
-
-
-class _Target(CPU):
-    """So named, an intrinsic in a kernel is registered with our context and not with Numba's."""
-
-
-def _refuse(*arguments: Any, **options: Any) -> Any:
-    """Stands for `jit`: an `overload` would be compiled by Numba, with all that this loads."""
-    raise TypingError("in a kernel only intrinsics can be called")
-
-
-class _Descriptor:
-    target_context: Any
-
-
-class _Dispatcher:
-    targetdescr = _Descriptor
-
-
-target_registry[_NAME] = _Target
-_typing_context = _TypingContext()
-_target_context = _TargetContext(_typing_context, _NAME)
-_Descriptor.target_context = _target_context
-dispatcher_registry[_Target] = _Dispatcher
-jit_registry[_Target] = _refuse
-
-
-def lower(function: Callable[..., None]) -> tuple[str, str]:
-    """The LLVM assembly of a kernel, not yet optimised, and the name of its function there."""
-    flags: Any = compiler.Flags()
-    flags.error_model = "numpy"
-    flags.no_cpython_wrapper = True
-    flags.no_cfunc_wrapper = True
-    with global_compiler_lock, target_override(_NAME):
-        library = _Library(_target_context.codegen(), function.__name__)
-        pipeline = _Pipeline(
-            _typing_context, _target_context, library, ARGUMENTS, types.none, flags, {}
-        )
-        symbol = pipeline.compile_extra(function)
-    if library._linking_libraries:
-        raise NotImplementedError(
-            "the kernel uses a function that Numba compiles on its own; "
-            "the vocabulary must provide it as an intrinsic"
-        )
-    return library.text, symbol
+            lowering.Lower(context, library, description, function, metadata={}).lower()
+    return library.text, description.mangled_name

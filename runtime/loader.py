@@ -157,11 +157,8 @@ def _lower(source: str, lanes: int) -> tuple[str, Callable[[Any], None]]:
     from .whitelist import check_source
 
     names = _namespace(lanes)
-    check_source(source, names.keys())
     text = normalise(source)
-    scope = dict(names)
-    exec(compile(text, "<kernel>", "exec"), scope)
-    assembly, symbol = jit.lower(scope["kernel"])
+    assembly, symbol = jit.lower(check_source(source, names.keys()), names)
     for table in ("buffers", "dims"):  # read, and written by nobody while the kernel runs
         assembly = assembly.replace(f'%"arg.{table}"', f'noalias readonly %"arg.{table}"', 1)
 
@@ -180,7 +177,7 @@ def _count(how: str, amount: float = 1) -> None:
 def _namespace(lanes: int) -> dict[str, Any]:
     from . import scalars, vector
 
-    return {"__builtins__": {}, **scalars.NAMES, **vector.vocabulary(lanes)}
+    return {**scalars.NAMES, **vector.vocabulary(lanes)}
 
 
 def _key(text: str, lanes: int) -> str:

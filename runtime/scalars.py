@@ -1,20 +1,19 @@
 # pyright: basic
 """Scalars and loops of kernels: int64 arithmetic as Python has it, comparisons, and `range`.
 
-Numba's own are general (every width, exceptions, iterators on the heap of a struct) and emit some
-hundred instructions for a loop and forty for a division; these emit what there is to do. Nothing
-raises: a quotient by zero is 0, and so is its remainder.
+Numba's own are general (every width, exceptions, iterators in structures) and emit some hundred
+instructions for a loop and forty for a division; these emit what there is to do. Nothing raises: a
+quotient by zero is 0, and so is its remainder.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba.core import types
-from numba.core.extending import models, register_model
 
 from .building import INT, larger, number, smaller
 from .calls import Callee, Emit, Named, Rule
@@ -22,28 +21,6 @@ from .calls import Callee, Emit, Named, Rule
 INT64 = types.int64
 FLOAT64 = types.float64
 BOOLEAN = types.boolean
-
-
-class Range(types.IteratorType):
-    """What `range` gives: a range and its own iterator, since a kernel walks each once."""
-
-    def __init__(self) -> None:
-        super().__init__(name="range of kernels")
-
-    @property
-    def yield_type(self) -> Any:
-        return INT64
-
-
-RANGE = Range()
-PAIR = types.Pair(INT64, BOOLEAN)  # of an iteration: the value, and whether there is one
-_STATE = ir.LiteralStructType([ir.PointerType(INT), INT, INT])  # place of the next value, end, step
-
-
-@register_model(Range)
-class RangeModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, type_: Range) -> None:
-        super().__init__(manager, type_, _STATE)
 
 
 def operands(*accepted: Any, result: Any = None) -> Rule:
@@ -139,46 +116,28 @@ operator_callee(operator.neg).add(operands(INT64), _instruction("neg"))
 operator_callee(operator.neg).add(operands(FLOAT64), _instruction("fneg"))
 
 
-def _begin(builder: Any, _: Any, *bounds: Any) -> Any:
-    start, stop, step = {1: (number(0), *bounds, number(1)), 2: (*bounds, number(1))}.get(
-        len(bounds), bounds
-    )
-    with builder.goto_entry_block():
-        place = builder.alloca(INT)
-    builder.store(start, place)
-    state = ir.Constant(_STATE, ir.Undefined)
-    for position, part in enumerate((place, stop, step)):
-        state = builder.insert_value(state, part, position)
-    return state
-
-
-def advance(builder: Any, state: Any) -> Any:
-    """The next value of a range, and whether there is one."""
-    place, stop, step = (builder.extract_value(state, position) for position in range(3))
-    value = builder.load(place)
-    builder.store(builder.add(value, step), place)
+def _goes_on(builder: Any, _: Any, value: Any, stop: Any, step: Any) -> Any:
+    """Whether a range that has come to `value` holds it; one whose step is 0 is empty."""
+    if isinstance(step, ir.Constant) and step.constant != 0:
+        return builder.icmp_signed("<" if step.constant > 0 else ">", value, stop)
     below, above = (builder.icmp_signed(symbol, value, stop) for symbol in "<>")
     up, downwards = (builder.icmp_signed(symbol, step, number(0)) for symbol in "><")
-    goes_on = builder.select(up, below, builder.and_(downwards, above))
-    pair = ir.Constant(ir.LiteralStructType([INT, ir.IntType(1)]), ir.Undefined)
-    return builder.insert_value(builder.insert_value(pair, value, 0), goes_on, 1)
+    return builder.select(up, below, builder.and_(downwards, above))
 
 
-def _whole(arguments: Sequence[Any]) -> bool:
-    return bool(arguments) and all(argument == INT64 for argument in arguments)
-
-
-def _integers(counts: Sequence[int], result: Any = INT64) -> Rule:
-    return lambda *given: len(given) in counts and _whole(given) and (result, given)
-
-
-CALLEES[range], CALLEES[bool] = Callee("range"), Callee("bool")
-CALLEES[range].add(_integers((1, 2, 3), RANGE), _begin)
+goes_on = Named("range", operands(INT64, result=BOOLEAN), _goes_on)
+CALLEES[bool] = Callee("bool")
 CALLEES[bool].add(operands(BOOLEAN), lambda builder, _, a: a)  # asked of every condition
 CALLEES[bool].add(operands(INT64, result=BOOLEAN), lambda b, _, a: b.not_(_zero(b, a)))
+
+
+def _pair(*given: Any) -> Any:
+    return len(given) == 2 and _INTEGERS(*given)
+
+
 NAMES: dict[str, Any] = {
-    "min": Named("min", _integers((2,)), lambda builder, _, x, y: smaller(builder, x, y)),
-    "max": Named("max", _integers((2,)), lambda builder, _, x, y: larger(builder, x, y)),
+    "min": Named("min", _pair, lambda builder, _, x, y: smaller(builder, x, y)),
+    "max": Named("max", _pair, lambda builder, _, x, y: larger(builder, x, y)),
     "range": range,
     "nan": float("nan"),
     "inf": float("inf"),

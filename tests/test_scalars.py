@@ -113,7 +113,14 @@ def test_numbers_become_lanes_once():
     assert lowest == [HIGHEST, 1, -1, LOWEST]
 
 
-@pytest.mark.parametrize("text", ["a + 0.5", "a / 2", "min(a, 0.5)", "-(a < 3)", "range(1, 2.5)"])
+@pytest.mark.parametrize("text", ["a + 0.5", "a / 2", "min(a, 0.5)", "-(a < 3)", "max(a)"])
 def test_what_kernels_do_not_say(text):
     with pytest.raises(Exception, match="a kernel cannot call"):
         kernel(["a = dims[0]", *stores(text)], 1)
+
+
+def test_a_range_is_of_integers_and_walked_by_a_loop():
+    with pytest.raises(Exception, match="a kernel cannot call range"):
+        kernel(["for i in range(1, 2.5):", "    store_one(out, 0, i64(i))"], 1)
+    with pytest.raises(Exception, match="range"):
+        kernel(stores("range(3)"), 1)
