@@ -128,6 +128,7 @@ def test_loops_count_their_steps_and_branches_run_one_way() -> None:
         told = function.profile(draw(steps, 8), repeat=2)
         inside = [row for row in told.rows if row.count == steps]
         assert inside and sum(row.flops for row in inside) >= steps * 2 * 64
+        assert sum(row.bytes for row in inside) >= steps * 4 * (64 + 8 + 8 + 8)
         assert all(row.count in (1, steps) for row in told.rows)
     assert function.profile(draw(0, 8), repeat=1).seconds >= 0
 
@@ -152,6 +153,16 @@ def test_steps_until_a_condition_are_counted() -> None:
     made = gl.while_loop(lambda carry: carry[1] < 7, body, (x, gl.constant(0)))
     told = gl.function([x], list(made)).profile(draw(100), repeat=2)
     assert max(row.count for row in told.rows) in (7, 8)  # the condition is asked once more
+
+
+def test_each_repeat_is_the_same_call() -> None:
+    steps = gl.parameter(np.int64(5), "steps")
+    x = gl.placeholder((300,), "float32", "x")
+    start = (x, gl.constant(0))
+    last, _ = gl.while_loop(lambda c: c[1] < steps, lambda c: (gl.sin(c[0]), c[1] + 1), start)
+    told = gl.function([x], last, {steps: steps * 2}).profile(draw(300), repeat=5)
+    assert {node.op for node in told.nodes} >= {"sin", "multiply"}
+    assert max(row.count for row in told.rows) in (5, 6) and int(steps.value) == 5
 
 
 def test_the_lines_are_those_of_the_launch_though_kernels_are_shared() -> None:
