@@ -154,10 +154,14 @@ class _Visit:
         self.made(item.result, frozenset(range(len(self.extents))), item.dtype)
         self.count(2 * prod(self.extents) * depth, item.dtype.bits)
         for access, side in ((item.lhs, rows), (item.rhs, columns)):
-            own = [n for n in (*batch, side) if self.number(access.strides[n]) != 0]
+            met = self.along(access.strides) | ({rows} if item.walk is not None else set())
+            own = [n for n in (*batch, side) if n in met]
             if prod(self.extents):
                 elements = depth * prod(self.extents[n] for n in own)
                 self.panel(self.reads, access.argument, elements)
+        if item.walk is not None:
+            self.panel(self.reads, item.walk.rows, self.extents[rows])
+            self.panel(self.reads, item.walk.steps, self.number(item.walk.period))
         if item.initial is not None:
             self.touch(self.reads, item.initial)
         self.panel(self.writes, item.scratch, prod(self.extents))

@@ -68,6 +68,17 @@ def test_a_broadcast_operand_and_an_overlap_count_once() -> None:
     assert sum(row.flops for row in found) == 64
 
 
+def test_a_convolution_reads_its_image_once() -> None:
+    x = gl.placeholder(("B", 8, 20, 20), "float32", "x")
+    w = gl.parameter(draw(16, 8, 5, 5), "w")
+    function = gl.function([x], gl.nn.conv2d(x, w))
+    rows = function.profile(draw(4, 8, 20, 20), repeat=1).rows
+    (product,) = [row for row in rows if "matmul" in row.name]
+    assert product.flops == 2 * 4 * 16 * 16 * 16 * 8 * 25
+    needed = 4 * (4 * 8 * 20 * 20 + 16 * 8 * 25 + 4 * 16 * 16 * 16)
+    assert needed <= product.bytes < 1.5 * needed  # and the tables of where windows begin
+
+
 def test_shares_add_up_and_rates_are_amounts_by_time() -> None:
     function, arrays, _ = network()
     told = function.profile(*arrays, repeat=3)
