@@ -21,7 +21,7 @@ from .table import aligned, count, lines_of
 
 _SHOWN = 20  # rows of a printed table
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
-_STEP_HEAD = "time|share|runs|bytes|flops|GB/s|GFLOP/s|of peak|step|lines".split("|")
+_STEP_HEAD = "time|best|share|runs|bytes|flops|GB/s|GFLOP/s|of peak|step|lines".split("|")
 _NODE_HEAD = "time|share|nodes|op|lines".split("|")
 
 
@@ -30,14 +30,16 @@ class StepTime:
     """One step of the program that ran: a kernel, a copy of bytes, or a call of NumPy (host).
 
     count: how often it ran in one call, more than once in a loop.  seconds: of all these runs, the
-    median over the repeats; share: of the time of all steps.  flops, bytes: that all these runs
-    have to do and to move.  least: the seconds that this takes at the machine's peaks.
+    median over the repeats, of which `best` was the shortest: far below where other processes
+    wanted the cores.  share: of the time of all steps.  flops, bytes: that all these runs have to
+    do and to move.  least: the seconds that this takes at the machine's peaks.
     """
 
     kind: str
     name: str
     count: int
     seconds: float
+    best: float
     share: float
     flops: int
     bytes: int
@@ -58,7 +60,7 @@ class StepTime:
 
     def cells(self) -> list[str]:
         name = f"{self.name} (host)" if self.kind == "host" else self.name
-        times = [_time(self.seconds), f"{self.share:.1%}", count(self.count)]
+        times = [_time(self.seconds), _time(self.best), f"{self.share:.1%}", count(self.count)]
         work = [count(self.bytes), count(self.flops)]
         rates = [f"{self.rate(self.bytes):.3g}", f"{self.rate(self.flops):.3g}"]
         return [*times, *work, *rates, f"{self.of_peak:.0%}", name, lines_of(self.loc)]
@@ -113,7 +115,7 @@ class Profile:
             f"bits, {self.bandwidth / 1e9:.3g} GB/s",
         ]
         if self.rows:
-            lines += ["", *_table(_STEP_HEAD, self.rows, (8, 9))]
+            lines += ["", *_table(_STEP_HEAD, self.rows, (9, 10))]
             lines += ["", *_table(_NODE_HEAD, self.nodes, (3, 4))]
         return "\n".join(lines)
 
@@ -160,19 +162,20 @@ def profiled(
     works = _works(program, origins, timing.binding)
     rows: list[StepTime] = []
     nodes = _Nodes(timing.binding)
-    for work, runs, seconds in zip(works, timing.counts, timing.seconds, strict=True):
+    times = zip(works, timing.counts, timing.seconds, timing.best, strict=True)
+    for work, runs, seconds, best in times:
         if runs == 0:
             continue  # of a branch that was not taken, or of a loop of no steps
         spent = work.cost
         least = most.seconds(spent.flops, spent.wide, spent.bytes)
         loc = work.origin.loc if work.origin is not None else ()
         figures = (_share(seconds, total), runs * spent.flops, runs * spent.bytes, runs * least)
-        rows.append(StepTime(work.kind, work.name, runs, seconds, *figures, loc))
+        rows.append(StepTime(work.kind, work.name, runs, seconds, best, *figures, loc))
         nodes.add(work, seconds)
     rows.sort(key=lambda row: -row.seconds)
     peak = most.float32, most.float64, most.bandwidth
-    times = total, timing.call, timing.repeats, timing.threads
-    return Profile(program.name, tuple(rows), nodes.times(total), *times, *peak)
+    calls = total, timing.call, timing.repeats, timing.threads
+    return Profile(program.name, tuple(rows), nodes.times(total), *calls, *peak)
 
 
 def _share(seconds: float, total: float) -> float:

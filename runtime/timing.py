@@ -24,12 +24,14 @@ MOST = 100  # repeats then
 @dataclass(frozen=True)
 class Timing:
     """counts, seconds: of each launch, copy and host step, in the order of `walk`: how often it
-    runs in a call, and the time of all these runs.  call: seconds of a call without clocks.  All
-    are medians over `repeats` calls.  binding: the sizes.  threads: how many a call may use.
+    runs in a call, and the time of all these runs.  call: seconds of a call without clocks.  These
+    are medians over `repeats` calls; best: the least of `seconds`.  binding: the sizes.  threads:
+    how many a call may use.
     """
 
     counts: list[int]
     seconds: list[float]
+    best: list[float]
     call: float
     repeats: int
     binding: dict[str, int]
@@ -85,11 +87,12 @@ def measure(
     for _ in _rounds(repeat):
         call(timed)
         stamps.append(list(timed.stamps))
-    words = [median(repeats) for repeats in zip(*stamps, strict=True)]
+    counts, times = ([*zip(*(words[odd::2] for words in stamps), strict=True)] for odd in (0, 1))
     (instance,) = timed.instances.values()
     return Timing(
-        [round(number) for number in words[::2]],
-        [number / 1e9 for number in words[1::2]],
+        [round(median(repeats)) for repeats in counts],
+        [median(repeats) / 1e9 for repeats in times],
+        [min(repeats) / 1e9 for repeats in times],
         median(calls),
         len(stamps),
         instance.binding,
