@@ -1,7 +1,7 @@
 """Lift: move reshapes that only add or drop axes of size 1 above element-wise ops.
 
 They then stand at memory, where they are free, and no longer part what one kernel could compute.
-For the same reason one moves behind what a loop adds a sum over some axes to.
+Those behind sums move the other way, for the same reason (`late_axes.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ..ir.ops.build import apply
 from ..ir.ops.create import iota
 from ..ir.ops.shape import moved_ones, only_ones_differ, reshape
 from ..ir.tensor import Node, Tensor
+from .late_axes import late_axes
 from .walk import remake
 
 
@@ -21,6 +22,7 @@ def lift(graph: Graph) -> Graph:
 
     Positions in another shape are positions, made where they are read.
     """
+    graph = late_axes(graph)
     wanted = _wanted(graph)
     mapping: dict[Tensor, Tensor] = {}
     for node in graph.nodes:
@@ -40,48 +42,10 @@ def lift(graph: Graph) -> Graph:
             with located(node.loc):
                 mapping[node.results[0]] = _reshaped(operands[0], node.results[0].shape)
         else:
-            made = remake(node, mapping, lambda region: lift(_with_sums(region)))
+            made = remake(node, mapping, lift)
             if made is not node:
                 mapping.update(zip(node.results, made.results, strict=True))
     return graph.map(mapping) if mapping else graph
-
-
-def _with_sums(region: Graph) -> Graph:
-    """f(t, reshape(sum(x))) -> reshape(f(reshape(t), sum(x))) for an input t and a result of the
-    region, such as a sum that a loop carries: one kernel adds up a step and adds that to t.
-
-    Not outside of loops: a parameter's new value waits for all else, and so would what is summed.
-    """
-    mapping: dict[Tensor, Tensor] = {}
-    for output in dict.fromkeys(region.outputs):
-        node, shape = output.node, output.shape
-        if node.op.kind != "elementwise" or output in region.users:
-            continue
-        sums = [t for t in node.operands if _is_own_sum(region, t) and t.shape == shape]
-        if len(sums) != 1:
-            continue
-        rest = [t for t in node.operands if t is not sums[0] and t.shape != ()]
-        if not rest or any(t.node.op.name != "input" for t in rest):
-            continue
-        (total,) = sums[0].node.operands
-        with located(node.loc):
-            moved = [
-                total if t is sums[0] else _moved(t, shape, total.shape) for t in node.operands
-            ]
-            mapping[output] = reshape(apply(node.op, moved, **node.attrs), shape)
-    return region.map(mapping) if mapping else region
-
-
-def _is_own_sum(region: Graph, tensor: Tensor) -> bool:
-    """Whether the tensor is a reduction without its axes, and nothing else reads either."""
-    node = tensor.node
-    if node.op.name != "reshape" or not only_ones_differ(node.operands[0].shape, tensor.shape):
-        return False
-    alone = all(
-        len(region.users[t]) == 1 and t not in region.results_set
-        for t in (tensor, node.operands[0])
-    )
-    return alone and node.operands[0].node.op.kind == "reduction"
 
 
 def _are_positions(x: Tensor, shape: Shape) -> bool:

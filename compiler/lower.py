@@ -30,6 +30,7 @@ from ..ir.program import (
 from ..ir.target import Target
 from ..ir.tensor import Node, Tensor
 from .branches import lower_switch
+from .carries import root
 from .draft import Draft, finish
 from .emit_cpu import emit_cpu
 from .guard import NUMBER
@@ -40,6 +41,7 @@ from .schedule import schedule
 from .storage import (
     Lowering,
     Stored,
+    as_type,
     contiguous,
     copy,
     dense,
@@ -83,9 +85,7 @@ def lower(
     outputs: dict[Tensor, str] = {}
     wanted: dict[Tensor, Stored] = {}
     for position, output in enumerate(graph.outputs):
-        made = output
-        while made.node.op.name == "reshape":  # the same memory
-            made = made.node.operands[0]
+        made = root(output)
         if output not in outputs and made not in wanted and fills_buffer(made.node):
             if made not in direct:
                 outputs[output] = state.buffer("output", output.type, f"out{position}")
@@ -105,7 +105,7 @@ def lower(
         returned.append(name)
     copies: list[Step] = []
     for parameter, value in graph.updates:
-        if value not in direct:
+        if root(value) not in direct:
             source = _guarded_source(state, stored, value)
             if state.buffers[source].kind == "parameter" and source != stored[parameter].buffer:
                 held = state.temporary(value.type)
@@ -148,8 +148,10 @@ def _lower_all(
             state.steps.append(Check())
         lower_nodes(state, graph, stored, wanted, [node])
         for value in node.results:  # where the kernel could not write it in place
-            if stored[value].buffer != state.overwritten[value]:
-                state.steps.append(Copy(state.overwritten[value], stored[value].buffer))
+            target, source = state.overwritten[value], stored[value].buffer
+            if source != target:
+                source = as_type(state, source, state.buffers[target].type)
+                state.steps.append(Copy(target, source))
         start = end + 1
     lower_nodes(state, graph, stored, wanted, order[start:])
 

@@ -12,31 +12,38 @@ from collections.abc import Mapping
 from ..ir.graph import Graph
 from ..ir.ops.control import FUSED
 from ..ir.tensor import Node, Tensor
+from .carries import root
 from .schedule import ALIASES
 
 
 def direct_updates(graph: Graph) -> dict[Tensor, Tensor]:
-    """New values that may be written over their parameters, with these.
+    """What kernels make that may be written over parameters, with these.
 
-    The kernel cannot fail, makes nothing that others read, and of the others that make new values
-    none reads the old one, nor is the old one a result.
+    It is the new value or what that is a reshape of.  The kernel cannot fail, makes nothing that
+    others read, and of the others that make new values none reads the old one, nor is the old one
+    a result.
     """
     found: dict[Tensor, Tensor] = {}
-    makers = {value.node for _, value in graph.updates}
-    new_values = {value for _, value in graph.updates}
-    count = Counter(value for _, value in graph.updates)
+    new_values = {value: root(value) for _, value in graph.updates}
+    makers = {made.node for made in new_values.values()}
+    count = Counter(root(value) for _, value in graph.updates)
+
+    def needed(made: Tensor) -> bool:
+        if made not in count or _readers(graph, made):
+            return True
+        results = [view for view in _views(graph, made) if view in graph.results_set]
+        return any(v in graph.outputs_set or new_values.get(v) is not made for v in results)
+
     for parameter, value in graph.updates:
-        node = value.node
-        if node.op is not FUSED or count[value] > 1:
+        made = new_values[value]
+        node = made.node
+        if node.op is not FUSED or count[made] > 1:
             continue
-        needed = any(
-            result not in new_values or result in graph.outputs_set or graph.users.get(result)
-            for result in node.results
-        )
         others = [reader for reader in _readers(graph, parameter) if reader is not node]
         blocked = any(reader in makers for reader in others)
-        if not (needed or can_fail(node) or blocked or _is_result(graph, parameter)):
-            found[value] = parameter
+        kept = any(map(needed, node.results))
+        if not (kept or can_fail(node) or blocked or _is_result(graph, parameter)):
+            found[made] = parameter
     # all that a kernel makes must be such updates
     return {v: p for v, p in found.items() if all(r in found for r in v.node.results)}
 

@@ -1,0 +1,77 @@
+"""Axes that a sum keeps are dropped late: where values are stored, not between two ops.
+
+A reduction keeps its axes as size 1; the reshape that drops them parts it from what is done with
+the sum, such as ``p - 0.1 * reshape(sum(x))``.  In a kernel's index space the axes cost nothing, so
+reshapes move down through what else is only read from memory, and the sum, its update, and all that
+an optimiser does in between are one kernel.
+"""
+
+from __future__ import annotations
+
+from ..ir.graph import Graph
+from ..ir.loc import located
+from ..ir.ops.build import apply
+from ..ir.ops.shape import moved_ones, only_ones_differ, reshape
+from ..ir.tensor import Node, Tensor
+
+
+def late_axes(graph: Graph) -> Graph:
+    """f(p, reshape(g)) -> reshape(f(reshape(p), g)) where g is made of sums, and p is in memory."""
+    mapping: dict[Tensor, Tensor] = {}
+    kept: dict[Tensor, Tensor] = {}  # what was reshaped: as it was before
+    of_sums: set[Tensor] = set()  # what the kernel of a reduction computes
+    at_memory = {*graph.inputs, *graph.parameters}
+    for node in graph.nodes:
+        made = node.remake([mapping.get(operand, operand) for operand in node.operands])
+        result = made.results[0]
+        match made.op.kind:
+            case "leaf":
+                at_memory.add(result)
+            case "view":
+                (operand, *_) = made.operands
+                if operand in at_memory:
+                    at_memory.add(result)
+                if made.op.name == "reshape" and operand in of_sums:
+                    if only_ones_differ(operand.shape, result.shape):
+                        kept[result] = operand
+            case "reduction":
+                of_sums.add(result)
+            case "elementwise":
+                whole = _whole(made, kept, at_memory)
+                if whole is not None:
+                    with located(made.loc):
+                        result = reshape(whole, result.shape)
+                    kept[result] = whole
+                    of_sums.add(whole)
+                    mapping[node.results[0]] = result
+                    continue
+                if any(t in of_sums and t.shape == result.shape for t in made.operands):
+                    of_sums.add(result)
+            case _:
+                pass
+        if made is not node:
+            mapping.update(zip(node.results, made.results, strict=True))
+    return graph.map(mapping) if mapping else graph
+
+
+def _whole(node: Node, kept: dict[Tensor, Tensor], at_memory: set[Tensor]) -> Tensor | None:
+    """The node's result with the axes of its sums; None where it reads none, or anything else."""
+    result = node.results[0]
+    sums = [t for t in node.operands if t in kept and t.shape == result.shape]
+    shapes = {kept[t].shape for t in sums}
+    if node.op.check or len(shapes) != 1:
+        return None
+    shape = shapes.pop()
+    operands: list[Tensor] = []
+    for t in node.operands:
+        if t in kept and t.shape == result.shape:
+            operands.append(kept[t])
+        elif t.shape == ():
+            operands.append(t)
+        elif t in at_memory:
+            with located(node.loc):
+                operands.append(reshape(t, moved_ones(t.shape, result.shape, shape)))
+        else:
+            return None
+    with located(node.loc):
+        return apply(node.op, operands, **node.attrs)
