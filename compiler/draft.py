@@ -143,9 +143,12 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
         """An integer as it is, a symbolic size as a parameter."""
         return named(value) if isinstance(value, Dim) else value
 
+    # Sums of columns differ in nothing but how many there are, products in nothing but sizes.
+    columns = len(roles) > 1 and roles[-1] == "parallel" and set(roles[:-1]) == {"reduce"}
+
     def length(value: Any) -> Size:
-        """An extent or stride; of a product a parameter in any case, for its micro-kernel."""
-        return named(value) if keep and value not in (0, 1) else size(value)
+        """An extent or stride; where kernels are equal but for it, a parameter in any case."""
+        return named(value) if (keep or columns) and value not in (0, 1) else size(value)
 
     def number(value: Any) -> Size:
         """Where an access starts, or the number of a check: a parameter of its own unless 0.
@@ -164,6 +167,8 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
     # The same work on another number of elements is an equal kernel, where it is one flat walk.
     flat = roles == ["parallel"] and extents[0] not in (0, 1)
     lengths = [parameter(extents[0])] if flat else [length(extent) for extent in extents]
+    if columns:  # how long a sum is decides how it is added up
+        lengths[:-1] = map(size, extents[:-1])
     letters = ["ijklpqrs"[n] if n < 8 else f"ax{n}" for n in range(len(roles))]  # m is the mask
     axes = tuple(
         Axis(letter, length, role)

@@ -12,100 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..ir.array import Array
-from ..ir.dims import Shape
 from ..ir.errors import GradloomError
 from ..ir.graph import Graph, rebuild
 from ..ir.loc import merge
 from ..ir.ops.build import CONSTANT, apply
 from ..ir.ops.control import FUSED, placeholder_like
-from ..ir.shapes import keep_axes
 from ..ir.tensor import Node, Tensor
 from .recompute import is_number, made_where_read
+from .space import Space, is_read, reads_at_index, space_of
 
 MOST_NODES = 48  # a kernel's cap: longer ones compile slower than they save
-
-
-@dataclass(frozen=True, slots=True)
-class Space:
-    """The index space of a group, the axes it reduces, and the length of split pieces.
-
-    ordered: the one reduced axis is walked in order, for running values.  On a GPU one thread
-    walks a row then, where a block of them shares it for a sum; so the two stay apart, lest a sum
-    depend on what it is fused with.
-    """
-
-    shape: Shape
-    reduced: tuple[int, ...] | None = None
-    chunk: int = 0
-    contraction: Node | None = None
-    ordered: bool = False
-
-    def join(self, other: Space) -> Space | None:
-        """The space of both together, or None."""
-        if self.contraction is not None and other.contraction is not None:
-            return None
-        contraction = self.contraction or other.contraction
-        if self.shape == other.shape:
-            if None not in (self.reduced, other.reduced) and (
-                self.reduced != other.reduced
-                or self.chunk != other.chunk
-                or self.ordered != other.ordered
-            ):
-                return None
-            reduced = other.reduced if self.reduced is None else self.reduced
-            if contraction is not None and reduced is not None:
-                return None
-            ordered = self.ordered or other.ordered
-            return Space(self.shape, reduced, max(self.chunk, other.chunk), contraction, ordered)
-        for small, large in ((self, other), (other, self)):
-            if large.reduced is None or large.chunk or small.reduced is not None:
-                continue
-            if small.contraction is None and _fits(small.shape, large):
-                return large
-        return None
-
-
-def _fits(shape: Shape, space: Space) -> bool:
-    """Whether a value of `shape` is one per index of the axes that `space` does not reduce."""
-    kept = keep_axes(space.shape, space.reduced or ())
-    offset = len(kept) - len(shape)
-    return offset >= 0 and all(
-        size == 1 or size == kept[offset + axis] for axis, size in enumerate(shape)
-    )
-
-
-def space_of(node: Node) -> Space | None:
-    """The index space of a node that a kernel can compute; None for all others."""
-    match node.op.kind:
-        case "elementwise" | "gather" | "generator":
-            return Space(node.results[0].shape)
-        case "reduction":
-            shape = node.operands[0].shape
-            if "chunk" in node.attrs:
-                return Space(shape, tuple(range(len(shape))), node.attrs["chunk"])
-            return Space(shape, node.attrs["axes"])
-        case "cumulative":
-            shape, axis = node.results[0].shape, node.attrs["axis"]
-            return Space(shape) if shape[axis] == 1 else Space(shape, (axis,), ordered=True)
-        case "contraction":
-            return Space(node.results[0].shape, contraction=node)
-        case _:
-            return None
-
-
-def reads_at_index(node: Node, position: int) -> bool:
-    """Whether `node` reads that operand only at its own index, so that both can share a kernel.
-
-    What no kernel computes, such as a view, reads no operand so.
-    """
-    if space_of(node) is None or node.op.kind in ("contraction", "generator"):
-        return False
-    return not (node.op.kind == "gather" and position == 0)
-
-
-def is_read(inline: frozenset[Node], node: Node, position: int) -> bool:
-    """Whether `node` reads that operand, and does not make it again."""
-    return node.operands[position].node not in inline or not reads_at_index(node, position)
 
 
 @dataclass(eq=False, slots=True)
@@ -211,10 +127,10 @@ def partition(graph: Graph, inline: frozenset[Node], enabled: bool = True) -> di
 
 
 def _sink(graph: Graph, group_of: dict[Node, Group]) -> None:
-    """Move element-wise groups into the one group that reads them first."""
+    """Move groups into the one group that reads them first, rows only into what folds them too."""
     groups = list(dict.fromkeys(group_of.values()))
     for group in sorted(groups, key=lambda g: -g.level):
-        if group.space.reduced is not None or group.space.contraction is not None:
+        if group.space.contraction is not None:
             continue
         readers: dict[Group, bool] = {}
         blocked = False
@@ -237,6 +153,8 @@ def _sink(graph: Graph, group_of: dict[Node, Group]) -> None:
         if len(first) != 1 or not readers[first[0]]:
             continue
         target = first[0]
+        if group.space.reduced not in (None, target.space.reduced):
+            continue
         space = group.space.join(target.space)
         if space is None or len(group.nodes) + len(target.nodes) > 2 * MOST_NODES:
             continue

@@ -21,8 +21,8 @@ from ..ir.ops.scan import Scan
 from ..ir.ops.shape import permute_dims, reshape
 from ..ir.tensor import Node, Tensor
 from .bodies import end_of_chain, supplied
-from .fuse import reads_at_index
 from .report import Report
+from .space import reads_at_index
 from .walk import remake
 
 FEW = 8  # operations an element that a step may do again sooner than it loads their result

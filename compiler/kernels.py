@@ -15,7 +15,7 @@ from ..ir.op import View
 from ..ir.shapes import broadcast, contiguous_strides
 from ..ir.tensor import Node, Tensor
 from .draft import Draft, Strides, finish
-from .fuse import Space, space_of
+from .space import Space, space_of
 from .storage import Walked
 
 

@@ -47,11 +47,18 @@ def late_axes(graph: Graph) -> Graph:
                     continue
                 if any(t in of_sums and t.shape == result.shape for t in made.operands):
                     of_sums.add(result)
+                elif all(t.shape == () or t in at_memory for t in made.operands):
+                    if _has_one_reader(graph, node.results[0]):  # `lift` takes it along
+                        at_memory.add(result)
             case _:
                 pass
         if made is not node:
             mapping.update(zip(node.results, made.results, strict=True))
     return graph.map(mapping) if mapping else graph
+
+
+def _has_one_reader(graph: Graph, tensor: Tensor) -> bool:
+    return len(graph.users.get(tensor, ())) == 1 and tensor not in graph.results_set
 
 
 def _whole(node: Node, kept: dict[Tensor, Tensor], at_memory: set[Tensor]) -> Tensor | None:

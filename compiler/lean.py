@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from ..ir.graph import Graph
 from ..ir.ops.checkpoint import after
 from ..ir.tensor import Node, Tensor
-from .fuse import MOST_NODES, fuse, reads_at_index
+from .fuse import MOST_NODES, fuse
 from .recompute import is_number
 from .schedule import ALIASES, Size, Work, better_order
+from .space import reads_at_index
 from .updates import before_updates, direct_updates
 
 HOT = 0.5  # far is a read across a border where as many of the most bytes live

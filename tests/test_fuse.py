@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,31 @@ CASES = {
         }""",
         [["exp"], ["matmul", "add"]],
     ),
+    "rows that are folded go to what folds them again": (
+        """graph @f(%x: f32[B,10], %i: i64[B,1]) {
+          %0 = wrap_index %i {size=10} : i64[B,1]
+          %1 = multiply %i, %0 : i64[B,1]
+          %2 = cast %1 {dtype=f32} : f32[B,1]
+          %3 = multiply %x, %2 : f32[B,10]
+          %4 = sum %3 {axes=(1,)} : f32[B,1]
+          %5 = matmul %x, %w : f32[B,10]
+          %6 = multiply %5, %4 : f32[B,10]
+          %7 = max %6 {axes=(1,)} : f32[B,1]
+          return %7
+        }""".replace("%i: i64[B,1])", "%i: i64[B,1], %w: f32[10,10])"),
+        [["matmul"], ["wrap_index", "multiply", "cast", "multiply", "sum", "multiply", "max"]],
+    ),
+    "columns that are folded do not": (
+        """graph @f(%x: f32[B,10], %w: f32[10,10]) {
+          %0 = exp %x : f32[B,10]
+          %1 = sum %0 {axes=(0,)} : f32[1,10]
+          %2 = matmul %x, %w : f32[B,10]
+          %3 = multiply %2, %1 : f32[B,10]
+          %4 = max %3 {axes=(1,)} : f32[B,1]
+          return %4
+        }""",
+        [["matmul"], ["exp", "sum"], ["multiply", "max"]],
+    ),
     "independent ones of a space merge": (
         """graph @f(%x: f32[8], %y: f32[8]) {
           %0 = exp %x : f32[8]
@@ -149,6 +176,69 @@ def test_lift_moves_what_broadcasts_along() -> None:
     assert [node.op.name for node in graph.nodes] == ["reshape", "reshape", "add", "tanh"]
     shapes = [operand.shape for operand in graph.nodes[2].operands]
     assert shapes == [(symbol("B"), 1, 3, 4), (1, 1, 3, 1)]
+
+
+def test_axes_of_sums_are_dropped_where_values_are_stored() -> None:
+    """What else is read from memory does not part a sum from what is made of it."""
+    x, p = gl.placeholder(("B", 4), name="x"), gl.placeholder((4,), name="p")
+    slope = gl.sum(x, axis=0)
+    graph = lift(Graph("f", [x, p], [p - 0.1 * (slope + 0.5 * p)]))
+    computed = [node.op.name for node in graph.nodes if node.op.kind != "leaf"]
+    assert computed[-2:] == ["subtract", "reshape"]
+    assert lift(graph) == graph
+    (kernel,) = kernels(fuse(graph))
+    assert kernel == ["sum", "multiply", "add", "multiply", "subtract"]
+    other = lift(Graph("g", [x, p], [slope * gl.max(gl.exp(x), axis=0)]))
+    assert [node.op.name for node in other.nodes][-2:] == ["multiply", "reshape"]
+    factor = gl.exp(p)  # for others too, who may compute it
+    computed = lift(Graph("h", [x, p], [factor, slope * factor]))
+    assert [node.op.name for node in computed.nodes][-1] == "multiply"
+
+
+@pytest.mark.parametrize("rule", ["plain", "momentum", "adam"])
+@pytest.mark.parametrize("check", [False, True])
+def test_a_sum_and_the_updates_made_of_it_are_one_kernel(rule: str, check: bool) -> None:
+    """Which writes over all the parameters, where nothing can fail behind it."""
+    start = np.linspace(-1, 1, 12).astype("f4")
+    x = gl.placeholder(("B", 12), name="x")
+    p, m, v = (gl.parameter(np.abs(start) * k, name=name) for k, name in enumerate("pmv", 1))
+    g = gl.sum(x * x, axis=0)
+    updates = {p: p - 0.1 * g}
+    if rule == "momentum":
+        updates = {m: 0.9 * m + g, p: p - 0.1 * (0.9 * m + g)}
+    elif rule == "adam":
+        first, second = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g * g
+        updates = {m: first, v: second, p: p - 0.1 * first / (gl.sqrt(second) + 1e-8)}
+    outputs = [gl.check(x, x >= 0, "negative")] if check else []
+    values = np.random.default_rng(0).normal(size=(9, 12)).astype("f4") ** 2
+    results: list[list[bytes]] = []
+    ways: list[dict[str, Any]] = [{}, {"fusion": False}, {"threads": 1}]
+    for how in ways:
+        for parameter, k in zip((p, m, v), (1, 2, 3), strict=True):
+            parameter.value = np.abs(start) * k
+        step = gl.function([x], outputs, updates=updates, **how)
+        if not how:
+            assert len(step.kernels) == 1 + check
+            assert not [buffer for buffer in step.program.buffers if buffer.kind == "temporary"]
+        step(values)
+        results.append([parameter.value.tobytes() for parameter in (p, m, v)])
+    assert results[0] == results[1] == results[2]
+    old = [parameter.value for parameter in (p, m, v)]
+    if check:
+        with pytest.raises(gl.CheckError, match="negative"):
+            gl.function([x], outputs, updates=updates)(-values)
+        np.testing.assert_array_equal(old, [parameter.value for parameter in (p, m, v)])
+
+
+def test_sums_of_columns_are_one_kernel_whatever_their_number() -> None:
+    xs = [gl.placeholder(("B", n), name=f"x{n}") for n in (3, 10, 64, 200)]
+    function = gl.function(xs, [gl.sum(x, axis=0) for x in xs])
+    assert len(function.kernels) == 1
+    values = [np.random.default_rng(n).normal(size=(40, int(x.shape[1]))) for n, x in enumerate(xs)]
+    for found, x in zip(function(*[v.astype("f4") for v in values]), values, strict=True):
+        np.testing.assert_allclose(found, x.sum(0), rtol=1e-5, atol=1e-5)
+    short = [gl.placeholder((5, n), name=f"x{n}") for n in (3, 10)]  # no sum is compensated
+    assert len(gl.function(short, [gl.sum(x, axis=0) for x in short]).kernels) == 1
 
 
 def test_select_only_where_the_row_is_computed() -> None:
