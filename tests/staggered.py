@@ -42,6 +42,7 @@ def staggered(
         executable.TINY = tiny
     assert instance.threads == len(order)
     context: Any = Context(instance, parameters)
+    context.arena[...] = 0xFF  # nan, and not what an earlier call may have left here
     context.call = _Run(context, order, barriers)
     instance.idle.append(context)
     return loaded(arrays, parameters)
