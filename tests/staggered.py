@@ -43,7 +43,7 @@ def staggered(
     assert instance.threads == len(order)
     context: Any = Context(instance, parameters)
     context.arena[...] = 0xFF  # nan, and not what an earlier call may have left here
-    context.call = _Run(context, order, barriers)
+    context.run = _Run(context, order, barriers)
     instance.idle.append(context)
     return loaded(arrays, parameters)
 
@@ -59,10 +59,16 @@ class _Run:
         self.pending: list[driver.Launch | driver.Copy] = []
         self.count = 0  # of barriers
 
-    def __call__(self, threads: int) -> int:
-        assert threads == len(self.order)
+    def __call__(self) -> int:
+        """As a context runs: bind the arrays of the call, then all steps; the status."""
+        executable = self.context.instance.executable
+        names = [*(buffer.name for buffer in executable.inputs), *executable.program.outputs]
+        for number, name in zip(self.context.objects, names, strict=False):
+            array = ctypes.cast(number, ctypes.py_object).value
+            self.context.place(name, array.ctypes.data)
+        self.context.status[0] = 0
         try:
-            self.steps(self.context.instance.executable.layout.steps)
+            self.steps(executable.layout.steps)
         except _StoppedError:
             pass
         self.barrier()
