@@ -118,6 +118,23 @@ class Draft:
         """A number, or a dimension; its name."""
         return self.add(Constant(self.fresh(), value, dtype), dtype)
 
+    def reorder(self, order: Sequence[int]) -> None:
+        """Walk the axes in another order."""
+
+        def moved(item: Any) -> Any:
+            match item:
+                case Load(access=access) | Store(access=access):
+                    strides = tuple(access.strides[axis] for axis in order)
+                    return replace(item, access=replace(access, strides=strides))
+                case Index(strides=strides):
+                    return replace(item, strides=tuple(strides[axis] for axis in order))
+                case _:
+                    return item
+
+        self.shape = tuple(self.shape[axis] for axis in order)
+        self.roles = [self.roles[axis] for axis in order]
+        self.body = [moved(item) for item in self.body]
+
 
 # --- collapsing axes, and naming sizes ----------------------------------------------------------
 

@@ -39,11 +39,13 @@ def build_kernel(
     check: Callable[[Node], int],
     targets: Sequence[View | None] | None = None,
     walk: Walked | None = None,
+    order: Sequence[int] | None = None,
 ) -> tuple[Kernel, tuple[DimLike, ...], int | None]:
     """The kernel of a region.
 
     sources, targets: how each input and each output lies in its buffer; None: as all of it.
     walk: how its product finds its left side, if the strides of that do not say it.
+    order: of the axes, if not their own.
     Arguments are the inputs' buffers, a walk's two tables, then the outputs'.  Returns the kernel,
     the sizes that its parameters stand for, and the position of the output that a contraction uses
     as scratch, which is all of its buffer; equal to the number of outputs where it needs one more
@@ -90,6 +92,8 @@ def build_kernel(
         if "chunk" in tensor.node.attrs:  # one a piece, which the kernel counts itself
             view = View((0,) * tensor.ndim, 0)
         draft.store(value, name, tensor.shape, view)
+    if order is not None:
+        draft.reorder(order)
     kernel, sizes = finish(draft, _name(region))
     return kernel, sizes, scratch
 

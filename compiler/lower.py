@@ -34,8 +34,9 @@ from .carries import root
 from .draft import Draft, finish
 from .emit_cpu import emit_cpu
 from .guard import NUMBER
-from .kernels import build_kernel
+from .kernels import build_kernel, space_of_region
 from .loops import lower_loop
+from .orders import laid, order_of, wants_c_order
 from .parts import lies_at, parts_in_place, slices
 from .schedule import schedule
 from .storage import (
@@ -208,7 +209,7 @@ def lower_nodes(
             case "scatter":
                 _scatter(state, stored, wanted, node)
             case "region" if node.op is FUSED:
-                _fused(state, stored, wanted, node)
+                _fused(state, graph, stored, wanted, node)
             case "region" if node.op is SWITCH:
                 lower_switch(state, graph, stored, wanted, node, lower_nodes)
             case "region":
@@ -252,7 +253,11 @@ def _view(state: Lowering, graph: Graph, stored: dict[Tensor, Stored], node: Nod
 
 
 def _fused(
-    state: Lowering, stored: dict[Tensor, Stored], wanted: dict[Tensor, Stored], node: Node
+    state: Lowering,
+    graph: Graph,
+    stored: dict[Tensor, Stored],
+    wanted: dict[Tensor, Stored],
+    node: Node,
 ) -> None:
     region = node.regions[0]
     for right in right_sides(node):
@@ -261,7 +266,8 @@ def _fused(
     sources = [stored[operand].view for operand in node.operands]
     targets = [_slice(state, result, wanted) for result in node.results]
     walk = next((w for x in node.operands if (w := stored[x].walk) is not None), None)
-    kernel, sizes, scratch = build_kernel(region, sources, state.check, targets, walk)
+    order = _order(state, graph, node, sources, targets, wanted)
+    kernel, sizes, scratch = build_kernel(region, sources, state.check, targets, walk, order)
     arguments = [stored[operand].buffer for operand in node.operands]
     arguments += tables(state, node, walk) if walk is not None else ()
     places: list[str] = []
@@ -278,11 +284,38 @@ def _fused(
                 stored[result] = Stored(target, dense(result.type))
         if result not in stored:
             stored[result] = wanted.get(result) or state.temporary(result.type)
+            if order is not None and result not in wanted:
+                stored[result] = replace(stored[result], view=targets[position])
         places.append(stored[result].buffer)
     if scratch == len(node.results):
         (made,) = (n.results[0] for n in region.nodes if n.op.kind == "contraction")
         places.append(state.temporary(made.type).buffer)
     launch(state, node, kernel, sizes, [*arguments, *places])
+
+
+def _order(
+    state: Lowering,
+    graph: Graph,
+    node: Node,
+    sources: Sequence[View],
+    targets: list[View | None],
+    wanted: dict[Tensor, Stored],
+) -> tuple[int, ...] | None:
+    """The order of axes of a kernel, if not the graph's; then `targets` say how all results lie."""
+    if not state.walks or any(result in state.overwritten for result in node.results):
+        return None
+    region = node.regions[0]
+    space = space_of_region(region)
+    fixed = [
+        target or (dense(result.type) if result in wanted or wants_c_order(graph, result) else None)
+        for result, target in zip(node.results, targets, strict=True)
+    ]
+    order = order_of(region, space, sources, fixed)
+    if order is not None:
+        rank = len(space.shape)
+        for i, result in enumerate(node.results):
+            targets[i] = fixed[i] or laid(result.shape, order, rank)
+    return order
 
 
 def _slice(state: Lowering, result: Tensor, wanted: dict[Tensor, Stored]) -> View | None:

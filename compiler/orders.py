@@ -1,0 +1,165 @@
+"""In which order a kernel walks its axes, and so in which order what it makes lies in memory.
+
+A product over windows leaves an image with its channels last, which the graph sees with its
+channels in front.  What follows (bias, activation, pool, padding) may walk it as it lies, whole
+vectors of neighbours, and leave its own results in that order for the next.  So a kernel takes the
+order in which it steps over memory least: by what its inputs say, not by what the graph calls its
+axes.  A sum of floats keeps the graph's order, since its bits must not depend on where its operands
+happen to lie; so does whatever somebody wants in C order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..ir.dims import DimLike, Shape
+from ..ir.graph import Graph
+from ..ir.op import View
+from ..ir.ops.control import FUSED
+from ..ir.ops.shape import only_ones_differ
+from ..ir.shapes import contiguous_strides
+from ..ir.tensor import Node, Tensor
+from .fuse import Space
+
+Strides = tuple[DimLike, ...]
+
+LANES = 16  # what a vector holds, roughly
+APART = 5.0  # the cost of a vector of elements that are no neighbours, in vectors that are
+CLEARLY = 0.7  # what another order may cost at most, as a share of the graph's own
+
+
+@dataclass(frozen=True)
+class _Access:
+    strides: Strides  # over the whole space
+    apart: bool = False  # each element found by a computed index
+
+
+def order_of(
+    region: Graph, space: Space, sources: Sequence[View], targets: Sequence[View | None]
+) -> tuple[int, ...] | None:
+    """The order of the axes in which to walk a region, the last one in vectors; None: as they are.
+
+    sources: how the inputs lie.  targets: how results must lie; None where any order will do.
+    """
+    if not _may_choose(region, space):
+        return None
+    rank = len(space.shape)
+    accesses = _accesses(region, rank, sources)
+    accesses += [
+        _Access(_aligned(tensor.shape, view.strides, rank))
+        for tensor, view in zip(region.outputs, targets, strict=True)
+        if view is not None
+    ]
+    plain = tuple(range(rank))
+    best, least = plain, CLEARLY * _cost(plain, space, accesses)
+    for access in accesses:
+        order = sorted(plain, key=lambda axis: _far(access.strides[axis]), reverse=True)
+        for candidate in (tuple(order), _parallel_last(order, space)):
+            cost = _cost(candidate, space, accesses)
+            if cost < least:
+                best, least = candidate, cost
+    return None if best == plain else best
+
+
+def laid(shape: Shape, order: Sequence[int], rank: int) -> View:
+    """How a result of that shape lies in memory that is filled in the order of the axes."""
+    missing = rank - len(shape)
+    own = [axis - missing for axis in order if axis >= missing]
+    packed = contiguous_strides(tuple(shape[axis] for axis in own))
+    strides = dict(zip(own, packed, strict=True))
+    return View(tuple(0 if n == 1 else strides[axis] for axis, n in enumerate(shape)), 0)
+
+
+def wants_c_order(graph: Graph, tensor: Tensor) -> bool:
+    """Whether somebody reads the tensor as memory in C order, and would copy it otherwise."""
+    for user in graph.users.get(tensor, ()):
+        if user.op is FUSED:
+            inner = user.regions[0].inputs[_position(user, tensor)]
+            for reader in user.regions[0].users.get(inner, ()):
+                if reader.op.kind == "contraction" and reader.operands[0] is not inner:
+                    return True
+        elif user.op.kind != "view":
+            return True
+        elif user.op.name == "reshape" and not only_ones_differ(
+            tensor.shape, user.results[0].shape
+        ):
+            return True
+        elif user.op.name in ("reshape", "permute") and wants_c_order(graph, user.results[0]):
+            return user.op.name == "reshape"
+    return tensor in graph.results_set
+
+
+def _position(user: Node, tensor: Tensor) -> int:
+    return next(i for i, operand in enumerate(user.operands) if operand is tensor)
+
+
+def _may_choose(region: Graph, space: Space) -> bool:
+    """Whether another order changes no bit."""
+    if space.contraction is not None or space.chunk or space.ordered or len(space.shape) < 2:
+        return False
+    return all(
+        node.op.kind != "reduction"
+        or node.op.combine in ("maximum", "minimum")
+        or not node.results[0].dtype.is_float
+        for node in region.nodes
+    )
+
+
+def _accesses(region: Graph, rank: int, sources: Sequence[View]) -> list[_Access]:
+    found: list[_Access] = []
+    for tensor, view in zip(region.inputs, sources, strict=True):
+        for reader in region.users.get(tensor, ()):
+            shape, apart = tensor.shape, False
+            if reader.op.kind == "gather" and reader.operands[0] is tensor:
+                axes = reader.attrs["axes"]
+                shape = tuple(1 if axis in axes else n for axis, n in enumerate(shape))
+                apart = True
+            found.append(_Access(_aligned(shape, view.strides, rank), apart))
+    return found
+
+
+def _aligned(shape: Shape, strides: Strides, rank: int) -> Strides:
+    own = [0 if n == 1 else s for n, s in zip(shape, strides, strict=True)]
+    return (*[0] * (rank - len(own)), *own)
+
+
+def _far(stride: DimLike) -> float:
+    """How far a step leads; what has no number yet leads furthest, what stands still next."""
+    if not isinstance(stride, int):
+        return float("inf")
+    return 1e18 if stride == 0 else abs(stride)
+
+
+def _parallel_last(order: Sequence[int], space: Space) -> tuple[int, ...]:
+    """The same with the last of the parallel axes behind all reduced ones."""
+    reduced = space.reduced or ()
+    parallel = [axis for axis in order if axis not in reduced and space.shape[axis] != 1]
+    last = parallel[-1:]
+    return (*[axis for axis in order if axis not in last], *last)
+
+
+def _cost(order: Sequence[int], space: Space, accesses: Sequence[_Access]) -> float:
+    """Vectors to load and store, roughly, for as many elements as there are lanes."""
+    axes = [axis for axis in order if space.shape[axis] != 1]
+    if not axes:
+        return 0.0
+    last = axes[-1]
+    length: DimLike = space.shape[last]
+    reduced = space.reduced or ()
+    for before, axis in zip(axes[-2::-1], axes[:0:-1], strict=True):
+        size = space.shape[axis]
+        if {before, axis} & set(reduced):
+            break
+        if any(a.strides[before] != a.strides[axis] * size for a in accesses):
+            break
+        length = length * space.shape[before]
+    filled = min(length, LANES) / LANES if isinstance(length, int) and length else 1.0
+    cost = 1.0
+    for access in accesses:
+        stride = access.strides[last]
+        if stride == 0 and not access.apart:
+            cost += 0.1
+        else:
+            cost += 1.0 if stride == 1 and not access.apart else APART
+    return cost / filled
