@@ -24,6 +24,7 @@ from .expand import expand
 from .fold import fold
 from .fuse import fuse
 from .hoist import hoist
+from .innermost import innermost
 from .isolate import isolate
 from .lift import lift
 from .lower import generate, lower
@@ -64,6 +65,7 @@ PASSES: dict[str, Pass] = {
     "select": select,  # after expanding: only then it shows what computes the row
     "contract_fma": contract_fma,  # before fusion, so that fusion changes no bit
     "lift": lift,  # reshapes stand at memory, not inside what one kernel computes
+    "innermost": innermost,  # before fusion as well: it chooses an order of additions
     "split": split,  # before fusion, for the same reason
     "fuse": fuse,
 }
@@ -86,7 +88,7 @@ ROUND: tuple[str, ...] = ("differentiate", "release", "cse", "stabilise", "simpl
 AFTER: tuple[str, ...] = (
     *("fold", "cse", "dead", "sums", "pieces", "widen", "expand", "simplify", "cse"),
     *("contract_fma", "fold", "merge", "alike", "cse", "residual", "hoist", "cse", "alike"),
-    *("cse", "dead", "unroll", "select", "lift", "split", "cse", "fuse"),
+    *("cse", "dead", "unroll", "select", "lift", "innermost", "split", "cse", "fuse"),
 )
 
 ORDER: tuple[tuple[str, str, str], ...] = (
@@ -118,6 +120,8 @@ ORDER: tuple[tuple[str, str, str], ...] = (
     ("hoist", "unroll", "a step without its product may be small"),
     ("unroll", "fuse", "the steps of a loop that is written out share kernels"),
     ("split", "fuse", "fusion must change no bit"),
+    ("innermost", "fuse", "fusion must change no bit"),
+    ("expand", "innermost", "a product shows how its result lies"),
 )
 
 
