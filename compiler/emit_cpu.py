@@ -47,7 +47,7 @@ class _Emitter:
         self.kernel, self.lanes = kernel, lanes
         self.lines: list[str] = []
         self.depth = 1
-        self.stage, self.full = kernel.stages(), kernel.full()
+        self.stage, self.full, self.level = kernel.stages(), kernel.full(), kernel.level()
         self.dtypes: dict[str, DType] = {a.name: a.dtype for a in kernel.arguments}
         for item in kernel.body:
             if isinstance(item, Index):
@@ -362,6 +362,8 @@ class _Emitter:
             index, mask = self.vector_index(access)
             if one:
                 mask = mask.replace("m", "all_lanes()", 1)
+            elif stride == 1 and self.level.issuperset(t.value for t in access.terms):
+                return f"load({argument}, first_lane({index}), {mask})"
             return f"gather({argument}, {index}, {mask})"
         address = self.address(access)
         if stride == 0 or one:

@@ -32,7 +32,7 @@ CLEARLY = 0.7  # what another order may cost at most, as a share of the graph's 
 @dataclass(frozen=True)
 class _Access:
     strides: Strides  # over the whole space
-    apart: bool = False  # each element found by a computed index
+    apart: frozenset[int] = frozenset()  # axes along which a computed index finds each element
 
 
 def order_of(
@@ -53,7 +53,10 @@ def order_of(
     ]
     plain = tuple(range(rank))
     best, least = plain, CLEARLY * _cost(plain, space, accesses)
+    long = [axis for axis in plain if space.shape[axis] != 1]
     for access in accesses:
+        if any(access.strides[axis] == 0 for axis in long):
+            continue  # it says too little
         order = sorted(plain, key=lambda axis: _far(access.strides[axis]), reverse=True)
         for candidate in (tuple(order), _parallel_last(order, space)):
             cost = _cost(candidate, space, accesses)
@@ -110,12 +113,15 @@ def _accesses(region: Graph, rank: int, sources: Sequence[View]) -> list[_Access
     found: list[_Access] = []
     for tensor, view in zip(region.inputs, sources, strict=True):
         for reader in region.users.get(tensor, ()):
-            shape, apart = tensor.shape, False
+            apart = frozenset[int]()
             if reader.op.kind == "gather" and reader.operands[0] is tensor:
-                axes = reader.attrs["axes"]
-                shape = tuple(1 if axis in axes else n for axis, n in enumerate(shape))
-                apart = True
-            found.append(_Access(_aligned(shape, view.strides, rank), apart))
+                apart = frozenset(
+                    axis + rank - index.ndim
+                    for index in reader.operands[1:]
+                    for axis, n in enumerate(index.shape)
+                    if n != 1
+                )
+            found.append(_Access(_aligned(tensor.shape, view.strides, rank), apart))
     return found
 
 
@@ -125,10 +131,8 @@ def _aligned(shape: Shape, strides: Strides, rank: int) -> Strides:
 
 
 def _far(stride: DimLike) -> float:
-    """How far a step leads; what has no number yet leads furthest, what stands still next."""
-    if not isinstance(stride, int):
-        return float("inf")
-    return 1e18 if stride == 0 else abs(stride)
+    """How far a step leads; what has no number yet leads furthest."""
+    return abs(stride) if isinstance(stride, int) else float("inf")
 
 
 def _parallel_last(order: Sequence[int], space: Space) -> tuple[int, ...]:
@@ -158,8 +162,8 @@ def _cost(order: Sequence[int], space: Space, accesses: Sequence[_Access]) -> fl
     cost = 1.0
     for access in accesses:
         stride = access.strides[last]
-        if stride == 0 and not access.apart:
-            cost += 0.1
+        if last in access.apart:
+            cost += APART
         else:
-            cost += 1.0 if stride == 1 and not access.apart else APART
+            cost += 0.1 if stride == 0 else 1.0 if stride == 1 else APART
     return cost / filled

@@ -270,6 +270,26 @@ class Kernel:
                     pass
         return full
 
+    def level(self) -> set[str]:
+        """The values that are the same all along the last axis."""
+        found: set[str] = set()
+        for item in self.body:
+            match item:
+                case Constant(result=result):
+                    found.add(result)
+                case Index(result=result, strides=strides):
+                    found |= {result} if strides[-1] == 0 else set()
+                case Load(result=result, access=access):
+                    still = access.strides[-1] == 0 and found.issuperset(
+                        term.value for term in access.terms
+                    )
+                    found |= {result} if still else set()
+                case Compute(result=result, operands=operands):
+                    found |= {result} if found.issuperset(operands) else set()
+                case _:
+                    pass
+        return found
+
     def compensates(self, fold: Reduce) -> bool:
         """Whether a sum carries along what its additions round off.
 

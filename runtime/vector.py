@@ -20,6 +20,7 @@ from numba.core.extending import models, register_model
 
 from . import vector_memory as memory
 from . import vector_operators as operators
+from .building import number
 from .calls import Emit, Named, Rule
 from .conversion import FLOATS, HALVES, STORED, convert, register_type
 from .lanes import Lanes, any_lane, constant, integer_type
@@ -278,6 +279,11 @@ def _index_functions(count: int) -> dict[str, VectorFunction]:
     return {
         "word": VectorFunction(
             "word", lambda value: isinstance(value, Vector) and (indices, [value]), emit_word
+        ),
+        "first_lane": VectorFunction(
+            "first_lane",
+            lambda value: value == indices and (INT64, [indices]),
+            lambda builder, _, value: builder.extract_element(value, number(0)),
         ),
         "lanes": VectorFunction(
             "lanes",

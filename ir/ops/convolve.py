@@ -155,7 +155,7 @@ def _spread_out(x: Tensor, lows: Shape, spreads: Ints, spans: Shape) -> Tensor:
             continue
         ones = tuple(span if i == axis else 1 for i in range(x.ndim))
         away = iota(shape=ones, axis=axis) - low
-        place = away // spread
+        place = away // spread if spread > 1 else away
         inside += [away >= 0, place < size]
         if spread > 1:
             inside.append(away % spread == 0)
