@@ -85,6 +85,8 @@ def _innermost(node: Node, axis_of: dict[Tensor, int]) -> int | None:
 def _seen(node: Node, axis: int) -> int | None:
     """The place of the innermost axis of a view's operand in the view."""
     (x, *_), (result,) = node.operands, node.results
+    if x.ndim == 0:
+        return None
     if node.op.name == "permute":
         axes: tuple[int, ...] = node.attrs["axes"]
         return axes.index(axis)
