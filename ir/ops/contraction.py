@@ -42,6 +42,10 @@ def _transpose(node: Node, cotangent: Tensor, position: int) -> Tensor:
     x, y = node.operands
     if position == 0:
         return sum_to(matmul_(cotangent, matrix_transpose(y)), x.shape)
+    if x.ndim > 2 and y.ndim == 2 and x.shape[:-1] == cotangent.shape[:-1]:
+        rows = product(x.shape[:-1])  # of all entries: one product, and no sum of products
+        left = matrix_transpose(reshape(x, (rows, x.shape[-1])))
+        return matmul_(left, reshape(cotangent, (rows, cotangent.shape[-1])))
     return sum_to(matmul_(matrix_transpose(x), cotangent), y.shape)
 
 
