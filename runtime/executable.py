@@ -38,7 +38,7 @@ SHORT = 1_000_000  # below which a sleeping one is not worth waking
 FEW = 4_000  # in a step of a loop, below which its barriers cost more than a second thread does
 ROUNDS = 1_000  # that a loop of unknown length is taken to have
 KEPT = 1 << 29  # bytes of temporaries kept for sizes that were used before
-_ALIGN_FROM = 1 << 14  # bytes from which a result is worth aligning
+_ALIGN_FROM = 1 << 18  # bytes from which a result is worth aligning: that takes microseconds
 
 
 class Instance:

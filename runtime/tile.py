@@ -33,6 +33,8 @@ from .micro_kernel import INT, POINTER, UNROLL, Tile, Writer
 
 PREFIX = "gradloom_contract_"
 SEGMENT = 400  # contraction steps of B's column block kept in cache at a time
+STREAMED = 8  # and where a tile has all rows, so that B is read but once, and B's rows are long:
+LONG = 1000  # columns; the processor then sees a few rows that are read on and on
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,9 @@ class Plan:
 
 # As many accumulators as leave registers for a row of B and a broadcast; more of them spill.
 _PLANS = {
-    16: Plan(Tile(8, 2), Tile(8, 1), Tile(1, 4)),
-    8: Plan(Tile(6, 2), Tile(6, 1), Tile(1, 4)),
-    4: Plan(Tile(4, 2), Tile(4, 1), Tile(1, 4)),
+    16: Plan(Tile(8, 2), Tile(8, 1), Tile(1, 8)),
+    8: Plan(Tile(6, 2), Tile(6, 1), Tile(1, 8)),
+    4: Plan(Tile(4, 2), Tile(4, 1), Tile(1, 8)),
 }
 
 
@@ -101,11 +103,11 @@ class _Products(Writer):
         a, a_row, a_col, b, b_row = operands
         c, c_row, rows, columns, depth, initial, initial_row = rest
         depth = larger(builder, depth, number(0))
-        segments = larger(
-            builder,
-            builder.sdiv(builder.add(depth, number(SEGMENT - 1)), number(SEGMENT)),
-            number(1),
-        )
+        once = builder.icmp_signed("<=", rows, number(plan.wide.rows))
+        streams = builder.and_(once, builder.icmp_signed(">=", columns, number(LONG)))
+        most = builder.select(streams, number(STREAMED), number(SEGMENT))
+        parts = builder.sdiv(builder.sub(builder.add(depth, most), number(1)), most)
+        segments = larger(builder, parts, number(1))
         length = builder.sdiv(builder.sub(builder.add(depth, segments), number(1)), segments)
         length = builder.and_(builder.add(length, number(UNROLL - 1)), number(-UNROLL))
         length = larger(builder, length, number(UNROLL))

@@ -151,6 +151,25 @@ def test_sums_start_at_what_is_given(dtype, lanes):
         assert (whole == 77).all()
 
 
+@pytest.mark.parametrize("depth", [1, tile.STREAMED, 5 * tile.STREAMED + 3])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_a_few_long_rows_have_the_bits_of_many(dtype, depth):
+    """They go through B in other steps."""
+    rng = np.random.default_rng(6)
+    rows, cols = 20, tile.LONG + 7
+    a, b = random(rng, dtype, (rows, depth)), random(rng, dtype, (depth, cols))
+    start = random(rng, dtype, (rows, cols))
+    for given in (None, start):
+        whole = np.empty((rows, cols), DTYPES[dtype])
+        contract(dtype, HOST, a, b, whole, given)
+        for few in (1, 3, 8):
+            c, around = padded(rng, dtype, few, cols)
+            contract(dtype, HOST, a[:few], b, c, None if given is None else given[:few])
+            np.testing.assert_array_equal(c, whole[:few])
+            c[:] = 77
+            assert (around == 77).all()
+
+
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_two_products_onto_each_other_are_one(dtype):
     """The chain goes on: a product cut in two along its terms has the bits of the whole."""
