@@ -29,6 +29,7 @@ from .isolate import isolate
 from .lift import lift
 from .lower import generate, lower
 from .merge import merge
+from .order_steps import order_steps
 from .pieces import pieces
 from .release import release
 from .report import Report, Reports, collected
@@ -203,6 +204,8 @@ def compile_graph(
     graph = made.run("fuse", graph, check, lambda g: fuse(g, fusion))
     with made.timed("lower"):
         program = lower(graph, target, guarded, origins=made.origins)
+        if target.kind == "cpu":
+            program = order_steps(program)
     with made.timed("generate"):
         made.program = generate(program)
     return made

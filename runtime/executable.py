@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.barriers import waits
 from ..ir.dims import evaluate
 from ..ir.errors import GradloomError, ShapeError
 from ..ir.half import is_finite
@@ -28,7 +29,6 @@ from ..ir.plan import nbytes, plan, window_start
 from ..ir.program import Branch, Buffer, Launch, Loop, Program, Step
 from . import clock, driver
 from .background import Background
-from .barriers import waits
 from .layout import Layout
 from .loader import load_kernels
 from .team import MAX_THREADS, default_threads

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..ir.barriers import Run
 from ..ir.plan import nbytes
 from ..ir.program import Branch, Break, Check, Copy, Host, Launch, Loop, Program, Step, walk
 from . import driver
-from .barriers import Run
 
 ENDLESS = (1 << 63) - 1  # steps
 

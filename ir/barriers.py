@@ -2,7 +2,7 @@
 
 A step waits where a thread touches bytes that another one wrote since the last barrier, or writes
 bytes that another one touched.  What each thread touches follows from how the kernels' work is
-shared out (``ir/units.py``), from the memory plan, and from the sizes; so this is found once per
+shared out (``units.py``), from the memory plan, and from the sizes; so this is found once per
 binding.  Rows that one kernel makes and the next one reads, split alike, need no barrier, nor do
 updates of one parameter each.
 
@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ..ir.dims import evaluate
-from ..ir.plan import Plan, nbytes, window_start
-from ..ir.program import Buffer, Copy, Launch, Loop, Program
-from ..ir.units import Range, part, touched
+from .dims import evaluate
+from .plan import Plan, nbytes, window_start
+from .program import Buffer, Copy, Launch, Loop, Program
+from .units import Range, part, touched
 
 MOST = 64  # steps without a barrier between them: those that follow are compared with all of these
 LINE = 64  # bytes: where copies are cut
@@ -85,7 +85,7 @@ def waits(
     threads: int,
 ) -> dict[int, bool]:
     """By slot, whether the step must wait, if the program runs on that many threads."""
-    finder = _Finder(program, memory, binding, threads)
+    finder = Finder(program, memory, binding, threads)
     found: dict[int, bool] = {}
     for run in runs:
         since: list[list[Use]] = []  # by step
@@ -100,7 +100,9 @@ def waits(
     return found
 
 
-class _Finder:
+class Finder:
+    """Finds what steps touch.  memory: where temporaries lie."""
+
     def __init__(
         self, program: Program, memory: Plan, binding: Mapping[str, int], threads: int
     ) -> None:
