@@ -18,9 +18,9 @@ from .launcher import CALL, DATA
 MAILBOX = 128  # bytes
 MAX_THREADS = 256
 # Pauses (of some 25 ns here) before a thread in a barrier sleeps: at least and at most, as the last
-# waits were long or short; an idle worker waits twice as long. Nobody yields: who is given the
-# core keeps it for milliseconds.
-FEWEST, MOST = 32, 8192
+# waits were long or short; every so many barriers, the most is tried again. An idle worker waits
+# twice as long. Nobody yields: who is given the core keeps it for milliseconds.
+FEWEST, MOST, EVERY = 64, 8192, 61
 
 # The number of the system call; None: no workers on this system.
 _FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine()) if sys.platform == "linux" else None
@@ -32,6 +32,8 @@ _PAUSE = {
 
 _COMMON = """
 declare i64 @syscall(i64, ...)
+declare i64 @llvm.umin.i64(i64, i64)
+declare i64 @llvm.umax.i64(i64, i64)
 {declare_pause}
 
 ; Whether the caller is the last to arrive: it then does what must be done alone, and releases.
@@ -83,7 +85,10 @@ entry:
   %asleep.p = getelementptr i8, ptr %state, i64 24
   %slept.p = getelementptr i8, ptr %state, i64 32
   %pauses.p = getelementptr i8, ptr %state, i64 40
-  %pauses = load atomic i64, ptr %pauses.p monotonic, align 8
+  %learned = load atomic i64, ptr %pauses.p monotonic, align 8
+  %turn = urem i64 %generation, {every}
+  %try = icmp eq i64 %turn, 0
+  %pauses = select i1 %try, i64 {most}, i64 %learned
   br label %look
 look:
   %n = phi i64 [0, %entry], [%n1, %again]
@@ -114,11 +119,11 @@ out:
   %seen = load i64, ptr %seen.p
   %short = icmp sle i64 %n, %pauses
   %double = shl i64 %pauses, 1
-  %half = lshr i64 %pauses, 1
-  %wanted = select i1 %short, i64 %double, i64 %half
-  %above = icmp ugt i64 %wanted, {most}
-  %below = icmp ult i64 %wanted, {fewest}
-  %keep = or i1 %above, %below
+  %more = call i64 @llvm.umin.i64(i64 %double, i64 {most})
+  %half = lshr i64 %learned, 1
+  %less = call i64 @llvm.umax.i64(i64 %half, i64 {fewest})
+  %wanted = select i1 %short, i64 %more, i64 %less
+  %keep = icmp eq i64 %wanted, %learned
   br i1 %keep, label %done, label %learn
 learn:
   store atomic i64 %wanted, ptr %pauses.p monotonic, align 8
@@ -292,6 +297,7 @@ def team_source() -> str:
         asleep=MAILBOX + 8,
         fewest=FEWEST,
         most=MOST,
+        every=EVERY,
         data=DATA,
         everyone=MAX_THREADS,
     )
