@@ -1,8 +1,8 @@
 """What begins a call, in LLVM assembly: take the arrays, put letters into mailboxes, run.
 
 `gradloom_call` is given the words of a `Call` (`team.py`):
-  program, table, dims, status, state, nth, tiny, times alone, whether a thread slept in a barrier,
-  objects, moves, how many moves
+  program, table, dims, status, state, nth, tiny, times alone, whether to watch the next call,
+  objects, moves, how many moves, calls left to make as was found best, whether that is alone
 Objects are the call's arrays as Python has them: NumPy's begin with the address of their data, and
 to read it there takes nothing, where `array.ctypes.data` takes a microsecond.
 """
@@ -59,7 +59,8 @@ out:
 }}
 
 ; A tiny call is not worth waking a sleeping worker for; but where such calls keep coming, it is
-; woken now and then to see whether it can help.
+; woken now and then to see whether it can help. The next call is to be watched (see `Pace`) where
+; a thread slept at a barrier, or when what was found best has been done long enough.
 define i64 @gradloom_call(ptr %call) nounwind {{
 entry:
   %program = load ptr, ptr %call
@@ -81,6 +82,22 @@ prepare:
   call void @bind(ptr %call, ptr %objects, ptr %table, ptr %status)
   br label %begin
 begin:
+  %watch.p = getelementptr i64, ptr %call, i64 8
+  %left.p = getelementptr i64, ptr %call, i64 12
+  %left = load i64, ptr %left.p
+  %settled = icmp sgt i64 %left, 0
+  br i1 %settled, label %follow, label %ready
+follow:
+  %less = sub i64 %left, 1
+  store i64 %less, ptr %left.p
+  %ends = icmp eq i64 %less, 0
+  %watch = zext i1 %ends to i64
+  store i64 %watch, ptr %watch.p
+  %best.p = getelementptr i64, ptr %call, i64 13
+  %best = load i64, ptr %best.p
+  %best.alone = icmp ne i64 %best, 0
+  br i1 %best.alone, label %run, label %ready
+ready:
   %more = icmp sgt i64 %nth, 1
   br i1 %more, label %weigh, label %run
 weigh:
@@ -110,7 +127,7 @@ post:
   %others = icmp slt i64 %next, %nth
   br i1 %others, label %post, label %run
 run:
-  %n = phi i64 [1, %begin], [1, %count], [1, %ring], [%nth, %post]
+  %n = phi i64 [1, %follow], [1, %ready], [1, %count], [1, %ring], [%nth, %post]
   %result = call i64 %program(ptr %table, ptr %dims, ptr %status, ptr %state, i64 0, i64 %n)
   %together = icmp sgt i64 %n, 1
   br i1 %together, label %ask, label %out
@@ -121,8 +138,9 @@ ask:
   br i1 %any, label %note, label %out
 note:
   store atomic i64 0, ptr %slept.p monotonic, align 8
-  %noted.p = getelementptr i64, ptr %call, i64 8
-  store i64 1, ptr %noted.p
+  br i1 %settled, label %out, label %tell
+tell:
+  store i64 1, ptr %watch.p
   br label %out
 out:
   ret i64 %result

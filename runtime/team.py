@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from . import native
 from .assembly import MAILBOX, MAX_THREADS, MOST, WORKERS, team_source
 from .launcher import check_arrays
+from .pace import Pace
 from .steps import STEPS
 
 
@@ -142,60 +143,22 @@ class Team:
             self.lock.release()
 
 
-class Pace:
-    """Whether a call whose threads wait long for each other runs on all of them or on one.
+class _Words(ctypes.Structure):
+    """What `gradloom_call` is given; see `launcher.py`."""
 
-    A thread that waits for one that does not run, since other processes want the cores, costs more
-    than it brings; one that waits for a long step that cannot be shared does not. Only time tells
-    these apart. So some calls are timed together, then some alone; what took less holds for `hold`
-    times as long, then both are tried again, until nobody waits long in the trial together.
-    """
-
-    CALLS, SECONDS = 3, 5e-3  # a trial: at least so many calls, and so long; or ten times as long
-
-    def __init__(self) -> None:
-        self.together = True
-        self.settled = False  # whether this is what a trial found, and no trial
-        self.hold = 8
-        self.mean = self.limit = 0.0  # of the trial together: seconds a call, and in all
-        self._begin(together=True, settled=False)
-
-    def _begin(self, together: bool, settled: bool) -> None:
-        self.together, self.settled = together, settled
-        self.calls, self.timed, self.seconds, self.slept = 0, 0, 0.0, False
-
-    def took(self, seconds: float, slept: bool) -> bool:
-        """Take note of a call; whether the next ones must be watched still."""
-        self.calls += 1
-        self.slept |= slept
-        if self.calls > 1 or seconds > self.SECONDS:  # the first one may have woken a thread
-            self.seconds += seconds
-            self.timed += 1
-        if self.settled:
-            if self.seconds > self.limit:
-                self._begin(together=True, settled=False)
-            return True
-        few = self.timed < self.CALLS and self.seconds < 10 * self.SECONDS
-        if few or self.seconds < self.SECONDS:
-            return True
-        mean = self.seconds / self.timed
-        if self.together:
-            if not self.slept:
-                return False
-            self.mean, self.limit = mean, self.seconds
-            self._begin(together=False, settled=False)
-            return True
-        together = self.mean < mean
-        self.hold = min(2 * self.hold, 256) if together else 16
-        self.limit = self.hold * (self.limit + self.seconds)
-        self._begin(together, settled=True)
-        return True
+    _fields_ = [
+        (name, ctypes.c_int64)
+        for name in (
+            *("program", "table", "dims", "status", "state", "threads", "tiny", "times"),
+            *("watch", "objects", "moves", "count", "left", "alone"),
+        )
+    ]
 
 
 class Call:
     """A program bound to its memory, which the caller keeps alive; to be run again and again."""
 
-    __slots__ = ("_alone", "_launch", "_moves", "_pace", "_paced", "_team", "_together", "_words")
+    __slots__ = ("_alone", "_kept", "_launch", "_pace", "_paced", "_team", "_together", "_words")
 
     def __init__(
         self,
@@ -215,14 +178,14 @@ class Call:
         whose `id` stands in `objects`, and what to add. Where there are `objects`, a call begins
         with a clear status.
         """
-        self._moves = (ctypes.c_int64 * (3 * len(moves)))(*(n for move in moves for n in move))
-        last = (0, objects, ctypes.addressof(self._moves), len(moves))
-        fixed = (program, table, dims, status)
-        self._words = (ctypes.c_int64 * 24)(
-            *(*fixed, 0, 1, 0, 0, *last), *(*fixed, 0, 1, int(tiny), 0, *last)
-        )
-        self._alone = ctypes.addressof(self._words)
-        self._together = self._alone + 8 * 12
+        triples = (ctypes.c_int64 * (3 * len(moves)))(*(n for move in moves for n in move))
+        last = (objects, ctypes.addressof(triples), len(moves))
+        alone = _Words(program, table, dims, status, 0, 1, 0, 0, 0, *last)
+        words = _Words(program, table, dims, status, 0, 1, int(tiny), 0, int(tiny), *last)
+        self._words = words
+        self._alone = ctypes.addressof(alone)
+        self._together = ctypes.addressof(words)
+        self._kept = triples, alone
         self._team = team or the_team
         self._paced = paced
         self._pace: Pace | None = None
@@ -248,9 +211,9 @@ class Call:
                     if threads > team.size and team.grow(threads) < threads:
                         return self._launch(self._alone)
                     words = self._words
-                    if words[17] != threads or words[16] != team.state:  # else as the last time
-                        words[16], words[17] = team.state, threads
-                    if words[20] and self._paced:
+                    if words.threads != threads or words.state != team.state:
+                        words.state, words.threads = team.state, threads
+                    if words.watch and self._paced:
                         return self._watched()
                     return self._launch(self._together)
                 finally:
@@ -259,17 +222,19 @@ class Call:
 
     def _watched(self) -> int:
         """Run as the pace says, with the team taken."""
-        pace = self._pace
-        if pace is None:
-            pace = self._pace = Pace()
         words = self._words
-        words[20] = 0
+        if self._pace is None:
+            self._pace = Pace(always=words.tiny != 0)
+        pace = self._pace
+        words.watch = 0
         started = time.perf_counter()
         status = self._launch(self._together if pace.together else self._alone)
-        watched = pace.took(time.perf_counter() - started, words[20] != 0)
-        words[20] = int(watched)
-        if not watched:
+        calls = pace.took(time.perf_counter() - started, words.watch != 0)
+        if calls > 0:
+            words.left, words.alone = calls, int(not pace.settled)
+        elif calls == pace.DONE:
             self._pace = None
+        words.watch = int(calls == 0)
         return status
 
 

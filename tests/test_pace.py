@@ -5,31 +5,36 @@ import numpy as np
 import pytest
 
 import gradloom as gl
-from gradloom.runtime.team import Pace
+from gradloom.runtime.pace import Pace
 
 LENGTHS = pytest.mark.parametrize("seconds", [1e-5, 1e-3, 0.02, 10.0])
 
 
-def calls_made(seconds: float, alone: float, slept: bool) -> list[bool]:
+def calls_made(seconds: float, alone: float, slept: bool, always: bool = False) -> list[bool]:
     """Whether each of many calls is made together, where calls take so long."""
-    pace, made = Pace(), list[bool]()
-    for _ in range(max(4000, round(1 / seconds))):
+    pace, made = Pace(always), list[bool]()
+    while len(made) < max(4000, round(10 / seconds)):
         made.append(pace.together)
-        if not pace.took(seconds if pace.together else alone, slept and pace.together):
+        calls = pace.took(seconds if pace.together else alone, slept and pace.together)
+        if calls == Pace.DONE:
             break
+        made += [pace.settled] * calls
     return made
 
 
 @LENGTHS
-def test_alone_where_that_is_faster(seconds):
-    made = calls_made(seconds, seconds / 3, True)
+@pytest.mark.parametrize("slept", [False, True])
+def test_alone_where_that_is_faster(seconds, slept):
+    made = calls_made(seconds, seconds / 3, slept, always=not slept)
     assert sum(made) < 0.07 * len(made)
     assert sum(made[len(made) // 2 :]) > 0, "it tries again now and then"
 
 
 @LENGTHS
-def test_together_where_a_long_wait_is_worth_it(seconds):
-    made = calls_made(seconds, 2 * seconds, True)
+@pytest.mark.parametrize("slept", [False, True])
+def test_together_where_that_is_faster(seconds, slept):
+    """With long waits, too."""
+    made = calls_made(seconds, 2 * seconds, slept, always=not slept)
     early, late = (half.count(False) for half in (made[: len(made) // 2], made[len(made) // 2 :]))
     assert 0 < early < 0.1 * len(made)
     assert late < early, "it tries less and less often"
@@ -42,23 +47,48 @@ def test_one_long_wait_is_forgotten(seconds):
 
 
 def test_when_the_cores_are_free_again_it_is_together():
-    pace, busy, calls = Pace(), True, 0
-    while calls < 5000:
-        calls += 1
-        busy = calls < 2000
-        if not pace.took((3e-3 if busy else 1e-3) if pace.together else 2e-3, busy):
+    pace, made = Pace(), 0
+    while made < 10_000:
+        busy = made < 2000
+        calls = pace.took((3e-3 if busy else 1e-3) if pace.together else 2e-3, busy)
+        if calls == Pace.DONE:
             break
-    assert 2000 < calls < 2300
+        made += max(calls, 1)
+    assert 2000 < made < 2600
+
+
+def test_what_was_found_holds_for_so_many_calls(monkeypatch):
+    """The words that Python and the launcher share."""
+    asked = []
+
+    def took(self: Pace, seconds: float, slept: bool) -> int:
+        asked.append(self.together)
+        self.settled = len(asked) % 2 == 0
+        return 10 * len(asked)
+
+    monkeypatch.setattr(Pace, "took", took)
+    x = gl.placeholder((70, 70), name="x")
+    f = gl.function([x], gl.sum(x @ x), threads=2)
+    (instance,) = [f(np.ones((70, 70), np.float32)), *f._executable.instances.values()][1:]
+    (context,) = instance.idle
+    assert instance.threads == 2, "tiny, but not too small for two threads"
+    words = context.call._words
+    assert (len(asked), words.left, words.alone, words.watch) == (1, 10, 1, 0)
+    for left in range(9, -1, -1):
+        f(np.ones((70, 70), np.float32))
+        assert (len(asked), words.left, words.watch) == (1, left, int(left == 0))
+    f(np.ones((70, 70), np.float32))
+    assert (len(asked), words.left, words.alone, words.watch) == (2, 20, 0, 0)
 
 
 def test_calls_that_are_watched_give_the_same_results(monkeypatch):
     """Every call is watched, and trials follow one another."""
     made = list[bool]()
 
-    def took(self: Pace, seconds: float, slept: bool) -> bool:
+    def took(self: Pace, seconds: float, slept: bool) -> int:
         made.append(self.together)
         self.together = len(made) % 3 == 0
-        return True
+        return 0
 
     monkeypatch.setattr(Pace, "took", took)
     w = gl.parameter(np.zeros(60_000, np.float32), name="w")
@@ -69,7 +99,7 @@ def test_calls_that_are_watched_give_the_same_results(monkeypatch):
     executable = step._executable
     (instance,) = executable.instances.values()
     (context,) = instance.idle
-    context.call._words[20] = 1  # as if a thread had slept
+    context.call._words.watch = 1  # as if a thread had slept
     results = [step(values) for _ in range(50)]
     v = gl.parameter(np.zeros(60_000, np.float32), name="v")
     plain = gl.function([x], gl.sum(v * x), updates={v: v + gl.sin(x)}, threads=1)

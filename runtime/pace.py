@@ -1,0 +1,60 @@
+# pyright: basic
+"""How many threads are quickest: found by trying."""
+
+from __future__ import annotations
+
+
+class Pace:
+    """Whether a call runs on all threads or on one: as its last trial was quicker.
+
+    A thread that waits for one that does not run, since other processes want the cores, costs more
+    than it brings; one that waits for a long step that cannot be shared does not. For a short call
+    it also matters how far apart the cores are. Only time tells. So some calls are timed together,
+    then some alone; what took less holds for `hold` times as long, and then both are tried again.
+
+    always: try even if no thread had to sleep at a barrier.
+    """
+
+    CALLS, SECONDS = 3, 5e-3  # a trial: at least so many calls, and so long; or ten times as long
+    DONE = -1
+
+    def __init__(self, always: bool = False) -> None:
+        self.always = always
+        self.together = True  # how the next call is made
+        self.settled = True  # what the last trial found
+        self.hold = 8
+        self.mean = self.spent = 0.0  # of the trial together: seconds a call, and in all
+        self._begin(together=True)
+
+    def _begin(self, together: bool) -> None:
+        self.together = together
+        self.calls, self.timed, self.seconds, self.slept = 0, 0, 0.0, False
+
+    def took(self, seconds: float, slept: bool) -> int:
+        """Take note of a call that was made as `together` says.
+
+        Returns 0 while the trial goes on; else how many calls are now to be made as `settled` says,
+        unwatched; or DONE: nobody slept, so all threads until somebody does.
+        """
+        self.calls += 1
+        self.slept |= slept
+        if self.calls > 1 or seconds > self.SECONDS:  # the first one may have woken a thread
+            self.seconds += seconds
+            self.timed += 1
+        few = self.timed < self.CALLS and self.seconds < 10 * self.SECONDS
+        if few or self.seconds < self.SECONDS:
+            return 0
+        mean = self.seconds / self.timed
+        if self.together:
+            if not (self.slept or self.always):
+                return self.DONE
+            self.mean, self.spent = mean, self.seconds
+            self._begin(together=False)
+            return 0
+        faster = self.mean < mean
+        most = 256 if faster else 64  # the cores may be free again soon
+        self.hold = min(2 * self.hold, most) if faster == self.settled else 16
+        self.settled = faster
+        calls = self.hold * (self.spent + self.seconds) / min(self.mean, mean)
+        self._begin(together=True)
+        return round(calls)
