@@ -7,7 +7,7 @@ from typing import Any
 
 from workloads import EPSILON, HEADS, RATE, Runner, Workload, no_parameters
 
-gl: Any = import_module("gradloom")  # takes the number of threads from GRADLOOM_THREADS
+gl: Any = import_module("gradloom")
 
 
 def layers(x: Any, *parameters: Any) -> Any:
@@ -60,11 +60,11 @@ def run_gradloom(workload: Workload, threads: int) -> Runner:
     if workload.model == "elementwise":
         x, y, z = (gl.placeholder(("N",), name=name) for name in "xyz")
         result = gl.tanh(x * y + z) * gl.exp(-x) + gl.where(y > 0, y, 0) + gl.sigmoid(z)
-        vectors = gl.function([x, y, z], result)
+        vectors = gl.function([x, y, z], result, threads=threads)
         return no_parameters(lambda: vectors(*workload.inputs), vectors)
 
     x, t, parameters, loss = network(workload)
-    step = gl.function([x, t], loss, updates=descent(loss, parameters))
+    step = gl.function([x, t], loss, descent(loss, parameters), threads=threads)
 
     def reset() -> None:
         for parameter, value in zip(parameters, workload.parameters, strict=True):

@@ -51,7 +51,23 @@ def run(script: Script, monkeypatch: pytest.MonkeyPatch) -> Any:
     return module
 
 
-@pytest.mark.parametrize("workload", ["elementwise", "mlp_small", "mlp", "cnn", "lstm", "attn"])
+WORKLOADS = ["elementwise", "mlp_small", "mlp", "cnn", "lstm", "attn"]
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_one_thread_and_several_give_the_same_bits(script: Script, workload: str) -> None:
+    made = script("workloads").WORKLOADS[workload]()
+    first, *others = (script("sides").run_gradloom(made, threads) for threads in (1, 2, 3))
+    for _ in range(3):
+        result = first.step().tobytes()
+        assert all(other.step().tobytes() == result for other in others)
+    last = [value.tobytes() for value in first.parameters()]
+    assert all([p.tobytes() for p in other.parameters()] == last for other in others)
+    if last:
+        assert last != [value.tobytes() for value in made.parameters]
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
 def test_workload_agrees_with_jax(run: Any, workload: str) -> None:
     pytest.importorskip("jax", reason="JAX is not installed")
     made = run.WORKLOADS[workload]()
