@@ -10,7 +10,7 @@ convolution's derivatives ask for is always another one of these, of both modes 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import gcd, prod
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,11 @@ from ..shapes import unify
 from ..tensor import Node, Tensor, TensorType
 from .build import constant, primitive
 from .contraction import matmul_
-from .create import iota
+from .create import iota, zeros
 from .gather import gather
+from .join import stack
 from .shape import permute, reshape
-from .slicing import flip
+from .slicing import flip, slice_, slice_axis
 from .window import Ints, check_counts, span_of, where_all, windows
 
 __all__: list[str] = []
@@ -173,6 +174,9 @@ def _expand_convolve(node: Node) -> list[Tensor]:
     processing", 2006.  The windows need not be laid out: see `compiler/walks.py`.
     """
     (x, w), attrs = node.operands, node.attrs
+    parted = _by_residues(node)
+    if parted is not None:
+        return [parted]
     n = x.ndim - 3
     counts, strides, dilations = attrs["counts"], attrs["strides"], attrs["dilations"]
     sizes = w.shape[3:]
@@ -196,6 +200,59 @@ def _expand_convolve(node: Node) -> list[Tensor]:
     made = matmul_(reshape(rows, (batch, groups, positions, depth)), kernels)
     made = reshape(made, (batch, groups, *counts, outputs))
     return [permute(made, axes=(0, 1, 2 + n, *range(2, 2 + n)))]
+
+
+def _by_residues(node: Node) -> Tensor | None:
+    """A convolution of a spread input without the zeros in it, along one axis at a time.
+
+    The entries k that meet x, and not a zero, are those with o·stride + k·dilation ≡ low modulo
+    the spread.  They depend on o modulo a period only, and are then every so-manieth: so the
+    results of one residue are a convolution by fewer weights, and those of all take turns.
+    Shi et al., "Is the deconvolution layer the same as a convolutional layer?", 2016.
+    """
+    (x, w), attrs = node.operands, node.attrs
+    spread_axes = [i for i, spread in enumerate(attrs["spreads"]) if spread > 1]
+    for axis in spread_axes:
+        count, low, size = attrs["counts"][axis], attrs["lows"][axis], w.shape[3 + axis]
+        if isinstance(count, int) and isinstance(low, int) and isinstance(size, int) and count > 1:
+            break
+    else:
+        return None
+    stride, dilation, spread = (attrs[k][axis] for k in ("strides", "dilations", "spreads"))
+    period, jump = spread // gcd(spread, stride), spread // gcd(spread, dilation)
+    rounds = -(-count // period)
+
+    def changed(**values: DimLike) -> dict[str, Any]:
+        """The attributes with other numbers on the axis."""
+        return {k: (*v[:axis], values[k], *v[axis + 1 :]) for k, v in attrs.items()}
+
+    parts: list[Tensor] = []
+    for residue in range(min(period, count)):
+        ahead = residue * stride - low
+        entries = [k for k in range(size) if (ahead + k * dilation) % spread == 0]
+        if not entries:
+            shape = list(node.results[0].shape)
+            shape[3 + axis] = rounds
+            parts.append(zeros(tuple(shape), x.dtype))
+            continue
+        one = (0,) * (3 + axis), (0,) * (w.ndim - 4 - axis)
+        fewer = slice_(
+            w,
+            starts=(*one[0], entries[0], *one[1]),
+            sizes=(*w.shape[: 3 + axis], len(entries), *w.shape[4 + axis :]),
+            steps=(*[1] * (3 + axis), jump, *[1] * (w.ndim - 4 - axis)),
+        )
+        made = changed(
+            counts=rounds,
+            lows=-(ahead + entries[0] * dilation) // spread,
+            strides=period * stride // spread,
+            dilations=jump * dilation // spread,
+            spreads=1,
+        )
+        parts.append(convolve(x, fewer, **made))
+    shape = list(node.results[0].shape)
+    shape[3 + axis] = rounds * len(parts)
+    return slice_axis(reshape(stack(parts, 4 + axis), tuple(shape)), 3 + axis, 0, count)
 
 
 def _as_rows(batch: DimLike, positions: DimLike) -> bool:
