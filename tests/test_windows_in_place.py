@@ -205,3 +205,33 @@ def test_infinities_stay_where_they_are_seen() -> None:
     seen[1:4, 2:5] = seen[4:6, 0:2] = True
     assert (np.isfinite(got) == ~seen).all()
     np.testing.assert_allclose(got, y.eval({a: x, b: w}), 1e-5, 1e-5)
+
+
+@pytest.mark.parametrize("stride", [2, 3, (1, 2)])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_spread_inputs_without_their_zeros(stride: Any, dilation: int) -> None:
+    """The gradient by the input of a strided convolution: no array has zeros between entries."""
+    x, w = gl.placeholder(("B", 3, 13, 12), "float64", "x"), numbers(5, 3, 3, 4)
+    y = gl.nn.conv2d(x, w, stride, 1, dilation)
+    by_x = gl.grad(gl.sum(gl.sin(y)), x)
+    program = compile_graph(gl.Graph("g", [x], [by_x]), cpu_target()).program
+    assert program is not None
+    data = numbers(2, 3, 13, 12)
+    close(Executable(program, 1)([data])[0], by_x.eval({x: data}))
+    spread = 5 * (y.shape[2] * 2) * (y.shape[3] * 2) if stride == 2 else 0
+    if spread and dilation == 1:
+        sizes = [evaluate(b.type.size, {"B": 1}) for b in program.buffers]
+        assert max(sizes) < evaluate(spread, {})
+
+
+def test_a_channel_a_group_is_a_sum_and_no_product() -> None:
+    x = gl.placeholder(("B", 4, 9, 7), "float64", "x")
+    w = gl.placeholder((4, 1, 3, 3), "float64", "w")
+    y = gl.nn.conv2d(x, w, (2, 1), 1, groups=4)
+    outputs = [y, gl.grad(gl.sum(y * y), x)]
+    program = compile_graph(gl.Graph("g", [x, w], [y]), cpu_target()).program
+    assert program is not None and not any("matmul" in k.name for k in program.kernels)
+    for n in (0, 1, 3):
+        data, weights = numbers(n, 4, 9, 7), numbers(4, 1, 3, 3)
+        for value, got in zip(outputs, gl.function([x, w], outputs)(data, weights), strict=True):
+            close(got, value.eval({x: data, w: weights}))

@@ -25,6 +25,7 @@ from .contraction import matmul_
 from .create import iota, zeros
 from .gather import gather
 from .join import stack
+from .reduction import sum_
 from .shape import permute, reshape
 from .slicing import flip, slice_, slice_axis
 from .window import Ints, check_counts, span_of, where_all, windows
@@ -190,6 +191,11 @@ def _expand_convolve(node: Node) -> list[Tensor]:
     seen = windows(padded, counts=counts, sizes=sizes, strides=strides, dilations=dilations)
     places, entries = tuple(range(3, 3 + n)), tuple(range(3 + n, 3 + 2 * n))
     depth, positions = channels * product(sizes), product(counts)
+    if channels == outputs == 1:  # a product of a column each: sums along the rows of images
+        columns = permute(seen, axes=(0, 1, 2, *entries, *places))
+        weights = reshape(w, (groups, 1, *sizes, *[1] * n))
+        made = sum_(columns * weights, axes=tuple(range(3, 3 + n)))
+        return [reshape(made, node.results[0].shape)]
     kernels = reshape(permute(w, axes=(0, 2, *places, 1)), (groups, depth, outputs))
     if _as_rows(batch, positions):
         rows = permute(seen, axes=(1, 0, *places, 2, *entries))  # G, N, O…, C, K…
