@@ -257,13 +257,17 @@ def nextafter(x: Lanes, y: Lanes) -> Lanes:
 
 
 def maximum(a: Lanes, b: Lanes) -> Lanes:
-    """The greater; NaN if one is NaN; +0 over −0."""
-    return a.function("maximum", b)
+    """The greater; NaN if one is NaN; +0 over −0.
+
+    `b` first: the code asks for the sign of the first operand before all else, and `a` is what a
+    reduction has so far, which is to wait for as little as can be.
+    """
+    return b.function("maximum", a)
 
 
 def minimum(a: Lanes, b: Lanes) -> Lanes:
     """The lesser; NaN if one is NaN; −0 under +0."""
-    return a.function("minimum", b)
+    return b.function("minimum", a)
 
 
 def sign(x: Lanes) -> Lanes:
