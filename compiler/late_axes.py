@@ -4,6 +4,10 @@ A reduction keeps its axes as size 1; the reshape that drops them parts it from 
 the sum, such as ``p - 0.1 * reshape(sum(x))``.  In a kernel's index space the axes cost nothing, so
 reshapes move down through what else is only read from memory, and the sum, its update, and all that
 an optimiser does in between are one kernel.
+
+That is done where it all ends in updates, or all in results.  A sum that others read too, such as
+a norm that gradients are clipped by, is made apart: a kernel that makes what others wait for must
+not write over a parameter.
 """
 
 from __future__ import annotations
@@ -19,8 +23,10 @@ def late_axes(graph: Graph) -> Graph:
     """f(p, reshape(g)) -> reshape(f(reshape(p), g)) where g is made of sums, and p is in memory."""
     mapping: dict[Tensor, Tensor] = {}
     kept: dict[Tensor, Tensor] = {}  # what was reshaped: as it was before
-    of_sums: set[Tensor] = set()  # what the kernel of a reduction computes
+    of_sums: set[Tensor] = set()  # what the kernel of a reduction computes, for one end
+    shared: set[Tensor] = set()  # and for others
     at_memory = {*graph.inputs, *graph.parameters}
+    ends = _ends(graph)
     for node in graph.nodes:
         made = node.remake([mapping.get(operand, operand) for operand in node.operands])
         result = made.results[0]
@@ -35,7 +41,8 @@ def late_axes(graph: Graph) -> Graph:
                     if only_ones_differ(operand.shape, result.shape):
                         kept[result] = operand
             case "reduction":
-                of_sums.add(result)
+                one_end = ends[node.results[0]] in ({"update"}, {"output"})
+                (of_sums if one_end else shared).add(result)
             case "elementwise":
                 whole = _whole(made, kept, at_memory)
                 if whole is not None:
@@ -45,7 +52,10 @@ def late_axes(graph: Graph) -> Graph:
                     of_sums.add(whole)
                     mapping[node.results[0]] = result
                     continue
-                if any(t in of_sums and t.shape == result.shape for t in made.operands):
+                same = {t for t in made.operands if t.shape == result.shape}
+                if same & shared:
+                    shared.add(result)
+                elif same & of_sums:
                     of_sums.add(result)
                 elif all(t.shape == () or t in at_memory for t in made.operands):
                     if _has_one_reader(graph, node.results[0]):  # `lift` takes it along
@@ -55,6 +65,22 @@ def late_axes(graph: Graph) -> Graph:
         if made is not node:
             mapping.update(zip(node.results, made.results, strict=True))
     return graph.map(mapping) if mapping else graph
+
+
+def _ends(graph: Graph) -> dict[Tensor, set[str]]:
+    """What each value comes to through element-wise ops and reshapes: update, output, other."""
+    new_values = {value for _, value in graph.updates}
+    ends: dict[Tensor, set[str]] = {}
+    for node in reversed(graph.nodes):
+        for result in node.results:
+            found = {"update"} if result in new_values else set[str]()
+            found |= {"output"} if result in graph.outputs_set else set[str]()
+            for user in graph.users.get(result, ()):
+                plain = user.op.kind == "elementwise" and not user.op.check
+                goes_on = plain or user.op.name == "reshape"
+                found |= ends[user.results[0]] if goes_on else {"other"}
+            ends[result] = found
+    return ends
 
 
 def _has_one_reader(graph: Graph, tensor: Tensor) -> bool:

@@ -14,6 +14,7 @@ from gradloom.compiler.select import select
 from gradloom.compiler.split import PIECE, split
 from gradloom.ir.dims import symbol
 from gradloom.ir.graph import Graph
+from gradloom.ir.program import Launch
 
 
 def kernels(graph: Graph) -> list[list[str]]:
@@ -228,6 +229,21 @@ def test_a_sum_and_the_updates_made_of_it_are_one_kernel(rule: str, check: bool)
         with pytest.raises(gl.CheckError, match="negative"):
             gl.function([x], outputs, updates=updates)(-values)
         np.testing.assert_array_equal(old, [parameter.value for parameter in (p, m, v)])
+
+
+def test_a_sum_that_others_wait_for_is_made_apart() -> None:
+    """Then its update may write over the parameter, and needs no copy."""
+    x, p = gl.placeholder(("B", 4), name="x"), gl.parameter(np.ones(4, "f4"), name="p")
+    slope = gl.sum(x, axis=0)
+    loss = gl.check(gl.sum(x), gl.sum(slope * slope) < 1e9, "too large")
+    step = gl.function([x], loss, updates={p: p - 0.1 * slope})
+    last = step.program.steps[-1]
+    assert isinstance(last, Launch) and last.arguments.count("p") == 2
+    step(np.full((2, 4), 5.0, "f4"))
+    np.testing.assert_array_equal(p.value, np.zeros(4))
+    with pytest.raises(gl.CheckError):
+        step(np.full((2, 4), 1e6, "f4"))
+    np.testing.assert_array_equal(p.value, np.zeros(4))
 
 
 def test_sums_of_columns_are_one_kernel_whatever_their_number() -> None:
