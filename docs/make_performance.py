@@ -14,6 +14,8 @@ from pathlib import Path
 from statistics import geometric_mean, median, quantiles
 from typing import Any
 
+from performance_targets import targets
+
 FIGURES = Path(__file__).with_name("performance.json")
 Row = Mapping[str, Any]
 Series = Sequence[tuple[str, float]]  # what it is called, ratio
@@ -188,9 +190,18 @@ SECTIONS = {
 }
 
 
+def against_targets(figures: Mapping[str, Row]) -> Iterator[str]:
+    found = targets(figures)
+    yield "## Targets\n"
+    yield f"{sum(met for *_, met in found)} of {len(found)} are met.\n"
+    rows = [[what, target, f"{got} {'✓' if met else '**✗**'}"] for what, target, got, met in found]
+    yield table(["what", "target", "found"], rows)
+
+
 def page(figures: Mapping[str, Row]) -> str:
     """All of docs/performance.md."""
     parts = [HEAD, *(machine(part) for part in list(figures.values())[:1])]
+    parts += against_targets(figures)
     for name, section in SECTIONS.items():
         if name in figures:
             parts += section(figures[name])
