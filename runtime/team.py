@@ -158,7 +158,10 @@ class _Words(ctypes.Structure):
 class Call:
     """A program bound to its memory, which the caller keeps alive; to be run again and again."""
 
-    __slots__ = ("_alone", "_kept", "_launch", "_pace", "_paced", "_team", "_together", "_words")
+    __slots__ = (
+        *("_alone", "_bound_to", "_kept", "_launch", "_pace", "_paced", "_state", "_team"),
+        *("_together", "_words"),
+    )
 
     def __init__(
         self,
@@ -186,6 +189,7 @@ class Call:
         self._alone = ctypes.addressof(alone)
         self._together = ctypes.addressof(words)
         self._kept = triples, alone
+        self._state, self._bound_to = 0, 1  # as in the words, but quicker to read
         self._team = team or the_team
         self._paced = paced
         self._pace: Pace | None = None
@@ -211,8 +215,9 @@ class Call:
                     if threads > team.size and team.grow(threads) < threads:
                         return self._launch(self._alone)
                     words = self._words
-                    if words.threads != threads or words.state != team.state:
+                    if self._bound_to != threads or self._state != team.state:
                         words.state, words.threads = team.state, threads
+                        self._state, self._bound_to = team.state, threads
                     if words.watch and self._paced:
                         return self._watched()
                     return self._launch(self._together)
