@@ -3,6 +3,7 @@
 Memory of a team, from an address `state` that is a multiple of 128:
   the barrier: +0: generation; +8: arrivals; +16: the word handed over at the last one;
   +24: the generation that a sleeper waits for; +32: whether any slept lately; +40: pauses to spin
+  +64: whether a call has the team
   +128 * t: mailbox of thread t: generation, asleep, program, table, dims, status, nth, state
 A barrier and a letter are one cache line each, which goes over once when the last arrives or the
 letter is posted, and once when it is read; no other is in the pair that processors fetch at once.

@@ -1,4 +1,4 @@
-"""What begins a call, in LLVM assembly: take the arrays, put letters into mailboxes, run.
+"""What begins a call, in LLVM assembly: take the arrays, the team, put letters into mailboxes, run.
 
 `gradloom_call` is given the words of a `Call` (`team.py`):
   program, table, dims, status, state, nth, tiny, times alone, whether to watch the next call,
@@ -58,6 +58,21 @@ out:
   ret void
 }}
 
+; Take the team if nobody has it; whether that is so. It is one call's from before the letters are
+; posted to behind the last barrier. Done here, no exception of Python can come in between.
+define i1 @gradloom_take(ptr %state) nounwind {{
+  %taken.p = getelementptr i8, ptr %state, i64 64
+  %pair = cmpxchg ptr %taken.p, i64 0, i64 1 acquire monotonic
+  %mine = extractvalue {{ i64, i1 }} %pair, 1
+  ret i1 %mine
+}}
+
+define void @gradloom_leave(ptr %state) nounwind {{
+  %taken.p = getelementptr i8, ptr %state, i64 64
+  store atomic i64 0, ptr %taken.p release, align 8
+  ret void
+}}
+
 ; A tiny call is not worth waking a sleeping worker for; but where such calls keep coming, it is
 ; woken now and then to see whether it can help. The next call is to be watched (see `Pace`) where
 ; a thread slept at a barrier, or when what was found best has been done long enough.
@@ -107,7 +122,7 @@ weigh:
   %asleep = load atomic i64, ptr %asleep.p acquire, align 8
   %both = and i64 %tiny, %asleep
   %alone = icmp ne i64 %both, 0
-  br i1 %alone, label %count, label %post
+  br i1 %alone, label %count, label %take
 count:
   %times.p = getelementptr i64, ptr %call, i64 7
   %times = load i64, ptr %times.p
@@ -119,15 +134,18 @@ count:
 ring:
   call void @gradloom_ring(ptr %state)
   br label %run
+take:
+  %mine = call i1 @gradloom_take(ptr %state)
+  br i1 %mine, label %post, label %run
 post:
-  %tid = phi i64 [1, %weigh], [%next, %post]
+  %tid = phi i64 [1, %take], [%next, %post]
   call void @gradloom_post(ptr %state, i64 %tid,
     ptr %program, ptr %table, ptr %dims, ptr %status, i64 %nth)
   %next = add i64 %tid, 1
   %others = icmp slt i64 %next, %nth
   br i1 %others, label %post, label %run
 run:
-  %n = phi i64 [1, %follow], [1, %ready], [1, %count], [1, %ring], [%nth, %post]
+  %n = phi i64 [1, %follow], [1, %ready], [1, %count], [1, %ring], [1, %take], [%nth, %post]
   %result = call i64 %program(ptr %table, ptr %dims, ptr %status, ptr %state, i64 0, i64 %n)
   %together = icmp sgt i64 %n, 1
   br i1 %together, label %ask, label %out
@@ -135,12 +153,15 @@ ask:
   %slept.p = getelementptr i8, ptr %state, i64 32
   %slept = load atomic i64, ptr %slept.p monotonic, align 8
   %any = icmp ne i64 %slept, 0
-  br i1 %any, label %note, label %out
+  br i1 %any, label %note, label %leave
 note:
   store atomic i64 0, ptr %slept.p monotonic, align 8
-  br i1 %settled, label %out, label %tell
+  br i1 %settled, label %leave, label %tell
 tell:
   store i64 1, ptr %watch.p
+  br label %leave
+leave:
+  call void @gradloom_leave(ptr %state)
   br label %out
 out:
   ret i64 %result

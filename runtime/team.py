@@ -18,8 +18,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from . import native
 from .assembly import MAILBOX, MAX_THREADS, MOST, WORKERS, team_source
@@ -54,6 +53,9 @@ def default_threads() -> int:
     return min(available, int(wanted))
 
 
+_kept: list[object] = []  # memory of teams: never given back, as a stuck worker may still look
+
+
 class Team:
     """Worker threads, started when first needed, at most `MAX_THREADS` with the caller."""
 
@@ -65,21 +67,23 @@ class Team:
             os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
-        self.lock = threading.Lock()
+        self._growing = threading.Lock()
         self._handles: list[int] = []
         self.size = 1  # threads there are, the caller with them
-        self._memory: ctypes.Array[ctypes.c_char] | None = None
-        self.state = 0
+        memory = (ctypes.c_char * (MAILBOX * (MAX_THREADS + 1)))()
+        _kept.append(memory)
+        self.state = -(-ctypes.addressof(memory) // MAILBOX) * MAILBOX
+        ctypes.c_int64.from_address(self.state + 40).value = MOST
 
-    @contextmanager
-    def try_acquire(self) -> Iterator[bool]:
-        """Take the team for the `with` block if nobody has it; whether that is so."""
-        taken = self.lock.acquire(blocking=False)
-        try:
-            yield taken
-        finally:
-            if taken:
-                self.lock.release()
+    def take(self) -> bool:
+        """Take the team if nobody has it, as a call does; whether that is so."""
+        load()
+        function = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)(native.address("gradloom_take"))
+        return function(self.state)
+
+    def leave(self) -> None:
+        """Let others have the team."""
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(native.address("gradloom_leave"))(self.state)
 
     def asleep(self) -> bool:
         """Whether a launch on two threads would have to wake the worker first (or start it)."""
@@ -89,14 +93,10 @@ class Team:
 
     def grow(self, threads: int) -> int:
         """Start workers until there are `threads` threads; how many threads there then are."""
-        if not WORKERS or self._closed:
-            return 1
-        if self._memory is None:
-            size = MAILBOX * (MAX_THREADS + 1)
-            self._memory = (ctypes.c_char * size)()
-            _kept.append(self._memory)
-            self.state = -(-ctypes.addressof(self._memory) // MAILBOX) * MAILBOX
-            ctypes.c_int64.from_address(self.state + 40).value = MOST
+        with self._growing:
+            return self._grow(threads) if WORKERS and not self._closed else 1
+
+    def _grow(self, threads: int) -> int:
         if not self._registered:
             atexit.register(self.stop)
             self._registered = True
@@ -123,24 +123,24 @@ class Team:
     def stop(self) -> None:
         """End the workers: at the end of the process nothing may run in what is being torn down."""
         self._closed = True
-        if not self.lock.acquire(timeout=1.0):  # a thread is stuck in a program: leave it be
+        if not self._handles:
             return
-        try:
-            if not self._handles:
+        patience = time.monotonic() + 1
+        while not self.take():  # for good: who calls from now on runs alone
+            if time.monotonic() > patience:  # a thread is stuck in a program: leave it be
                 return
-            kind = ctypes.CFUNCTYPE(
-                None, ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 4, ctypes.c_int64
-            )
-            post = kind(native.address("gradloom_post"))
-            join = ctypes.CDLL(None).pthread_join
-            join.argtypes = [ctypes.c_ulong, ctypes.c_void_p]
-            for index in range(len(self._handles)):
-                post(self.state, index + 1, None, None, None, None, 0)
-            for handle in self._handles:
-                join(handle, None)
-            self._handles, self.size = [], 1
-        finally:
-            self.lock.release()
+            time.sleep(1e-3)
+        kind = ctypes.CFUNCTYPE(
+            None, ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 4, ctypes.c_int64
+        )
+        post = kind(native.address("gradloom_post"))
+        join = ctypes.CDLL(None).pthread_join
+        join.argtypes = [ctypes.c_ulong, ctypes.c_void_p]
+        for index in range(len(self._handles)):
+            post(self.state, index + 1, None, None, None, None, 0)
+        for handle in self._handles:
+            join(handle, None)
+        self._handles, self.size = [], 1
 
 
 class _Words(ctypes.Structure):
@@ -209,24 +209,19 @@ class Call:
         """
         if threads > 1:
             team = self._team
-            lock = team.lock
-            if lock.acquire(False):
-                try:
-                    if threads > team.size and team.grow(threads) < threads:
-                        return self._launch(self._alone)
-                    words = self._words
-                    if self._bound_to != threads or self._state != team.state:
-                        words.state, words.threads = team.state, threads
-                        self._state, self._bound_to = team.state, threads
-                    if words.watch and self._paced:
-                        return self._watched()
-                    return self._launch(self._together)
-                finally:
-                    lock.release()
+            if threads > team.size and team.grow(threads) < threads:
+                return self._launch(self._alone)
+            words = self._words
+            if self._bound_to != threads or self._state != team.state:
+                words.state, words.threads = team.state, threads
+                self._state, self._bound_to = team.state, threads
+            if words.watch and self._paced:
+                return self._watched()
+            return self._launch(self._together)
         return self._launch(self._alone)
 
     def _watched(self) -> int:
-        """Run as the pace says, with the team taken."""
+        """Run as the pace says."""
         words = self._words
         if self._pace is None:
             self._pace = Pace(always=words.tiny != 0)
@@ -251,7 +246,4 @@ def run(program: int, table: int, dims: int, status: int, threads: int = 1) -> i
     return _call(program, table, dims, status)(threads)
 
 
-_kept: list[
-    object
-] = []  # the memory of workers is never given back, as a stuck one may still look at it
 the_team = Team()

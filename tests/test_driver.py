@@ -365,13 +365,21 @@ def test_a_call_from_a_host_call(kernels):
     assert data[:2].tolist() == [1, 0]
 
 
-def test_the_team_can_be_held():
-    with driver.the_team.try_acquire() as mine:
-        assert mine
-        with driver.the_team.try_acquire() as again:
-            assert not again
-    with driver.the_team.try_acquire() as mine:
-        assert mine
+def test_the_team_can_be_held(kernels):
+    """As by a call: then another runs alone."""
+    data = np.zeros(65, np.int64)
+    memory = Memory([kernels["add"], data.ctypes.data], [1])
+    call = memory.call([Launch(0, 1, 0)])
+    call(2)
+    assert driver.the_team.take()
+    try:
+        assert not driver.the_team.take()
+        call(2)
+        assert data[:2].tolist() == [2, 1]
+    finally:
+        driver.the_team.leave()
+    call(2)
+    assert data[:2].tolist() == [3, 2]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
@@ -381,8 +389,8 @@ def test_fork(kernels):
     memory = Memory([kernels["add"], data.ctypes.data], [1])
     call = memory.call([Launch(0, 1, 0)])
     call(2)
-    with driver.the_team.try_acquire() as mine:  # the child must not inherit that
-        assert mine
+    assert driver.the_team.take()  # the child must not inherit that
+    try:
         child = os.fork()
         if child == 0:
             code = 1
@@ -395,6 +403,8 @@ def test_fork(kernels):
                 code = 0 if data[:2].tolist() == [103, 103] else 2
             finally:
                 os._exit(code)
+    finally:
+        driver.the_team.leave()
     deadline = time.monotonic() + 20
     finished, status = os.waitpid(child, os.WNOHANG)
     while not finished and time.monotonic() < deadline:
