@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="default: all")
     parser.add_argument("--threads", type=positive, default=2)
-    parser.add_argument("--steps", type=positive, default=200)
+    parser.add_argument("--steps", type=positive, default=1000)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     options = parser.parse_args(arguments)
     limit_threads(options.threads)
