@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+from ctypes import addressof, c_char
 from typing import Any
 from weakref import WeakSet
 
@@ -22,7 +23,7 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[An
     """An uninitialised C-contiguous array that starts at a multiple of ALIGNMENT."""
     nbytes = math.prod(shape) * dtype.itemsize
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    start = -addressof(c_char.from_buffer(raw)) % ALIGNMENT  # pyright: ignore[reportArgumentType]
     return np.ndarray(shape, dtype, raw, start)
 
 
