@@ -306,13 +306,19 @@ def _order(
         return None
     region = node.regions[0]
     space = space_of_region(region)
+    rank = len(space.shape)
     fixed = [
-        target or (dense(result.type) if result in wanted or wants_c_order(graph, result) else None)
+        target or (dense(result.type) if result in wanted else None)
         for result, target in zip(node.results, targets, strict=True)
     ]
     order = order_of(region, space, sources, fixed)
+    if order is None:
+        return None
+    for i, result in enumerate(node.results):
+        if fixed[i] is None and wants_c_order(graph, result, laid(result.shape, order, rank)):
+            fixed[i] = dense(result.type)
+    order = order_of(region, space, sources, fixed)
     if order is not None:
-        rank = len(space.shape)
         for i, result in enumerate(node.results):
             targets[i] = fixed[i] or laid(result.shape, order, rank)
     return order

@@ -17,10 +17,11 @@ from ..ir.dims import DimLike, Shape
 from ..ir.graph import Graph
 from ..ir.op import View
 from ..ir.ops.control import FUSED
-from ..ir.ops.shape import only_ones_differ
 from ..ir.shapes import contiguous_strides
-from ..ir.tensor import Node, Tensor
+from ..ir.tensor import Tensor
 from .fuse import Space
+from .storage import dense
+from .walks import is_left_side
 
 Strides = tuple[DimLike, ...]
 
@@ -74,27 +75,33 @@ def laid(shape: Shape, order: Sequence[int], rank: int) -> View:
     return View(tuple(0 if n == 1 else strides[axis] for axis, n in enumerate(shape)), 0)
 
 
-def wants_c_order(graph: Graph, tensor: Tensor) -> bool:
-    """Whether somebody reads the tensor as memory in C order, and would copy it otherwise."""
+def wants_c_order(graph: Graph, tensor: Tensor, view: View) -> bool:
+    """Whether somebody would copy a tensor that lies so, who need not if it lay in C order."""
+    return _copied(graph, tensor, view) and not _copied(graph, tensor, dense(tensor.type))
+
+
+def _copied(graph: Graph, tensor: Tensor, view: View) -> bool:
+    """Whether somebody must copy a tensor that lies so, to read it as he does."""
+    in_order = view.strides == dense(tensor.type).strides
     for user in graph.users.get(tensor, ()):
         if user.op is FUSED:
-            inner = user.regions[0].inputs[_position(user, tensor)]
-            for reader in user.regions[0].users.get(inner, ()):
-                if reader.op.kind == "contraction" and reader.operands[0] is not inner:
-                    return True
-        elif user.op.kind != "view":
+            region = user.regions[0]
+            inner = region.inputs[next(i for i, x in enumerate(user.operands) if x is tensor)]
+            apart = view.strides[-1:] != (1,) and tensor.shape[-1:] != (1,)
+            if apart and any(
+                reader.op.kind == "contraction" and reader.operands[0] is not inner
+                for reader in region.users.get(inner, ())
+            ):
+                return True
+        elif user.op.view is not None:
+            (result,), seen = user.results, user.op.view(user, view)
+            if seen is None and not is_left_side(result, graph):
+                return True
+            if seen is not None and _copied(graph, result, seen):
+                return True
+        elif not in_order:
             return True
-        elif user.op.name == "reshape" and not only_ones_differ(
-            tensor.shape, user.results[0].shape
-        ):
-            return True
-        elif user.op.name in ("reshape", "permute") and wants_c_order(graph, user.results[0]):
-            return user.op.name == "reshape"
-    return tensor in graph.results_set
-
-
-def _position(user: Node, tensor: Tensor) -> int:
-    return next(i for i, operand in enumerate(user.operands) if operand is tensor)
+    return tensor in graph.results_set and not in_order
 
 
 def _may_choose(region: Graph, space: Space) -> bool:

@@ -33,7 +33,7 @@ def walked(node: Node, place: Stored, graph: Graph) -> Stored | None:
     Only products may read it, as their left side.
     """
     (operand,), (result,) = node.operands, node.results
-    if place.walk is not None or result.ndim < 2 or not _is_left_side(result, graph):
+    if place.walk is not None or result.ndim < 2 or not is_left_side(result, graph):
         return None
     parts = _parts(operand.shape, place.view.strides, result.shape)
     if parts is None or any(len(part) > 1 for part in parts[:-2]):
@@ -53,7 +53,7 @@ def walked(node: Node, place: Stored, graph: Graph) -> Stored | None:
     return Stored(place.buffer, view, Walked(tuple(rows), tuple(steps), period, stride))
 
 
-def _is_left_side(tensor: Tensor, graph: Graph) -> bool:
+def is_left_side(tensor: Tensor, graph: Graph) -> bool:
     """Whether all that reads the tensor are products, as their left side."""
     if tensor in graph.results_set:
         return False

@@ -71,9 +71,31 @@ def _view_reshape(node: Node, view: View) -> View | None:
         kept = iter(s for s, size in zip(view.strides, before, strict=True) if size != 1)
         strides = tuple(next(kept) if size != 1 else 0 for size in after)
         return View(strides, view.offset)
-    if view.strides != _dense(before):
-        return None
-    return View(_dense(after), view.offset)
+    if view.strides == _dense(before):
+        return View(_dense(after), view.offset)
+    strides = _merged(before, view.strides, after)
+    return None if strides is None else View(strides, view.offset)
+
+
+def _merged(before: Shape, strides: Sequence[DimLike], after: Shape) -> tuple[DimLike, ...] | None:
+    """Strides of axes that are each made of neighbours which one stride walks; None if one is
+    not."""
+    left = [(n, s) for n, s in zip(before, strides, strict=True) if n != 1]
+    found: list[DimLike] = []
+    for size in after:
+        if size == 1:
+            found.append(0)
+            continue
+        if not left or size == 0:
+            return None
+        whole, stride = left.pop(0)
+        while whole != size:
+            if not left or stride != left[0][0] * left[0][1]:
+                return None
+            extent, stride = left.pop(0)
+            whole = whole * extent
+        found.append(stride)
+    return None if left else tuple(found)
 
 
 def _dense(shape: Shape) -> tuple[DimLike, ...]:

@@ -25,6 +25,7 @@ from .create import iota
 from .gather import gather
 from .logic import where
 from .reduction import squeeze_axes, sum_
+from .shape import permute, reshape
 
 __all__: list[str] = []
 
@@ -193,6 +194,11 @@ def _expand_overlap_add(node: Node) -> list[Tensor]:
     (x,), shape = node.operands, node.attrs["shape"]
     n = len(shape)
     lead = x.ndim - 2 * n
+    counts, sizes = x.shape[lead : lead + n], x.shape[lead + n :]
+    if node.attrs["strides"] == sizes and all(d == 1 for d in node.attrs["dilations"]):
+        if shape == tuple(o * k for o, k in zip(counts, sizes, strict=True)):  # side by side
+            pairs = [axis for i in range(n) for axis in (lead + i, lead + n + i)]
+            return [reshape(permute(x, axes=(*range(lead), *pairs)), (*x.shape[:lead], *shape))]
     indices: list[Tensor] = []
     inside: list[Tensor] = []
     for i, (size, stride, dilation) in enumerate(
