@@ -16,6 +16,7 @@ from gradloom.frontends.function import cpu_target
 from gradloom.ir.dims import product
 from gradloom.ir.op import View
 from gradloom.ir.ops.control import FUSED
+from gradloom.ir.ops.shape import reshape_
 from gradloom.ir.shapes import contiguous_strides
 from gradloom.runtime.executable import Executable
 
@@ -130,3 +131,45 @@ def test_whoever_wants_c_order_has_it() -> None:
         data, weights = numbers(n, 24), numbers(24, 5) / 5
         for value, got in zip(outputs, function(data, weights), strict=True):
             close(got, value.eval({x: data, w: weights}))
+
+
+def test_reshapes_that_join_axes_of_one_stride_are_views() -> None:
+    """What a reshape says of strides is where NumPy finds the same elements."""
+    rng = np.random.default_rng(3)
+    seen = 0
+    for _ in range(300):
+        shape = tuple(map(int, rng.choice([1, 2, 3], rng.integers(1, 5))))
+        axes = rng.permutation(len(shape))
+        memory = np.arange(2 * int(np.prod(shape))).reshape(*shape, 2)[..., 0]
+        value = memory.transpose(axes)
+        cuts = sorted(rng.choice(len(shape) + 1, 2))
+        groups = [value.shape[a:b] for a, b in zip([0, *cuts], [*cuts, len(shape)], strict=True)]
+        after = tuple(int(np.prod(group)) for group in groups)
+        x = gl.placeholder(value.shape)
+        (node,) = (n for n in gl.Graph("g", [x], [reshape_(x, shape=after)]).nodes if n.operands)
+        assert node.op.view is not None
+        strides = tuple(
+            0 if n == 1 else s // 8 for n, s in zip(value.shape, value.strides, strict=True)
+        )
+        view = node.op.view(node, View(strides, 0))
+        if view is None:
+            assert not np.shares_memory(value.reshape(after), value) or value.size < 2
+            continue
+        seen += 1
+        places = sum(
+            (i * s for i, s in zip(np.indices(after), view.strides, strict=True)),
+            np.zeros(after, int),
+        )
+        np.testing.assert_array_equal(places, value.reshape(after))
+    assert seen > 100
+
+
+def test_pools_side_by_side_are_taken_back_without_a_gather() -> None:
+    x = gl.placeholder(("B", 3, 8, 6), "float64", "x")
+    gradient = gl.grad(gl.sum(gl.nn.max_pool(x, 2) ** 2), x)
+    made = compile_graph(gl.Graph("g", [x], [gradient]), cpu_target())
+    assert not any(node.op.kind == "gather" for node in made.stages["lift"].nodes)
+    for n in (0, 1, 3):
+        data = numbers(n, 3, 8, 6)
+        assert made.program is not None
+        close(Executable(made.program, 1)([data])[0], gradient.eval({x: data}))

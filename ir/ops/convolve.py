@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import gcd, prod
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from .window import Ints, check_counts, span_of, where_all, windows
 
 __all__: list[str] = []
 
+_ROW = 8  # entries worth a vector
 _FEW = 4096  # windows that are rows of one product, whatever entry they are of
 
 
@@ -191,10 +192,15 @@ def _expand_convolve(node: Node) -> list[Tensor]:
     seen = windows(padded, counts=counts, sizes=sizes, strides=strides, dilations=dilations)
     places, entries = tuple(range(3, 3 + n)), tuple(range(3 + n, 3 + 2 * n))
     depth, positions = channels * product(sizes), product(counts)
-    if channels == outputs == 1:  # a product of a column each: sums along the rows of images
+    if outputs == 1 and (channels == 1 or _fills(counts[-1])):  # sums along the rows of images
         columns = permute(seen, axes=(0, 1, 2, *entries, *places))
-        weights = reshape(w, (groups, 1, *sizes, *[1] * n))
-        made = sum_(columns * weights, axes=tuple(range(3, 3 + n)))
+        weights = reshape(w, (groups, channels, *sizes, *[1] * n))
+        made = sum_(columns * weights, axes=tuple(range(2, 3 + n)))
+        return [reshape(made, node.results[0].shape)]
+    if batch == outputs == 1 and _is_long(sizes, counts):  # its gradient: a sum over all images
+        rows = permute(seen, axes=(0, 1, *places, 2, *entries))
+        weights = reshape(w, (groups, *[1] * n, channels, *sizes))
+        made = sum_(rows * weights, axes=tuple(range(2 + n, 3 + 2 * n)))
         return [reshape(made, node.results[0].shape)]
     kernels = reshape(permute(w, axes=(0, 2, *places, 1)), (groups, depth, outputs))
     if _as_rows(batch, positions):
@@ -259,6 +265,16 @@ def _by_residues(node: Node) -> Tensor | None:
     shape = list(node.results[0].shape)
     shape[3 + axis] = rounds * len(parts)
     return slice_axis(reshape(stack(parts, 4 + axis), tuple(shape)), 3 + axis, 0, count)
+
+
+def _is_long(sizes: Shape, counts: Shape) -> bool:
+    """Whether there are few windows, and rows in them that fill vectors."""
+    last, few = sizes[-1], product(counts)
+    return _fills(last) and isinstance(few, int) and few <= last * _ROW
+
+
+def _fills(size: DimLike) -> TypeGuard[int]:
+    return isinstance(size, int) and size >= _ROW
 
 
 def _as_rows(batch: DimLike, positions: DimLike) -> bool:
