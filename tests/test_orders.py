@@ -173,3 +173,19 @@ def test_pools_side_by_side_are_taken_back_without_a_gather() -> None:
         data = numbers(n, 3, 8, 6)
         assert made.program is not None
         close(Executable(made.program, 1)([data])[0], gradient.eval({x: data}))
+
+
+@pytest.mark.parametrize("shape", [(32, 48), (3, 16, 5, 32), (16, 17), (0, 16, 16)])
+def test_transpositions_in_squares(shape: tuple[int, ...]) -> None:
+    """A matrix that products need the other way round is copied exactly, whatever its sides."""
+    x = gl.placeholder(shape, "float32", "x")
+    y = gl.placeholder((*shape[:-2], 2, shape[-1]), "float32", "y")
+    product = y @ gl.matrix_transpose(x)
+    data, left = (numbers(*t.shape).astype(np.float32) for t in (x, y))
+    found = gl.function([x, y], product)(data, left)
+    np.testing.assert_allclose(found, left @ np.swapaxes(data, -1, -2), 1e-4, 1e-4)
+    program = compile_graph(gl.Graph("g", [x, y], [product]), cpu_target()).program
+    assert program is not None
+    copies = [kernel for kernel in program.kernels if kernel.name.startswith("copy")]
+    square = all(size % 16 == 0 for size in (shape[-2], shape[-1]))
+    assert [k.axes[-1].extent == k.axes[-2].extent == 16 for k in copies] == [square]
