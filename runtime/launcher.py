@@ -75,7 +75,7 @@ define void @gradloom_leave(ptr %state) nounwind {{
 
 ; A tiny call is not worth waking a sleeping worker for; but where such calls keep coming, it is
 ; woken now and then to see whether it can help. The next call is to be watched (see `Pace`) where
-; a thread slept at a barrier, or when what was found best has been done long enough.
+; a thread slept at a barrier, or when what was found best was done long enough.
 define i64 @gradloom_call(ptr %call) nounwind {{
 entry:
   %program = load ptr, ptr %call

@@ -8,18 +8,18 @@ class Pace:
     """Whether a call runs on all threads or on one: as its last trial was quicker.
 
     A thread that waits for one that does not run, since other processes want the cores, costs more
-    than it brings; one that waits for a long step that cannot be shared does not. For a short call
-    it also matters how far apart the cores are. Only time tells. So some calls are timed together,
-    then some alone; what took less holds for `hold` times as long, and then both are tried again.
-
-    always: try even if no thread had to sleep at a barrier.
+    than it brings; one that waits for a long step that cannot be shared does not. And of threads
+    that pass small things to each other it matters how far apart the cores are, which in a virtual
+    machine changes by the minute. Only time tells. So some calls are timed together, then some
+    alone; what took less holds for `hold` times as long, and then both are tried again. A long call
+    is tried alone only if a thread had to sleep at a barrier.
     """
 
     CALLS, SECONDS = 3, 5e-3  # a trial: at least so many calls, and so long; or ten times as long
+    LONG = 20e-3  # seconds a call
     DONE = -1
 
-    def __init__(self, always: bool = False) -> None:
-        self.always = always
+    def __init__(self) -> None:
         self.together = True  # how the next call is made
         self.settled = True  # what the last trial found
         self.hold = 8
@@ -34,7 +34,7 @@ class Pace:
         """Take note of a call that was made as `together` says.
 
         Returns 0 while the trial goes on; else how many calls are now to be made as `settled` says,
-        unwatched; or DONE: nobody slept, so all threads until somebody does.
+        unwatched; or DONE: all threads, until one sleeps.
         """
         self.calls += 1
         self.slept |= slept
@@ -46,14 +46,15 @@ class Pace:
             return 0
         mean = self.seconds / self.timed
         if self.together:
-            if not (self.slept or self.always):
+            if mean > self.LONG and not self.slept:
                 return self.DONE
             self.mean, self.spent = mean, self.seconds
             self._begin(together=False)
             return 0
         faster = self.mean < mean
-        most = 256 if faster else 64  # the cores may be free again soon
-        self.hold = min(2 * self.hold, most) if faster == self.settled else 16
+        # Alone only for a while, at first for a short one: it may have been chance, or pass.
+        first, most = (16, 256) if faster else (4, 64)
+        self.hold = min(2 * self.hold, most) if faster == self.settled else first
         self.settled = faster
         calls = self.hold * (self.spent + self.seconds) / min(self.mean, mean)
         self._begin(together=True)

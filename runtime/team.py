@@ -184,7 +184,7 @@ class Call:
         triples = (ctypes.c_int64 * (3 * len(moves)))(*(n for move in moves for n in move))
         last = (objects, ctypes.addressof(triples), len(moves))
         alone = _Words(program, table, dims, status, 0, 1, 0, 0, 0, *last)
-        words = _Words(program, table, dims, status, 0, 1, int(tiny), 0, int(tiny), *last)
+        words = _Words(program, table, dims, status, 0, 1, int(tiny), 0, 1, *last)
         self._words = words
         self._alone = ctypes.addressof(alone)
         self._together = ctypes.addressof(words)
@@ -224,7 +224,7 @@ class Call:
         """Run as the pace says."""
         words = self._words
         if self._pace is None:
-            self._pace = Pace(always=words.tiny != 0)
+            self._pace = Pace()
         pace = self._pace
         words.watch = 0
         started = time.perf_counter()

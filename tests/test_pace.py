@@ -10,9 +10,9 @@ from gradloom.runtime.pace import Pace
 LENGTHS = pytest.mark.parametrize("seconds", [1e-5, 1e-3, 0.02, 10.0])
 
 
-def calls_made(seconds: float, alone: float, slept: bool, always: bool = False) -> list[bool]:
+def calls_made(seconds: float, alone: float, slept: bool) -> list[bool]:
     """Whether each of many calls is made together, where calls take so long."""
-    pace, made = Pace(always), list[bool]()
+    pace, made = Pace(), list[bool]()
     while len(made) < max(4000, round(10 / seconds)):
         made.append(pace.together)
         calls = pace.took(seconds if pace.together else alone, slept and pace.together)
@@ -25,7 +25,7 @@ def calls_made(seconds: float, alone: float, slept: bool, always: bool = False) 
 @LENGTHS
 @pytest.mark.parametrize("slept", [False, True])
 def test_alone_where_that_is_faster(seconds, slept):
-    made = calls_made(seconds, seconds / 3, slept, always=not slept)
+    made = calls_made(seconds, seconds / 3, slept or seconds > Pace.LONG)
     assert sum(made) < 0.07 * len(made)
     assert sum(made[len(made) // 2 :]) > 0, "it tries again now and then"
 
@@ -34,27 +34,27 @@ def test_alone_where_that_is_faster(seconds, slept):
 @pytest.mark.parametrize("slept", [False, True])
 def test_together_where_that_is_faster(seconds, slept):
     """With long waits, too."""
-    made = calls_made(seconds, 2 * seconds, slept, always=not slept)
+    made = calls_made(seconds, 2 * seconds, slept or seconds > Pace.LONG)
     early, late = (half.count(False) for half in (made[: len(made) // 2], made[len(made) // 2 :]))
     assert 0 < early < 0.1 * len(made)
     assert late < early, "it tries less and less often"
 
 
-@LENGTHS
-def test_one_long_wait_is_forgotten(seconds):
+@pytest.mark.parametrize("seconds", [0.03, 10.0])
+def test_long_calls_are_not_tried_alone_unless_a_thread_slept(seconds):
     made = calls_made(seconds, seconds / 3, False)
-    assert all(made) and (len(made) - 2) * seconds <= max(5e-3, 3 * seconds) * 1.001
+    assert all(made) and len(made) <= 4
+    assert not all(calls_made(seconds, seconds / 3, True))
 
 
 def test_when_the_cores_are_free_again_it_is_together():
-    pace, made = Pace(), 0
-    while made < 10_000:
-        busy = made < 2000
+    pace, made = Pace(), list[bool]()
+    while len(made) < 10_000:
+        busy = len(made) < 2000
+        made.append(pace.together)
         calls = pace.took((3e-3 if busy else 1e-3) if pace.together else 2e-3, busy)
-        if calls == Pace.DONE:
-            break
-        made += max(calls, 1)
-    assert 2000 < made < 2600
+        made += [pace.settled] * calls
+    assert sum(made[:2000]) < 200 and sum(made[4000:]) > 5800
 
 
 def test_what_was_found_holds_for_so_many_calls(monkeypatch):
