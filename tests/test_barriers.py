@@ -85,6 +85,18 @@ def test_training_steps(size: int, momentum: bool) -> None:
     compare(step.program, list(batch(size)), size, step._parameters)
 
 
+def test_products_that_read_windows() -> None:
+    rng = np.random.default_rng(0)
+    w = gl.parameter(rng.normal(size=(4, 2, 3, 3)).astype("f4"))
+    b = gl.parameter(np.zeros(4, "f4"))
+    x = gl.placeholder(("B", 2, 8, 8), name="x")
+    h = gl.relu(gl.nn.conv2d(x, w, padding="same") + b[:, None, None])
+    loss = gl.mean(gl.square(gl.nn.max_pool2d(h, 2)))
+    updates = {p: p - 0.1 * g for p, g in zip((w, b), gl.grad(loss, [w, b]), strict=True)}
+    step = gl.function([x], [loss, gl.grad(loss, x)], updates=updates, threads=1)
+    compare(step.program, [rng.normal(size=(5, 2, 8, 8)).astype("f4")], "conv", step._parameters)
+
+
 def test_no_barrier_is_missing_by_chance() -> None:
     """Without those that the sizes decide about the new parameters are others."""
     found: list[list[bytes]] = []
