@@ -28,6 +28,7 @@ from .innermost import innermost
 from .isolate import isolate
 from .lift import lift
 from .lower import generate, lower
+from .masks import masks
 from .merge import merge
 from .order_steps import order_steps
 from .pieces import pieces
@@ -68,6 +69,7 @@ PASSES: dict[str, Pass] = {
     "lift": lift,  # reshapes stand at memory, not inside what one kernel computes
     "innermost": innermost,  # before fusion as well: it chooses an order of additions
     "split": split,  # before fusion, for the same reason
+    "masks": masks,  # behind all that makes or moves them; what they are made of is dead then
     "fuse": fuse,
 }
 
@@ -89,7 +91,8 @@ ROUND: tuple[str, ...] = ("differentiate", "release", "cse", "stabilise", "simpl
 AFTER: tuple[str, ...] = (
     *("fold", "cse", "dead", "sums", "pieces", "widen", "expand", "simplify", "cse"),
     *("contract_fma", "fold", "merge", "alike", "cse", "residual", "hoist", "cse", "alike"),
-    *("cse", "dead", "unroll", "select", "lift", "innermost", "split", "cse", "fuse"),
+    *("cse", "dead", "unroll", "select", "lift", "innermost", "split", "cse"),
+    *("masks", "fuse"),
 )
 
 ORDER: tuple[tuple[str, str, str], ...] = (
@@ -121,6 +124,8 @@ ORDER: tuple[tuple[str, str, str], ...] = (
     ("hoist", "unroll", "a step without its product may be small"),
     ("unroll", "fuse", "the steps of a loop that is written out share kernels"),
     ("split", "fuse", "fusion must change no bit"),
+    ("expand", "masks", "padding and windows have become masks"),
+    ("masks", "fuse", "no kernel computes what is known"),
     ("innermost", "fuse", "fusion must change no bit"),
     ("expand", "innermost", "a product shows how its result lies"),
 )
