@@ -9,7 +9,9 @@ Only integers and bools are: the bits of these do not depend on who computes the
 from __future__ import annotations
 
 from math import prod
+from typing import Any, cast
 
+from ..ir.dims import Dim
 from ..ir.graph import Graph
 from ..ir.interpret import run_graph
 from ..ir.loc import located
@@ -25,7 +27,7 @@ def masks(graph: Graph) -> Graph:
     known: set[Node] = set()
     for node in graph.nodes:
         if is_number(node) or node.op.name == "iota" or _is_exact(node, known):
-            if all(isinstance(size, int) for size in node.results[0].shape):
+            if not any(map(_is_symbolic, (node.results[0].shape, *node.attrs.values()))):
                 known.add(node)
     inline = made_where_read(graph)
     stored = [node.results[0] for node in graph.nodes if _is_stored(graph, node, known, inline)]
@@ -42,6 +44,13 @@ def masks(graph: Graph) -> Graph:
             if made is not node:
                 mapping.update(zip(node.results, made.results, strict=True))
     return graph.map(mapping)
+
+
+def _is_symbolic(value: Any) -> bool:
+    """Whether a size in the attribute is only known at a call."""
+    if isinstance(value, tuple):
+        return any(map(_is_symbolic, cast("tuple[Any, ...]", value)))
+    return isinstance(value, Dim)
 
 
 def _is_exact(node: Node, known: set[Node]) -> bool:

@@ -53,6 +53,18 @@ def tensor_input(tensor: Tensor) -> Tensor:
     return leaf
 
 
+def test_a_size_that_only_a_call_knows() -> None:
+    """Even where the mask's own shape has numbers alone."""
+    x = gl.placeholder(("B", 3), name="x")
+    hard = (gl.arange(3) + x.shape[0]) % 7 % 5 % 3 * 11 % 9 % 4 == 1
+    step = gl.function([x], gl.where(hard, x, 0.0))
+    assert not step.program.of_kind("constant")
+    for rows in (2, 5):
+        wanted = (np.arange(3) + rows) % 7 % 5 % 3 * 11 % 9 % 4 == 1
+        found = step(np.ones((rows, 3), "f4"))
+        np.testing.assert_array_equal(found, np.broadcast_to(wanted, (rows, 3)))
+
+
 @pytest.mark.parametrize("size", [0, 1])
 def test_small_sizes(size: int) -> None:
     x = gl.placeholder(("B", size), name="x")
