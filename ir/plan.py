@@ -21,7 +21,8 @@ from .dims import evaluate
 from .parameter import ALIGNMENT
 from .program import Buffer, Loop, Program, Step, bodies, reads_and_writes, walk
 
-SMALL = 128  # how many of them take as much as all temporaries, at least
+SMALL = 128  # how many small temporaries take as much as all together, at least
+MINOR = 16  # and as much as the largest
 ASIDE = 8  # steps before and behind a small temporary in which its memory is its own
 
 
@@ -115,7 +116,8 @@ def plan(program: Program, binding: Mapping[str, int]) -> Plan:
         if buffer.name in spans
     ]
     sized.sort(key=lambda item: (-item[0], spans[item[1]], item[1]))
-    small = sum(size for size, _ in sized) // SMALL
+    sizes = [size for size, _ in sized]
+    small = min(sum(sizes) // SMALL, max(sizes, default=0) // MINOR)
     offsets: dict[str, int] = {}
     placed: list[tuple[int, int, int, int]] = []  # offset, end, first and last step; by offset
     for size, name in sized:
