@@ -31,6 +31,8 @@ from ..ir.kernel import (
 from ..ir.op import View
 from ..ir.tensor import Node, Tensor
 
+SHORT = 64  # elements of an axis that is gone through in a few vectors
+
 Strides = tuple[DimLike, ...]
 
 
@@ -163,9 +165,16 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
     # Sums of columns differ in nothing but how many there are, products in nothing but sizes.
     columns = len(roles) > 1 and roles[-1] == "parallel" and set(roles[:-1]) == {"reduce"}
 
+    # What only moves numbers is the same work whatever their places.
+    moves = all(isinstance(item, (Load, Store, Constant)) for item in draft.body)
+
     def length(value: Any) -> Size:
         """An extent or stride; where kernels are equal but for it, a parameter in any case."""
-        return named(value) if (keep or columns) and value not in (0, 1) else size(value)
+        if value in (0, 1):
+            return size(value)
+        if moves:
+            return parameter(value)
+        return named(value) if keep or columns else size(value)
 
     def number(value: Any) -> Size:
         """Where an access starts, or the number of a check: a parameter of its own unless 0.
@@ -184,6 +193,12 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
     # The same work on another number of elements is an equal kernel, where it is one flat walk.
     flat = roles == ["parallel"] and extents[0] not in (0, 1)
     lengths = [parameter(extents[0])] if flat else [length(extent) for extent in extents]
+    if moves and not flat:  # the shape of the innermost loops is known where they are short
+        inner = [
+            e if isinstance(e, int) and e <= SHORT else d
+            for e, d in zip(extents, lengths, strict=True)
+        ]
+        lengths[-2:] = inner[-2:]
     if columns:  # how long a sum is decides how it is added up
         lengths[:-1] = map(size, extents[:-1])
     letters = ["ijklpqrs"[n] if n < 8 else f"ax{n}" for n in range(len(roles))]  # m is the mask

@@ -154,7 +154,9 @@ class _Visit:
         self.made(item.result, frozenset(range(len(self.extents))), item.dtype)
         self.count(2 * prod(self.extents) * depth, item.dtype.bits)
         for access, side in ((item.lhs, rows), (item.rhs, columns)):
-            met = self.along(access.strides) | ({rows} if item.walk is not None else set())
+            met = self.along(access.strides)
+            if item.walk is not None:  # its tables may lead anywhere along the rows
+                met = met | {rows}
             own = [n for n in (*batch, side) if n in met]
             if prod(self.extents):
                 elements = depth * prod(self.extents[n] for n in own)

@@ -31,10 +31,10 @@ def checked(inputs: Any, outputs: Any, updates: Any = None, **options: Any) -> g
 def never_walks(function: gl.Function) -> gl.Function:
     """The function, which from here on may not ask the interpreter."""
 
-    def walk(arrays: Any, error: Any) -> Any:
+    def explain(error: Any, arrays: Any) -> Any:
         raise AssertionError("a false alarm")
 
-    function._walked = walk  # pyright: ignore[reportPrivateUsage]
+    function._raise = explain  # pyright: ignore[reportPrivateUsage]
     return function
 
 

@@ -181,7 +181,8 @@ def test_transpositions_in_squares(shape: tuple[int, ...]) -> None:
     x = gl.placeholder(shape, "float32", "x")
     y = gl.placeholder((*shape[:-2], 2, shape[-1]), "float32", "y")
     product = y @ gl.matrix_transpose(x)
-    data, left = (numbers(*t.shape).astype(np.float32) for t in (x, y))
+    left = numbers(*shape[:-2], 2, shape[-1]).astype(np.float32)
+    data = numbers(*shape).astype(np.float32)
     found = gl.function([x, y], product)(data, left)
     np.testing.assert_allclose(found, left @ np.swapaxes(data, -1, -2), 1e-4, 1e-4)
     program = compile_graph(gl.Graph("g", [x, y], [product]), cpu_target()).program
