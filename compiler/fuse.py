@@ -19,7 +19,7 @@ from ..ir.ops.build import CONSTANT, apply
 from ..ir.ops.control import FUSED, placeholder_like
 from ..ir.tensor import Node, Tensor
 from .recompute import is_number, made_where_read
-from .space import Space, is_read, reads_at_index, space_of
+from .space import Space, is_read, may_be_skipped, reads_at_index, space_of
 
 MOST_NODES = 48  # a kernel's cap: longer ones compile slower than they save
 
@@ -195,8 +195,9 @@ def _build(
     for item in _order(graph, group_of, inline):
         if isinstance(item, Group):
             item.nodes.sort(key=position.__getitem__)
-            made = _emit(graph, item, inline, mapping, graph.results_set)
-            places.update(dict.fromkeys(item.nodes, made))
+            for part in _apart(graph, item):
+                made = _emit(graph, part, inline, mapping, graph.results_set)
+                places.update(dict.fromkeys(part.nodes, made))
             continue
         operands = [mapping.get(operand, operand) for operand in item.operands]
         made = item.remake(operands)
@@ -207,6 +208,31 @@ def _build(
             mapping.update(zip(item.results, made.results, strict=True))
         places[item] = made
     return graph.map(mapping)
+
+
+def _apart(graph: Graph, group: Group) -> list[Group]:
+    """The group, and before it what it would not compute where one of its axes is empty.
+
+    A value of fewer axes is computed at every index of those that it lacks: at none, if there is
+    none.  If it is stored, that would leave what was in memory before.
+    """
+    members = set(group.nodes)
+    left = dict.fromkeys(group.nodes)
+    parts: list[Group] = []
+    for node in group.nodes:
+        (value,) = node.results
+        stored = value in graph.results_set or any(
+            user not in members for user in graph.users.get(value, ())
+        )
+        if node not in left or not stored or not may_be_skipped(value.shape, group.space):
+            continue
+        cone = {node}
+        for other in reversed(group.nodes):
+            if other in cone:
+                cone |= {operand.node for operand in other.operands} & left.keys()
+        parts.append(Group(Space(value.shape), group.level, [n for n in left if n in cone]))
+        left = {n: None for n in left if n not in cone}
+    return [*parts, Group(group.space, group.level, list(left))] if parts else [group]
 
 
 def _order(

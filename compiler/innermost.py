@@ -15,19 +15,20 @@ from ..ir.op import TABLE
 from ..ir.ops.build import apply
 from ..ir.ops.shape import inverse, only_ones_differ, permute
 from ..ir.tensor import Node, Tensor
+from .walk import remake
 
 _SAME = ("slice", "flip", "after", "broadcast_to")  # views of the same axes
 
 
 def innermost(graph: Graph) -> Graph:
-    """sum(x over all but c) -> sum(sum(x with c last)) where c lies innermost.
+    """sum(x over all but c) -> sum(sum(x with c last)) where c lies innermost; in regions too.
 
-    Not in loops, where one region does not see how another's values lie.
+    Each region on its own: how values lie that come into it, it does not see.
     """
     axis_of: dict[Tensor, int] = {}
     mapping: dict[Tensor, Tensor] = {}
     for node in graph.nodes:
-        made = node.remake([mapping.get(operand, operand) for operand in node.operands])
+        made = remake(node, mapping, innermost)
         if node.op.name == "sum":
             axis = _axis(axis_of, node.operands[0])
             with located(node.loc):

@@ -32,10 +32,12 @@ def order_steps(program: Program) -> Program:
 
     Where it is small, and takes hardly more memory so.
     """
+    if len(program.steps) > MOST_STEPS:
+        return program
     dims = {dim for buffer in program.buffers for dim in buffer.type.shape}
     binding = {name: NOMINAL for dim in dims for name in symbols(dim)}
     room = plan(program, binding).total
-    if len(program.steps) > MOST_STEPS or room > MOST_BYTES:
+    if room > MOST_BYTES:
         return program
     rounds = _Rounds(program, binding)
     steps: list[Step] = []

@@ -91,7 +91,7 @@ ROUND: tuple[str, ...] = ("differentiate", "release", "cse", "stabilise", "simpl
 AFTER: tuple[str, ...] = (
     *("fold", "cse", "dead", "sums", "pieces", "widen", "expand", "simplify", "cse"),
     *("contract_fma", "fold", "merge", "alike", "cse", "residual", "hoist", "cse", "alike"),
-    *("cse", "dead", "unroll", "select", "lift", "innermost", "split", "cse"),
+    *("cse", "dead", "innermost", "unroll", "select", "lift", "split", "cse"),
     *("masks", "fuse"),
 )
 
@@ -127,6 +127,7 @@ ORDER: tuple[tuple[str, str, str], ...] = (
     ("expand", "masks", "padding and windows have become masks"),
     ("masks", "fuse", "no kernel computes what is known"),
     ("innermost", "fuse", "fusion must change no bit"),
+    ("innermost", "unroll", "a step written out has the bits of a step of a loop"),
     ("expand", "innermost", "a product shows how its result lies"),
 )
 

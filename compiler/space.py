@@ -58,6 +58,18 @@ def _fits(shape: Shape, space: Space) -> bool:
     )
 
 
+def may_be_skipped(shape: Shape, space: Space) -> bool:
+    """Whether `space` may have no index where a value of `shape` has elements."""
+    if shape == space.shape:
+        return False
+    kept = keep_axes(space.shape, space.reduced or ())
+    own = (*[1] * (len(kept) - len(shape)), *shape)
+    return any(
+        size == 1 and extent != 1 and not (isinstance(extent, int) and extent > 0)
+        for size, extent in zip(own, kept, strict=True)
+    )
+
+
 def space_of(node: Node) -> Space | None:
     """The index space of a node that a kernel can compute; None for all others."""
     match node.op.kind:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 PATIENCE = 1.0  # seconds
 
@@ -39,8 +39,7 @@ def watched(name: str) -> Generator[None]:
     finally:
         _work.name = ""
         if _work.shown and _is_terminal():
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            _write("\r\x1b[K")
 
 
 def tell(what: str) -> None:
@@ -54,12 +53,20 @@ def tell(what: str) -> None:
         return
     _work.told, _work.shown = now, True
     line = f"gradloom: {_work.name}: {what}"
-    sys.stderr.write(f"\r{line[:100]}\x1b[K" if terminal else line + "\n")
-    sys.stderr.flush()
+    _write(f"\r{line[:100]}\x1b[K" if terminal else line + "\n")
+
+
+def _write(text: str) -> None:
+    with suppress(OSError, ValueError):  # who closes the stream wants no lines
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _is_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()  # pyright: ignore[reportUnnecessaryComparison]
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # None, somebody's own stream, or closed
+        return False
 
 
 def _wanted(terminal: bool) -> bool:

@@ -238,8 +238,9 @@ class Executable:
         shapes = [*key, *(parameter.buffer.shape for parameter in parameters)]
         types = [buffer.type for buffer in (*self.inputs, *self.parameters)]
         binding = bind_dims(types, shapes, self.names, self.program.constraints)
+        made = Instance(self, binding)  # not under the lock: a fork would have to wait for it
         with self.lock:
-            found = self.instances.setdefault(key, Instance(self, binding))
+            found = self.instances.setdefault(key, made)
             self.forget()
         return found
 

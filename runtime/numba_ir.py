@@ -136,7 +136,8 @@ class _Reader:
 
     def loop(self, statement: ast.For) -> None:
         assert isinstance(statement.iter, ast.Call) and isinstance(statement.target, ast.Name)
-        bounds = [self.operand(bound) for bound in statement.iter.args]
+        # Copies: the body may assign to the names that the bounds are told by.
+        bounds = [self.temporary(self.value(bound)) for bound in statement.iter.args]
         if len(bounds) == 1:
             bounds.insert(0, self.temporary(ir.Const(0, self.loc)))
         if len(bounds) == 2:

@@ -36,6 +36,8 @@ def load() -> Callable[..., int]:
     key = "team-" + hashlib.sha256(what.encode()).hexdigest()
     data, _ = native.cached_object(key, lambda: native.compile_object(text))
     native.load_object(data)
+    if WORKERS:
+        _worker()
     return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(native.address("gradloom_call"))
 
 
@@ -54,6 +56,12 @@ def default_threads() -> int:
 
 
 _kept: list[object] = []  # memory of teams: never given back, as a stuck worker may still look
+
+
+@functools.cache
+def _worker() -> int:
+    """Where workers begin; known once the team is loaded, before any lock of a call is held."""
+    return native.address("gradloom_worker")
 
 
 class Team:
@@ -102,7 +110,7 @@ class Team:
             self._registered = True
         create = ctypes.CDLL(None).pthread_create
         create.argtypes = [ctypes.POINTER(ctypes.c_ulong), *[ctypes.c_void_p] * 3]
-        worker = native.address("gradloom_worker")
+        worker = _worker()
         # Python's signal handlers want the main thread interrupted, not a worker: those inherit
         # this mask.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

@@ -288,3 +288,23 @@ def test_what_broadcasts_is_moved_once():
     graph = lift(Graph("g", [x, y], [product]))
     values = [np.arange(15, dtype=np.float32).reshape(5, 1, 3), np.ones((5, 1, 1), np.float32)]
     np.testing.assert_array_equal(gl.compile(graph)(*values), 2 * values[0][:, 0])
+
+
+@pytest.mark.parametrize("fusion", [True, False])
+def test_what_has_fewer_axes_is_there_for_an_empty_batch(fusion: bool) -> None:
+    """A kernel of rows computes a number once a row: the stored one must not wait for rows."""
+    x, z = gl.placeholder(("B", 4), name="x"), gl.placeholder((), name="z")
+    rate = gl.parameter(np.float32(0.5), name="rate")
+    new = gl.tanh(rate) * gl.exp(z)
+    other = gl.log1p(z * z) * new
+    outputs = [gl.softmax(x, axis=1) * new + other, other]
+    step = gl.function([x, z], outputs, updates={rate: new}, fusion=fusion)
+    for rows in (0, 2, 0):
+        rate.value = np.float32(0.5)
+        told, number = step(np.ones((rows, 4), np.float32), np.float32(1))
+        wanted = np.tanh(0.5) * np.e
+        np.testing.assert_allclose(rate.value, wanted, 1e-6)
+        np.testing.assert_allclose(number, np.log(2) * wanted, 1e-6)
+        np.testing.assert_allclose(
+            told, np.full((rows, 4), 0.25 * wanted + np.log(2) * wanted), 1e-5
+        )

@@ -139,3 +139,21 @@ def test_compile_times_are_those_of_the_passes(fresh: None) -> None:
     assert named["cse"].split()[3] == str(sum(name.split("-")[0] == "cse" for name in times))
     assert "load" in named and rows[-1].endswith("in all")
     assert repr(loaded).startswith("<compile times: ")
+
+
+@pytest.mark.parametrize("kind", ["of its own", "closed"])
+def test_a_stream_that_is_no_file(fresh: None, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Whatever stands for stderr, a compilation does not fail for it."""
+
+    def swallow(*text: str) -> None:
+        pass
+
+    stream: Any = SimpleNamespace(write=swallow, flush=swallow)
+    if kind == "closed":
+        stream = io.StringIO()
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    monkeypatch.setenv("GRADLOOM_PROGRESS", "1")
+    x = gl.placeholder((3,), name="x")
+    assert gl.function([x], x + 1.0)(np.zeros(3, np.float32)).tolist() == [1.0, 1.0, 1.0]

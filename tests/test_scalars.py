@@ -124,3 +124,8 @@ def test_a_range_is_of_integers_and_walked_by_a_loop():
         kernel(["for i in range(1, 2.5):", "    store_one(out, 0, i64(i))"], 1)
     with pytest.raises(Exception, match="range"):
         kernel(stores("range(3)"), 1)
+
+
+def test_the_bounds_of_a_range_are_what_they_were():
+    lines = ["n = dims[0]", "total = 0", "for i in range(n):", "    n = 2", "    total = total + i"]
+    assert kernel([*lines, *stores("total", "n")], 2)(5) == [10, 2]

@@ -156,3 +156,25 @@ def test_wrong_uses() -> None:
             scan(x, checkpoint=name)
     with pytest.raises(ArgumentError, match="does not take until"):
         scan(y, checkpoint=2, until=lambda h: gl.sum(h) > 3)
+
+
+@pytest.mark.parametrize("segment", [2, 4, "sqrt", "log"])
+def test_images_have_the_bits_of_the_plain_loop(segment: Any) -> None:
+    """Sums of bias gradients, also where a segment is one step long and is written out."""
+    rng = np.random.default_rng(0)
+    x = gl.placeholder((2, 4, 6, 6), name="x")
+    w, b = gl.placeholder((4, 4, 3, 3), name="w"), gl.placeholder((4,), name="b")
+
+    def body(h: Any, _: Any) -> tuple[Any, Any]:
+        y = gl.tanh(gl.nn.conv2d(h, w, padding="same") + b[:, None, None])
+        return y, gl.sum(y * y)
+
+    feeds = [rng.normal(size=t.shape).astype(np.float32) / 3 for t in (x, w, b)]
+
+    def found(checkpoint: Any) -> list[Any]:
+        last, sums = gl.scan(body, x, None, length=5, checkpoint=checkpoint)
+        loss = gl.sum(last * last) + gl.sum(sums)
+        return gl.function([x, w, b], gl.grad(loss, [x, w, b]))(*feeds)
+
+    for a, plain in zip(found(segment), found(None), strict=True):
+        np.testing.assert_array_equal(a, plain)
