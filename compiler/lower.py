@@ -53,7 +53,7 @@ from .storage import (
     right_sides,
     typed,
 )
-from .updates import before_updates, direct_updates
+from .updates import before_updates, direct_updates, in_order
 from .walks import tables, walked
 
 
@@ -83,6 +83,8 @@ def lower(
             stored[leaf] = Stored(name, dense(leaf.type))
             state.origins[name] = leaf
     direct = {} if guarded else direct_updates(graph)
+    if order is not None:
+        direct = in_order(graph, direct, order)
     outputs: dict[Tensor, str] = {}
     wanted: dict[Tensor, Stored] = {}
     for position, output in enumerate(graph.outputs):

@@ -7,7 +7,7 @@ call that fails changes no parameter, and when all others have read the old valu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..ir.graph import Graph
 from ..ir.ops.control import FUSED
@@ -56,6 +56,23 @@ def before_updates(graph: Graph, direct: Mapping[Tensor, Tensor]) -> dict[Node, 
         known = before.setdefault(value.node, list(failing))
         known += [node for node in _readers(graph, parameter) if node is not value.node]
     return before
+
+
+def in_order(
+    graph: Graph, direct: Mapping[Tensor, Tensor], order: Sequence[Node]
+) -> dict[Tensor, Tensor]:
+    """Of `direct`, what a given order of the steps allows: nobody reads the old value afterwards.
+
+    What a budget has computed again may read a parameter long after its first readers did.
+    """
+    place = {node: number for number, node in enumerate(order)}
+    early = {
+        value.node
+        for value, parameter in direct.items()
+        for reader in _readers(graph, parameter)
+        if place.get(reader, -1) > place[value.node]
+    }
+    return {value: parameter for value, parameter in direct.items() if value.node not in early}
 
 
 def can_fail(node: Node) -> bool:
