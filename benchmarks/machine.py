@@ -12,6 +12,7 @@ import platform
 import sys
 import timeit
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
@@ -48,10 +49,8 @@ def facts() -> dict[str, Any]:
     """Processor, system and versions; no names of hosts or places."""
     versions: dict[str, str] = {}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):  # what is not installed has none
             versions[package] = version(package)
-        except PackageNotFoundError:
-            pass
     return {
         "processor": processor(),
         "processors": os.cpu_count() or 1,

@@ -55,7 +55,7 @@ class _Reader:
         self.blocks: dict[int, ir.Block] = {}
         self.definitions: dict[str, list[Any]] = defaultdict(list)
         self.count = 0
-        self.block = self.begin(self.label())
+        self.begin(self.label())
 
     def function(self, tree: ast.FunctionDef) -> ir.FunctionIR:
         for position, name in enumerate(ARGUMENTS):
@@ -74,10 +74,9 @@ class _Reader:
         self.count += 1
         return self.count
 
-    def begin(self, label: int) -> ir.Block:
-        """The block that is written from here on."""
+    def begin(self, label: int) -> None:
+        """From here on this block is written."""
         self.block = self.blocks[label] = ir.Block(self.scope, self.loc)
-        return self.block
 
     def variable(self, name: str) -> ir.Var:
         return ir.Var(self.scope, name, self.loc)

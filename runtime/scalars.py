@@ -96,12 +96,9 @@ CALLEES: dict[Any, Callee] = {}  # of Python's own functions; `vector` adds mean
 
 
 def operator_callee(function: Any) -> Callee:
-    """What an operator means in kernels; `x += y` means x = x + y."""
+    """What an operator means in kernels."""
     if function not in CALLEES:
         CALLEES[function] = Callee(function.__name__)
-        in_place = getattr(operator, f"i{function.__name__.strip('_')}", None)
-        if in_place is not None:
-            CALLEES[in_place] = CALLEES[function]
     return CALLEES[function]
 
 
@@ -118,8 +115,6 @@ operator_callee(operator.neg).add(operands(FLOAT64), _instruction("fneg"))
 
 def _goes_on(builder: Any, _: Any, value: Any, stop: Any, step: Any) -> Any:
     """Whether a range that has come to `value` holds it; one whose step is 0 is empty."""
-    if isinstance(step, ir.Constant) and step.constant != 0:
-        return builder.icmp_signed("<" if step.constant > 0 else ">", value, stop)
     below, above = (builder.icmp_signed(symbol, value, stop) for symbol in "<>")
     up, downwards = (builder.icmp_signed(symbol, step, number(0)) for symbol in "><")
     return builder.select(up, below, builder.and_(downwards, above))
