@@ -11,8 +11,8 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,6 @@ from ..ir.parameter import ALIGNMENT, Parameter, aligned_empty
 from ..ir.plan import nbytes, plan, window_start
 from ..ir.program import Branch, Buffer, Launch, Loop, Program, Step
 from . import clock, driver
-from .background import Background
 from .layout import Layout
 from .loader import load_kernels
 from .team import MAX_THREADS, default_threads
@@ -213,12 +212,13 @@ class Executable:
             steps, count = clock.timed(steps, self.layout.size)
             self.layout.size += 1
             self.stamps = (ctypes.c_int64 * (2 * count))()
-        native = Background(partial(driver.native_program, steps))
         sources = [kernel.source for kernel in program.kernels]
-        found = load_kernels(sources, program.target.lanes) if sources else []
         names = [kernel.name for kernel in program.kernels]
-        self.addresses = dict(zip(names, found, strict=True))
+        with ThreadPoolExecutor(1) as pool:  # the steps are compiled beside the kernels
+            native = pool.submit(driver.native_program, steps)
+            found = load_kernels(sources, program.target.lanes) if sources else []
         self.native = native.result()
+        self.addresses = dict(zip(names, found, strict=True))
         self.inputs = program.of_kind("input")
         self.parameters = program.of_kind("parameter")
         self.constants: dict[str, np.ndarray] = {}
