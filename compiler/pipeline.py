@@ -15,6 +15,7 @@ from ..ir.target import Target
 from ..ir.tensor import Node, Tensor
 from ..ir.verify import verify
 from .alike import alike
+from .blocks import blocks
 from .contract_fma import contract_fma
 from .cse import cse
 from .dead import dead
@@ -68,6 +69,7 @@ PASSES: dict[str, Pass] = {
     "contract_fma": contract_fma,  # before fusion, so that fusion changes no bit
     "lift": lift,  # reshapes stand at memory, not inside what one kernel computes
     "innermost": innermost,  # before fusion as well: it chooses an order of additions
+    "blocks": blocks,  # as lift: what changes the index space stands at memory
     "split": split,  # before fusion, for the same reason
     "masks": masks,  # behind all that makes or moves them; what they are made of is dead then
     "fuse": fuse,
@@ -91,7 +93,7 @@ ROUND: tuple[str, ...] = ("differentiate", "release", "cse", "stabilise", "simpl
 AFTER: tuple[str, ...] = (
     *("fold", "cse", "dead", "sums", "pieces", "widen", "expand", "simplify", "cse"),
     *("contract_fma", "fold", "merge", "alike", "cse", "residual", "hoist", "cse", "alike"),
-    *("cse", "dead", "innermost", "unroll", "select", "lift", "split", "cse"),
+    *("cse", "dead", "innermost", "unroll", "select", "blocks", "lift", "split", "cse"),
     *("masks", "fuse"),
 )
 
@@ -128,6 +130,9 @@ ORDER: tuple[tuple[str, str, str], ...] = (
     ("masks", "fuse", "no kernel computes what is known"),
     ("innermost", "fuse", "fusion must change no bit"),
     ("innermost", "unroll", "a step written out has the bits of a step of a loop"),
+    ("expand", "blocks", "how a pool's gradient is put back is a formula"),
+    ("blocks", "lift", "behind it there are new reshapes"),
+    ("blocks", "fuse", "a pool joins the kernel of what it reads"),
     ("expand", "innermost", "a product shows how its result lies"),
 )
 
