@@ -129,9 +129,11 @@ def _winners(node: Node) -> Tensor:
     """True at the first entry that equals the result alone: where a derivative goes."""
     x, y, axes = node.operands[0], node.results[0], node.attrs["axes"]
     position = _position(x.shape, axes)
-    is_best = equal(x, y)
-    first = min_(where(is_best, position, product(x.shape)), axes=axes)
-    return equal(position, first) & is_best
+    beyond = product(x.shape[axis] for axis in axes)
+    if isinstance(beyond, int) and beyond < 1 << 31:  # twice as many to a vector
+        position = astype(position, dt.int32)
+    first = min_(where(equal(x, y), position, beyond), axes=axes)  # beyond all where none is: nan
+    return equal(position, first)
 
 
 def _position(shape: Shape, axes: Sequence[int]) -> Tensor:
