@@ -9,7 +9,6 @@ from math import inf as inf
 from math import nan as nan
 from math import pi as pi
 
-from gradloom.compiler.pipeline import run_pass as run_pass
 from gradloom.frontends import recurrent as recurrent
 from gradloom.frontends.custom import custom_derivative as custom_derivative
 from gradloom.frontends.explain import GradientExplanation as GradientExplanation
@@ -28,6 +27,7 @@ from gradloom.frontends.jacobian import jacobian as jacobian
 from gradloom.frontends.memory import Memory as Memory
 from gradloom.frontends.parameter import parameter as parameter
 from gradloom.frontends.parameter import placeholder as placeholder
+from gradloom.frontends.passes import run_pass as run_pass
 from gradloom.frontends.profile import Profile as Profile
 from gradloom.frontends.recomputed import Recomputed as Recomputed
 from gradloom.frontends.taps import clip_by_global_norm as clip_by_global_norm

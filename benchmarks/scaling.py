@@ -69,12 +69,12 @@ def compiled(graph: str, nodes: int) -> dict[str, Any]:
     function, arrays = GRAPHS[graph](nodes)
     function(*arrays)
     taken = time.process_time() - start
+    derived = len(function.stages["dead"].nodes)
     passes: dict[str, float] = {}
     for label, seconds in function.compile_times.items():
         stem, _, number = label.rpartition("-")
         name = stem if number.isdecimal() else label
         passes[name] = passes.get(name, 0.0) + seconds
-    derived = len(function.stages["dead"].nodes)
     return {
         **{"graph": graph, "nodes": derived, "kernels": len(function.kernels)},
         **{"processor_seconds": taken, "passes": passes},

@@ -15,7 +15,6 @@ from ..ir.array import Array
 from ..ir.dims import minimum, product
 from ..ir.graph import Graph
 from ..ir.kernel import Argument, Contract, Kernel
-from ..ir.loc import quote
 from ..ir.op import View
 from ..ir.ops.branch import SWITCH
 from ..ir.ops.control import FUSED
@@ -348,7 +347,7 @@ def _host(state: Lowering, stored: dict[Tensor, Stored], node: Node) -> None:
     operands = tuple(typed(state, stored, operand) for operand in node.operands)
     for result in node.results:
         stored[result] = state.temporary(result.type)
-    state.checks.append(Failure("host", f"{{error}}, at {quote(node.loc)}"))
+    state.checks.append(Failure("host", "{error}, at {lines}", node.loc))
     results = tuple(stored[result].buffer for result in node.results)
     attrs = tuple(node.attrs.items())
     state.steps.append(Host(node.op.name, operands, results, attrs, len(state.checks), node))

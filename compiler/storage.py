@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 
 from ..ir.dims import DimLike, Shape, floordiv, product
 from ..ir.kernel import Kernel
-from ..ir.loc import quote
 from ..ir.op import View
 from ..ir.ops.branch import SWITCH
 from ..ir.ops.control import FUSED
@@ -107,12 +106,12 @@ class Lowering:
 
 def _failure(node: Node) -> Failure:
     """What a failed check of `node` says."""
-    where = f"at {quote(node.loc)}"
     if node.op.name == "checked":
         value = "{number}" if node.results[0].dtype.is_float else "{value}"
-        return Failure("CheckError", f"{node.attrs['message']}: it is {value}, {where}")
-    size = f" for size {node.attrs['size']}"
-    return Failure("IndexRangeError", f"index {{value}} is out of range{size}, {where}")
+        text = f"{node.attrs['message']}: it is {value}, at {{lines}}"
+        return Failure("CheckError", text, node.loc)
+    text = f"index {{value}} is out of range for size {node.attrs['size']}, at {{lines}}"
+    return Failure("IndexRangeError", text, node.loc)
 
 
 def launch(

@@ -14,8 +14,9 @@ _FRONT_END, _LLVM = "kernels: front end", "kernels: LLVM"  # parts of "load", in
 class CompileTimes(Mapping[str, float]):
     """Seconds by what took them, in order; printable.
 
-    The passes, as `Function.stages` names them; "verify", of all of these; "lower" and "generate",
-    which make the program and its kernels' text; and once it was called "load", from text to
+    "disk", where the program was looked for, and is kept; where it was not there, or `stages` were
+    asked for: the passes, as these name them, "verify", of all of these, "lower" and "generate",
+    which make the program and its kernels' text.  Once it was called "load", from text to
     addresses, with the seconds of it that Numba's front end and LLVM ran, which overlap.
     """
 

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan, nan
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..compiler.trace import Passage, Trace, stable, trace
 from ..ir.dims import DimLike
 from ..ir.dims import evaluate as evaluate_dim
 from ..ir.errors import ArgumentError
@@ -26,6 +25,9 @@ from .gradient_values import (
     percent,
 )
 from .table import aligned, count, lines_of
+
+if TYPE_CHECKING:
+    from ..compiler.trace import Passage, Trace
 
 _SHOWN = 60  # rows of a printed explanation; of longer ones the middle is left out
 _INDENT = " " * 6
@@ -241,6 +243,8 @@ def explain_grad(
     names = _told_tensor(loss), _told_tensor(w)
     if not w.dtype.is_float:
         return GradientExplanation(names[0], f"{names[1]}, which is no float", False, 0, ())
+    from ..compiler.trace import trace
+
     found = trace(loss, w)
     exists = found.gradient is not None
     if feeds is None or not exists:
@@ -301,6 +305,8 @@ def _evaluate(
     if found.gradient is not None:
         wanted.append(found.gradient)
     wanted = list(dict.fromkeys(wanted))
+    from ..compiler.trace import stable
+
     graph = stable(wanted)
     arrays, binding = bind_feeds(graph, feeds, "explain_grad", asked)
     place = {tensor: i for i, tensor in enumerate(wanted)}

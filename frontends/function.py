@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy import ndarray
 
-from ..compiler.budget import compile_within
-from ..compiler.pipeline import Compilation, compile_graph
-from ..compiler.report import Reports
 from ..ir.bodies import leaked, told_leak
 from ..ir.dtypes import DType
 from ..ir.errors import (
@@ -36,10 +33,14 @@ from ..ir.target import Target
 from ..ir.tensor import Tensor
 from .call_errors import TOLD, call_error
 from .compile_times import CompileTimes, loading
+from .compiled import Compiled
 from .memory import Memory, binding_of, memory
 from .parameter import check_name, parameter
 from .profile import Profile, profiled
 from .recomputed import Recomputed, budget_sizes
+
+if TYPE_CHECKING:
+    from ..compiler.report import Reports
 
 Outputs = Any  # a tensor, or a list, tuple or dict of them, nested as you like
 
@@ -49,7 +50,8 @@ class Function:
     structure of its outputs, and then has replaced the values of the updated parameters.
 
     graph: as built.  stages: the Graph after each pass, by name, in order.  program: the
-    Program.  kernels: its kernels, each with `.source`.  report: what was rewritten.
+    Program.  kernels: its kernels, each with `.source`.  report: what was rewritten.  Where the
+    program was on disk, the passes that these tell of run when one is asked for.
     """
 
     def __init__(
@@ -76,22 +78,10 @@ class Function:
         if threads is not None and (not isinstance(threads, int) or threads < 1):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ArgumentError(f"threads must be a number >= 1, got {threads!r}")
         check_dimensions(graph)
-        self._target = cpu_target() if target == "cpu" else Target("cuda")
+        chosen = cpu_target() if target == "cpu" else Target("cuda")
         binding = budget_sizes(graph, memory_budget, sizes)
-
-        def compiled_from(graph: Graph) -> Compilation:
-            return compile_graph(graph, self._target, fusion, guarded=check_numerics)
-
-        with watched(f"@{graph.name}"):
-            compiled = compiled_from(graph)
-            if memory_budget is not None:
-                compiled = compile_within(
-                    graph, compiled, compiled_from, memory_budget, binding, fusion
-                )
-        assert compiled.program is not None
-        self.stages: dict[str, Graph] = compiled.stages
-        self.program: Program = compiled.program
-        self._compiled = compiled
+        options = fusion, check_numerics, memory_budget, binding
+        self._compiled = Compiled(graph, chosen, *options)
         self._threads = threads
         self._loaded: Any = None
         self._run: Any = None  # of what is loaded: a bound method, which calls begin with
@@ -100,10 +90,18 @@ class Function:
         self._dtypes = tuple(tensor.dtype.numpy for tensor in graph.inputs)
 
     @property
+    def stages(self) -> dict[str, Graph]:
+        return self._compiled.passes.stages
+
+    @property
+    def program(self) -> Program:
+        return self._compiled.as_compiled
+
+    @property
     def report(self) -> Reports:
         """The formulas that were rewritten so that they do not overflow, underflow or cancel: by
         which rule, at which lines, for what reason; printable."""
-        return self._compiled.report
+        return self._compiled.passes.report
 
     def memory(self, *inputs: Any, **named: Any) -> Memory:
         """The bytes that a call takes for temporaries, exactly, and what lives at the peak.
@@ -113,12 +111,12 @@ class Function:
         table of buffers, each with its op and your line.  ArgumentError where a size is missing.
         """
         binding = binding_of(self.program, self._names, inputs, named)
-        return memory(self.program, self._compiled.origins, binding)
+        return memory(self.program, self._compiled.passes.origins, binding)
 
     @property
     def recomputed(self) -> Recomputed:
         """What is computed again so that the temporaries keep to the `memory_budget`; printable."""
-        return Recomputed.of(self._compiled.budgeted)
+        return Recomputed.of(self._compiled.passes.budgeted)
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -128,7 +126,7 @@ class Function:
     def _executable(self) -> Any:
         """The loaded program; without a lock that a fork could find taken (cached_property's)."""
         if self._loaded is None:
-            self._loaded = self._load(self.program)
+            self._loaded = self._load(self._compiled.program)
             self._run = self._loaded.__call__
         return self._loaded
 
@@ -138,7 +136,7 @@ class Function:
         return CompileTimes(self._compiled.seconds)
 
     def _load(self, program: Program) -> Any:
-        if self._target.kind == "cuda":
+        if program.target.kind == "cuda":
             from ..runtime.cuda import CudaExecutable
 
             return CudaExecutable(program)
@@ -154,7 +152,7 @@ class Function:
         except TOLD as error:
             self._raise(error, arrays)
             if self._unguarded is None:
-                self._unguarded = self._load(self._compiled.unguarded())
+                self._unguarded = self._load(self._compiled.passes.unguarded())
             results = self._unguarded(arrays, self._parameters)
         return self._build(results)
 
@@ -166,12 +164,12 @@ class Function:
         a call would, ArgumentError for `repeat` below 1 or a function for another target.
         """
         arrays = self._arrays(args, named)
-        how = self._compiled.origins, self._threads, arrays, self._parameters, repeat
+        how = self._compiled.passes.origins, self._threads, arrays, self._parameters, repeat
         try:
             return profiled(self.program, *how)
         except TOLD as error:
             self._raise(error, arrays)
-            return profiled(self._compiled.unguarded(), *how)
+            return profiled(self._compiled.passes.unguarded(), *how)
 
     def _raise(self, error: GradloomError, arrays: list[np.ndarray[Any, Any]]) -> None:
         """Raise what a call said, with all that the user needs to know.
@@ -181,9 +179,9 @@ class Function:
         plain program gives the results.
         """
         told = call_error(self.graph, error, arrays)
-        if isinstance(error, ShapeError) or not self.program.guarded:
+        if isinstance(error, ShapeError) or not self._compiled.program.guarded:
             raise told from None
-        graph = self._compiled.before_expand
+        graph = self._compiled.passes.before_expand
         values = [*arrays, *(parameter.value for parameter in self._parameters)]
         leaves = (*graph.inputs, *graph.parameters)
         types, names = [leaf.type for leaf in leaves], [graph.names[leaf] for leaf in leaves]

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..compiler.trace import Passage
 from ..ir.dtypes import as_dtype
 from ..ir.ops.types import finfo
 from ..ir.tensor import Tensor
+
+if TYPE_CHECKING:
+    from ..compiler.trace import Passage
 
 NumpyArray = np.ndarray[Any, Any]
 

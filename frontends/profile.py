@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiler.cost import cost
 from ..ir.dims import evaluate
 from ..ir.errors import ArgumentError
 from ..ir.kernel_cost import KernelCost, kernel_cost
@@ -213,12 +212,18 @@ def _works(
                 origin = None if tensor is None else tensor.node
                 made.append(_Work("copy", "copy of bytes", work, origin))
             case Host(op=name, operands=operands, results=results, origin=origin):
-                flops = 0 if origin is None else evaluate(cost(origin).flops, binding)
+                flops = 0 if origin is None else _flops(origin, binding)
                 read, written = (sum(sizes[x] for x in names) for names in (operands, results))
                 made.append(_Work("host", name, KernelCost(flops, 0, read, written), origin))
             case _:
                 pass
     return made
+
+
+def _flops(node: Node, binding: Mapping[str, int]) -> int:
+    from ..compiler.cost import cost  # late: the compiler, which a program from disk does not need
+
+    return evaluate(cost(node).flops, binding)
 
 
 class _Nodes:
@@ -255,7 +260,7 @@ class _Nodes:
                 continue
             moved = [x for x in (*node.operands, *node.results) if x in outside]
             size = sum(evaluate(x.size, self.binding) * x.dtype.bytes for x in moved)
-            found[node] = evaluate(cost(node).flops, self.binding) + size
+            found[node] = _flops(node, self.binding) + size
         return found
 
     def times(self, total: float) -> tuple[NodeTime, ...]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..compiler.evict import Budgeted
 from ..ir.dims import symbols
 from ..ir.errors import ArgumentError
 from ..ir.graph import Graph
 from ..ir.loc import Loc, current_loc, quote
 from .memory import text
 from .table import aligned, count, lines_of
+
+if TYPE_CHECKING:
+    from ..compiler.evict import Budgeted
 
 _SHOWN = 20  # rows of a printed table
 

@@ -27,6 +27,7 @@ from .kernel import (
     Walk,
 )
 from .loc import Loc, parse_loc
+from .loc import print_loc as _loc
 from .text import print_attribute
 
 
@@ -44,10 +45,6 @@ def _access(access: Access, axes: tuple[Axis, ...]) -> str:
     parts = _affine(access.strides, access.offset, axes)
     parts += [f"{t.stride}*{t.value}<{t.extent}" for t in access.terms]
     return f"{access.argument}[{' + '.join(parts)}]"
-
-
-def _loc(loc: Loc) -> str:
-    return "    @ " + ", ".join(map(str, loc)) if loc else ""
 
 
 def print_instruction(instruction: Instruction, axes: tuple[Axis, ...]) -> str:

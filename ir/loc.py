@@ -41,6 +41,11 @@ Loc = tuple[Line, ...]  # a set, kept sorted
 _LINE = re.compile(r"(.+?):(\d+)(?:, |$)")
 
 
+def print_loc(loc: Loc) -> str:
+    """The lines as they end a line of a text form."""
+    return "    @ " + ", ".join(map(str, loc)) if loc else ""
+
+
 def parse_loc(text: str) -> Loc:
     """The lines that ``file.py:3, other.py:4`` names."""
     return tuple(Line(file, int(number)) for file, number in _LINE.findall(text))

@@ -18,6 +18,7 @@ from .dims import DimLike
 from .errors import CheckError, GradloomError, IndexRangeError, NumericsError
 from .graph import Constraint
 from .kernel import Kernel
+from .loc import Loc, quote
 from .target import Target
 from .tensor import Node, TensorType
 
@@ -131,21 +132,23 @@ class Failure:
 
     error: the error's name; ``host`` where a host step raises its own.  message: in it stand
     ``{value}`` for the integer that a kernel failed on, ``{number}`` for a float, ``{error}`` for
-    what the host said.
+    what the host said, ``{lines}`` for the user's lines `loc`.
     """
 
     error: ErrorName
     message: str
+    loc: Loc = ()
 
     def raised(self, word: int) -> GradloomError:
         """The error; `word` is the integer that the kernel left, or the bits of a float64."""
         (number,) = unpack("d", pack("q", word))
         text = self.message.replace("{value}", str(word)).replace("{number}", f"{number:g}")
-        return _ERRORS[self.error](text)
+        return _ERRORS[self.error](text.replace("{lines}", quote(self.loc)))
 
     def of_host(self, error: GradloomError) -> GradloomError:
         """What a host step raised, with its place."""
-        return type(error)(self.message.replace("{error}", str(error)))
+        text = self.message.replace("{error}", str(error))
+        return type(error)(text.replace("{lines}", quote(self.loc)))
 
 
 Step = Launch | Copy | Host | Check | Break | Branch | Loop

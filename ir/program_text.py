@@ -19,7 +19,7 @@ from .errors import ParseError
 from .graph import Constraint
 from .kernel import Kernel
 from .kernel_text import parse_kernel, print_kernel
-from .loc import parse_loc
+from .loc import parse_loc, print_loc
 from .program import (
     Branch,
     Break,
@@ -85,11 +85,11 @@ def _print_steps(steps: tuple[Step, ...], indent: str) -> list[str]:
 
 def print_program(program: Program) -> str:
     lines = [f"program {program.name} on {program.target} {{"]
-    for constraint in program.constraints:
-        tail = "    @ " + ", ".join(map(str, constraint.loc)) if constraint.loc else ""
-        lines.append(f"  where {constraint}{tail}")
+    lines += [f"  where {c}{print_loc(c.loc)}" for c in program.constraints]
     lines += ["  " + _print_buffer(buffer) for buffer in program.buffers]
-    lines += [f"  check {c.error} {json.dumps(c.message)}" for c in program.checks]
+    lines += [
+        f"  check {c.error} {json.dumps(c.message)}{print_loc(c.loc)}" for c in program.checks
+    ]
     for kernel in program.kernels:
         lines += ["  " + line for line in print_kernel(kernel).splitlines()]
         lines += ["  | " + line for line in kernel.source.splitlines()]
@@ -221,8 +221,10 @@ def parse_program(text: str, constants: Mapping[str, Any] | None = None) -> Prog
             loc = parse_loc(tail)
             constraints.append(Constraint(parse_dim(left), parse_dim(right), loc))
         elif line.startswith("check "):
-            error, _, message = line.removeprefix("check ").partition(" ")
-            checks.append(Failure(error, json.loads(message)))  # type: ignore[arg-type]
+            error, _, told = line.removeprefix("check ").partition(" ")
+            message, end = json.JSONDecoder().raw_decode(told)
+            loc = parse_loc(told[end:].removeprefix("    @ "))
+            checks.append(Failure(error, message, loc))  # type: ignore[arg-type]
         elif line.startswith("kernel "):
             block = [line]
             while block[-1] != "}":

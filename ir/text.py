@@ -27,7 +27,7 @@ from .dims import Dim, parse_dim, parse_dims
 from .dtypes import BY_SHORT, DType
 from .errors import GradloomError, ParseError
 from .graph import Constraint, Graph
-from .loc import Loc, parse_loc
+from .loc import Loc, parse_loc, print_loc
 from .op import TABLE
 from .tensor import Node, Tensor, TensorType
 
@@ -77,9 +77,7 @@ def print_node(graph: Graph, node: Node, locs: bool = True, indent: str = "  ") 
         body = print_graph(region, locs, indent + "  ")
         text += f" (\n{indent}  {body}\n{indent})"
     text += " : " + ", ".join(str(result.type) for result in node.results)
-    if locs and node.loc:
-        text += "    @ " + ", ".join(map(str, node.loc))
-    return text
+    return text + print_loc(node.loc) if locs else text
 
 
 def print_graph(graph: Graph, locs: bool = True, indent: str = "") -> str:
@@ -89,7 +87,7 @@ def print_graph(graph: Graph, locs: bool = True, indent: str = "") -> str:
     arguments += [f"%{names[t]}: param {t.type}" for t in graph.parameters]
     lines = [f"graph @{graph.name}({', '.join(arguments)}) {{"]
     for constraint in graph.constraints:
-        tail = "    @ " + ", ".join(map(str, constraint.loc)) if locs and constraint.loc else ""
+        tail = print_loc(constraint.loc) if locs else ""
         lines.append(f"{indent}  where {constraint}{tail}")
     for node in graph.nodes:
         lines.append(f"{indent}  {print_node(graph, node, locs, indent + '  ')}")
