@@ -1,7 +1,6 @@
 # pyright: basic
 """Native programs: branches, breaks, loops with limits, and how a call is interrupted."""
 
-import signal
 import threading
 import time
 
@@ -21,6 +20,8 @@ from gradloom.runtime.driver import (
     Loop,
     native_program,
 )
+
+from .processes import alarm
 
 # Kernels in the convention of Numba's. The last thread does what one does alone: it is not the
 # caller, and the others run ahead of it.
@@ -358,20 +359,8 @@ class StopError(Exception):
     pass
 
 
-def stop(number, frame):
-    raise StopError
-
-
-@pytest.fixture
-def alarm():
-    before = signal.signal(signal.SIGALRM, stop)
-    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
-
-
 @THREADS
-def test_a_signal_ends_an_endless_loop(kernels, threads, alarm):
+def test_a_signal_ends_an_endless_loop(kernels, threads):
     """The handler runs while the call does, and what it raises comes out of it."""
     data = numbers(*[0] * 8)
     asked = []
@@ -381,8 +370,8 @@ def test_a_signal_ends_an_endless_loop(kernels, threads, alarm):
         [Loop(0, (), (Launch(ADD, FIRST, 2),), look=FIRST - 1), Launch(PUT, FIRST, 0)]
     )
     start = time.monotonic()
-    alarm(0.2)
-    assert call(threads) == HostCallback.RAISED
+    with alarm(0.2, StopError):
+        assert call(threads) == HostCallback.RAISED
     assert time.monotonic() - start < 10
     assert isinstance(callback.take_error(), StopError)
     assert set(asked) <= {-1}
@@ -390,7 +379,7 @@ def test_a_signal_ends_an_endless_loop(kernels, threads, alarm):
     assert data[0] > 1
 
 
-def test_a_signal_that_comes_in_a_host_call(kernels, alarm):
+def test_a_signal_that_comes_in_a_host_call(kernels):
     """Also where the handler runs before the callback's first line: nothing is lost or printed."""
     calls = []
     callback = HostCallback(calls.append)
@@ -398,8 +387,8 @@ def test_a_signal_that_comes_in_a_host_call(kernels, alarm):
     call = memory.call([Loop(0, (), (Host(FIRST - 1, 3),))])
     for n in range(5):
         memory.status[0] = 0
-        alarm(0.01 + 0.003 * n)
-        assert call(2) == HostCallback.RAISED
+        with alarm(0.01 + 0.003 * n, StopError):
+            assert call(2) == HostCallback.RAISED
         assert isinstance(callback.take_error(), StopError)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -24,6 +23,7 @@ from gradloom.runtime.executable import Executable
 
 from .cuda_device import SimulatedDevice
 from .drawn_programs import Reference, draw, feeds
+from .processes import alarm
 
 # --- text and plan --------------------------------------------------------------------------------
 
@@ -368,18 +368,9 @@ def test_a_call_that_would_not_end_is_interrupted(which: int) -> None:
     class LateError(Exception):
         pass
 
-    def late(*_: Any) -> None:
-        raise LateError
-
     executable = executables(False)[which]
-    before = signal.signal(signal.SIGALRM, late)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        with pytest.raises(LateError):
-            executable(arguments(2**62))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with pytest.raises(LateError), alarm(0.05, LateError):
+        executable(arguments(2**62))
     for most in (0, 9):
         assert executable(arguments(most))[0] == most
 

@@ -110,7 +110,8 @@ def test_a_process_with_a_terminal_says_what_it_does(tmp_path: Any) -> None:
     here, there = os.openpty()
     environment = {**os.environ, "GRADLOOM_CACHE_DIR": str(tmp_path)}
     environment.pop("GRADLOOM_PROGRESS", None)
-    subprocess.run([sys.executable, "-c", script], stderr=there, env=environment, check=True)
+    command = [sys.executable, "-c", script]
+    subprocess.run(command, stderr=there, env=environment, check=True, timeout=55)
     os.close(there)
     text = os.read(here, 1 << 16).decode()
     os.close(here)
