@@ -18,6 +18,7 @@ from ..ir.loc import merge
 from ..ir.ops.build import CONSTANT, apply
 from ..ir.ops.control import FUSED, placeholder_like
 from ..ir.tensor import Node, Tensor
+from .borders import borders, cone
 from .recompute import is_number, made_where_read
 from .space import Space, is_read, may_be_skipped, reads_at_index, space_of
 
@@ -32,6 +33,7 @@ class Group:
     level: int
     nodes: list[Node] = field(default_factory=list[Node])
     after: Group | None = None  # takes what this one was too full, or of another space, for
+    stores: set[Tensor] = field(default_factory=set[Tensor])  # its results, told by `borders`
 
 
 def _total(space: Space, groups: list[Group]) -> Space | None:
@@ -59,6 +61,7 @@ def fuse(
         _sink(graph, groups)
         if side_by_side:
             _merge(groups)
+    borders(graph, groups, inline, enabled)
     return _build(graph, groups, inline, enabled, {} if places is None else places)
 
 
@@ -190,14 +193,16 @@ def _build(
     places: dict[Node, Node],
 ) -> Graph:
     """Each group as a `fused` node, in an order in which every operand is ready."""
-    position = {node: i for i, node in enumerate(graph.nodes)}
     mapping: dict[Tensor, Tensor] = {}
     for item in _order(graph, group_of, inline):
         if isinstance(item, Group):
-            item.nodes.sort(key=position.__getitem__)
-            for part in _apart(graph, item):
-                made = _emit(graph, part, inline, mapping, graph.results_set)
-                places.update(dict.fromkeys(part.nodes, made))
+            if not item.nodes:  # its readers make all that it did
+                continue
+            for part in _apart(item, group_of):
+                made = _emit(part, inline, mapping)
+                for node in part.nodes:
+                    if group_of[node] is item or node not in places:
+                        places[node] = made
             continue
         operands = [mapping.get(operand, operand) for operand in item.operands]
         made = item.remake(operands)
@@ -210,29 +215,30 @@ def _build(
     return graph.map(mapping)
 
 
-def _apart(graph: Graph, group: Group) -> list[Group]:
+def _apart(group: Group, group_of: dict[Node, Group]) -> list[Group]:
     """The group, and before it what it would not compute where one of its axes is empty.
 
     A value of fewer axes is computed at every index of those that it lacks: at none, if there is
     none.  If it is stored, that would leave what was in memory before.
     """
-    members = set(group.nodes)
-    left = dict.fromkeys(group.nodes)
+    left = group.nodes
     parts: list[Group] = []
     for node in group.nodes:
         (value,) = node.results
-        stored = value in graph.results_set or any(
-            user not in members for user in graph.users.get(value, ())
-        )
-        if node not in left or not stored or not may_be_skipped(value.shape, group.space):
+        if node not in left or value not in group.stores:
             continue
-        cone = {node}
-        for other in reversed(group.nodes):
-            if other in cone:
-                cone |= {operand.node for operand in other.operands} & left.keys()
-        parts.append(Group(Space(value.shape), group.level, [n for n in left if n in cone]))
-        left = {n: None for n in left if n not in cone}
-    return [*parts, Group(group.space, group.level, list(left))] if parts else [group]
+        if may_be_skipped(value.shape, group.space):
+            part = cone(left, [value])
+            own = {n for n in part if group_of[n] is group}
+            left = [n for n in left if n not in own]
+            read = {operand for n in left for operand in n.operands} | group.stores
+            stores = {n.results[0] for n in own} & read
+            parts.append(Group(Space(value.shape), group.level, part, stores=stores))
+    if not parts:
+        return [group]
+    stores = group.stores & {n.results[0] for n in left}
+    last = cone(left, stores)
+    return [*parts, Group(group.space, group.level, last, stores=stores)] if last else parts
 
 
 def _order(
@@ -253,11 +259,11 @@ def _order(
                 continue
             opened.add(item)
             stack.append((item, True))
-            members = item.nodes if isinstance(item, Group) else [item]
+            members = dict.fromkeys(item.nodes if isinstance(item, Group) else [item])
             for node in members:
                 for position, operand in enumerate(node.operands):
                     below = group_of.get(operand.node, operand.node)
-                    unready = below is not item and below not in done
+                    unready = operand.node not in members and below not in done
                     if unready and is_read(inline, node, position):
                         assert below not in opened, "two groups read each other"
                         stack.append((below, False))
@@ -279,13 +285,7 @@ def _scalar(tensor: Tensor) -> Tensor | None:
     return tensor if tensor.node.op.name == "dimension" else None
 
 
-def _emit(
-    graph: Graph,
-    group: Group,
-    inline: frozenset[Node],
-    mapping: dict[Tensor, Tensor],
-    results: frozenset[Tensor],
-) -> Node:
+def _emit(group: Group, inline: frozenset[Node], mapping: dict[Tensor, Tensor]) -> Node:
     """The group's node."""
     members = set(group.nodes)
     reads = [
@@ -295,12 +295,7 @@ def _emit(
         if operand.node not in members and is_read(inline, node, position)
     ]
     outer = list(dict.fromkeys(reads))
-    outputs = [
-        node.results[0]
-        for node in group.nodes
-        if node.results[0] in results
-        or any(user not in members for user in graph.users.get(node.results[0], ()))
-    ]
+    outputs = [value for node in group.nodes if (value := node.results[0]) in group.stores]
     inner: dict[Tensor, Tensor] = {}
     for scalars in (_scalars(group, outer), {}):
         memory = [operand for operand in outer if operand not in scalars]

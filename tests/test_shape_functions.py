@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import gradloom as gl
+from gradloom.ir.op import View
 
 X = np.arange(24, dtype=np.float32).reshape(2, 3, 4) - 7
 V = np.array([3, 1, 2], np.int64)
@@ -278,3 +279,47 @@ def test_kernels_of_many_axes():
     function = gl.function([x], x + gl.permute_dims(x, range(17, -1, -1)))
     value = np.arange(2**18, dtype=np.float32).reshape(x.shape)
     np.testing.assert_array_equal(function(value), value + value.T)
+
+
+def test_a_reshape_is_a_view_where_numpys_is_one() -> None:
+    """Of arrays that lie in another order, with steps, or in part of a larger one."""
+    dice = np.random.default_rng(5)
+    views = 0
+    for _ in range(300):
+        before = tuple(int(n) for n in dice.choice([1, 2, 3, 4, 6], size=dice.integers(1, 5)))
+        memory = np.zeros(tuple(2 * n for n in before), np.float32)
+        seen = memory[tuple(slice(0, n * s, s) for n in before for s in dice.integers(1, 3, 1))]
+        if dice.random() < 0.5:
+            seen = memory[: before[0]]
+        seen = seen.transpose(dice.permutation(seen.ndim))
+        after, rest = [], seen.size
+        while rest > 1:
+            after.append(int(dice.choice([n for n in range(2, rest + 1) if rest % n == 0])))
+            rest //= after[-1]
+        after = tuple(int(n) for n in dice.permutation(after))
+        try:
+            wanted = np.lib.stride_tricks.as_strided(seen)
+            wanted.shape = after
+        except AttributeError:
+            wanted = None
+        node = gl.placeholder(seen.shape).reshape(after).node
+        if node.op.name != "reshape":
+            continue
+        strides = tuple(s // 4 * (n != 1) for s, n in zip(seen.strides, seen.shape, strict=True))
+        found = node.op.view(node, View(strides, 0))
+        assert (found is None) == (wanted is None), (seen.shape, seen.strides, after)
+        if wanted is not None:
+            views += 1
+            assert found.strides == tuple(s // 4 for s in wanted.strides)
+    assert 50 < views < 250
+
+
+def test_a_named_size_is_joined_and_parted() -> None:
+    x = gl.placeholder(("B", 6, 8), name="x")
+    part = x[:, :, 4:]
+    for shape in (("B", 6, 2, 2), (6 * x.shape[0], 4), ("B", 3, 2, 4), (3 * x.shape[0], 2, 2, 2)):
+        function = gl.function([x], gl.tanh(part.reshape(shape)))
+        assert [kernel.name for kernel in function.kernels] == ["tanh_kernel"]
+        given = np.random.default_rng(0).normal(size=(3, 6, 8)).astype("float32")
+        wanted = np.tanh(given[:, :, 4:].reshape([-1, *shape[1:]]))
+        np.testing.assert_allclose(function(given), wanted, rtol=1e-6)

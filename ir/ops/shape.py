@@ -73,29 +73,38 @@ def _view_reshape(node: Node, view: View) -> View | None:
         return View(strides, view.offset)
     if view.strides == _dense(before):
         return View(_dense(after), view.offset)
-    strides = _merged(before, view.strides, after)
+    strides = _regrouped(before, view.strides, after)
     return None if strides is None else View(strides, view.offset)
 
 
-def _merged(before: Shape, strides: Sequence[DimLike], after: Shape) -> tuple[DimLike, ...] | None:
-    """Strides of axes that are each made of neighbours which one stride walks; None if one is
-    not."""
+def _regrouped(
+    before: Shape, strides: Sequence[DimLike], after: Shape
+) -> tuple[DimLike, ...] | None:
+    """The strides of axes that neighbours are joined to, or that one is parted into.
+
+    None where neighbours that one stride does not walk were joined.
+    """
     left = [(n, s) for n, s in zip(before, strides, strict=True) if n != 1]
+    sizes = [size for size in after if size != 1]
     found: list[DimLike] = []
-    for size in after:
-        if size == 1:
-            found.append(0)
-            continue
-        if not left or size == 0:
-            return None
+    while left and sizes:
         whole, stride = left.pop(0)
-        while whole != size:
-            if not left or stride != left[0][0] * left[0][1]:
+        own = [sizes.pop(0)]
+        while (target := product(own)) != whole:
+            if target == 0 or whole == 0:
                 return None
-            extent, stride = left.pop(0)
-            whole = whole * extent
-        found.append(stride)
-    return None if left else tuple(found)
+            if sizes and floordiv(whole, target) * target == whole:
+                own.append(sizes.pop(0))
+            elif left and stride == left[0][0] * left[0][1]:
+                extent, stride = left.pop(0)
+                whole = whole * extent
+            else:
+                return None
+        found += [stride * product(own[i + 1 :]) for i in range(len(own))]
+    if left or sizes:
+        return None
+    each = iter(found)
+    return tuple(0 if size == 1 else next(each) for size in after)
 
 
 def _dense(shape: Shape) -> tuple[DimLike, ...]:
