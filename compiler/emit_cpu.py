@@ -264,7 +264,7 @@ class _Emitter:
             return f"offset({access.argument}, {total(str(access.offset), *lead, inner)})"
 
         *_, a_row, a_depth = item.lhs.strides
-        *_, b_depth, _ = item.rhs.strides
+        *_, b_depth, b_column = item.rhs.strides
         c_batch = self.batch_offset(batch)
         out = f"offset({item.scratch}, {total(c_batch, product('first', columns.extent))})"
         start = ""
@@ -280,8 +280,8 @@ class _Emitter:
             left = f"at_{item.dtype}({at(item.lhs, '0')}, offset({walk.rows}, first), {walk.steps}"
             left += f", {rounds}, {walk.stride}"
         self.line(
-            f"contract_{left}, {at(item.rhs, '0')}, {b_depth}, {out}, {columns.extent}, count, "
-            f"{columns.extent}, {depth}{start})",
+            f"contract_{left}, {at(item.rhs, '0')}, {b_depth}, {b_column}, {out}, "
+            f"{columns.extent}, count, {columns.extent}, {depth}{start})",
             item.loc,
         )
         if len(self.kernel.body) == 1:

@@ -213,7 +213,8 @@ def _contract(draft: Draft, node: Node, inputs: Inputs, scratch: str) -> None:
         return Access(argument, walked, offset)
 
     lhs = access(a, (*batch(x, left.strides), *left.strides[-2:]), left.offset)
-    rhs = access(b, (*batch(y, right.strides), right.strides[-2], 1), right.offset)
+    column = 1 if y.shape[-1] == 1 else right.strides[-1]
+    rhs = access(b, (*batch(y, right.strides), right.strides[-2], column), right.offset)
     result, depth = node.results[0], cast(Any, x.shape[-1])
     initial = None
     for total in totals:

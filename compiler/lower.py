@@ -46,6 +46,7 @@ from .storage import (
     copy,
     dense,
     fills_buffer,
+    is_factor,
     is_whole,
     launch,
     move,
@@ -262,7 +263,9 @@ def _fused(
 ) -> None:
     region = node.regions[0]
     for right in right_sides(node):
-        if stored[right].view.strides[-1] != 1:
+        strides = stored[right].view.strides
+        turned = state.walks and right.ndim > 1 and strides[-2] == 1 and is_factor(node, right)
+        if strides[-1] != 1 and not turned:
             contiguous(state, stored, right)
     sources = [stored[operand].view for operand in node.operands]
     targets = [_slice(state, result, wanted) for result in node.results]

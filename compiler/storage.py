@@ -213,6 +213,14 @@ def right_sides(node: Node) -> list[Tensor]:
     return [right for right in found if right.shape[-1] != 1]
 
 
+def is_factor(node: Node, tensor: Tensor) -> bool:
+    """Whether a fused product only multiplies by `tensor`, and so may read it transposed."""
+    region = node.regions[0]
+    inside = [x for x, y in zip(region.inputs, node.operands, strict=True) if y is tensor]
+    starts = [x for n in region.nodes if n.op.kind == "contraction" for x in n.operands[2:]]
+    return not any(x is start for x in inside for start in starts)
+
+
 def fills_buffer(node: Node) -> bool:
     """Whether a node's results are written to buffers of their own, which may be chosen."""
     return node.op in (FUSED, SCAN, WHILE, SWITCH) or node.op.kind in ("concat", "scatter")

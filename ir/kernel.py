@@ -164,8 +164,8 @@ class Contract:
     """result[i, j] = Σₖ lhs[i, k] · rhs[k, j] over the last two (parallel) axes i and j.
 
     The strides of `lhs` and `rhs` are per axis; that of their own axis in place of j, or i, is
-    the stride along k.  rhs has unit stride along j.  The sum stands in `scratch`, an output
-    argument of contiguous rows, before the rest of the body reads it.
+    the stride along k.  rhs has unit stride along j or along k.  The sum stands in `scratch`, an
+    output argument of contiguous rows, before the rest of the body reads it.
 
     walk: where lhs[i, k] is, if its strides along i and k, then 0, do not say it.
     initial: what each sum starts from in place of 0, of unit stride along j.  It is read before

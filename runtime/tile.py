@@ -27,34 +27,72 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from . import micro_kernel, native
-from .building import Value, counted, larger, number, smaller
-from .micro_kernel import INT, POINTER, UNROLL, Tile, Writer
+from . import micro_kernel, native, panel
+from .building import Builder, Value, counted, larger, number, smaller
+from .micro_kernel import INT, POINTER, UNROLL, Tile
+from .panel import Packer
 
 PREFIX = "gradloom_contract_"
 SEGMENT = 400  # contraction steps of B's column block kept in cache at a time
 STREAMED = 8  # and where a tile has all rows, so that B is read but once, and B's rows are long:
 LONG = 1000  # columns; the processor then sees a few rows that are read on and on
+PACKED = 64  # rows of A for which a block of B is copied to where its rows lie in order
+
+
+@dataclass(frozen=True)
+class Operands:
+    """What a product is called with: addresses, each with its strides, sizes, and the start."""
+
+    a: tuple[Value, Value, Value]
+    b: tuple[Value, Value, Value]
+    c: tuple[Value, Value]
+    sizes: tuple[Value, Value, Value]
+    initial: tuple[Value, Value]
+
+
+@dataclass(frozen=True)
+class Block:
+    """The same of one block of columns and one segment."""
+
+    a: tuple[Value, Value, Value]
+    b: tuple[Value, Value]
+    c: tuple[Value, Value]
+    sizes: tuple[Value, Value, Value]
+    start: tuple[Value, Value, Value]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a product is cut: terms of a segment, columns of a block, whether there is but one row,
+    and whether blocks of B are copied to a panel."""
+
+    most: Value
+    width: Value
+    single: Value
+    packs: Value
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The tiles for one width of vectors: inside, for one vector of columns, and for one row."""
+    """The tiles for one width of vectors: for many rows and few, wide and of one vector, and for
+    one row."""
 
     wide: Tile
     narrow: Tile
+    low: Tile
+    least: Tile
     thin: Tile
 
 
 # As many accumulators as leave registers for a row of B and a broadcast; more of them spill.
 _PLANS = {
-    16: Plan(Tile(8, 2), Tile(8, 1), Tile(1, 8)),
-    8: Plan(Tile(6, 2), Tile(6, 1), Tile(1, 8)),
-    4: Plan(Tile(4, 2), Tile(4, 1), Tile(1, 8)),
+    16: Plan(Tile(8, 2), Tile(8, 1), Tile(4, 2), Tile(4, 1), Tile(1, 8)),
+    8: Plan(Tile(6, 2), Tile(6, 1), Tile(3, 2), Tile(3, 1), Tile(1, 8)),
+    4: Plan(Tile(4, 2), Tile(4, 1), Tile(2, 2), Tile(2, 1), Tile(1, 8)),
 }
 
 
-class _Products(Writer):
+class _Products(Packer):
     """Writes the products of one element type into a module."""
 
     def __init__(self, name: str, lanes: int, fused: bool) -> None:
@@ -62,55 +100,99 @@ class _Products(Writer):
         self.symbol = f"{PREFIX}{name}_{lanes}"
 
     def contraction(self, plan: Plan) -> None:
-        """The public function: cuts the product into tiles, column blocks outside, rows inside.
+        """The public function.
 
-        contract(a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, initial, initial_row),
-        or contract_at(a, row_table, step_table, periods, stride, b, …): the table of `depth` steps
-        is gone through `periods` times, each `stride` further on in A.  Its sums start from
-        `initial`, rows of unit stride, or from zeros where that is null.
+        contract(a, a_row, a_col, b, b_row, b_col, c, c_row, rows, columns, depth, initial,
+        initial_row), or contract_at(a, row_table, step_table, periods, stride, b, …): the table of
+        `depth` steps is gone through `periods` times, each `stride` further on in A.  Its sums
+        start from `initial`, rows of unit stride, or from zeros where that is null.
         """
-        ways = [POINTER, POINTER, INT, INT] if self.by_tables else [INT, INT]
-        signature = [
-            POINTER, *ways, POINTER, INT, POINTER, INT, INT, INT, INT, POINTER, INT,
-        ]  # fmt: skip
-        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), signature), self.symbol)
-        function.attributes.add("nounwind")
-        a, a_row, a_col, *more = function.args
-        variants = {
+        self.plan = plan
+        self.variants = {
             (tile, masked): self.tile(tile, masked)
-            for tile in (plan.wide, plan.narrow, plan.thin)
+            for tile in (plan.wide, plan.narrow, plan.low, plan.least, plan.thin)
             for masked in ((True,) if self.always_masked else (True, False))
         }
+        self.pack = self.packer()
+        ways = [POINTER, POINTER, INT, INT] if self.by_tables else [INT, INT]
+        rest = [POINTER, INT, INT, POINTER, INT, INT, INT, INT, POINTER, INT]
+        kind = ir.FunctionType(ir.VoidType(), [POINTER, *ways, *rest])
+        function = ir.Function(self.module, kind, self.symbol)
+        function.attributes.add("nounwind")
+        a, a_row, a_col, *more = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
+        panel = self.panel(builder)
         if not self.by_tables:
-            b, b_row, *rest = more
-            self.sweep(builder, plan, variants, (a, a_row, a_col, b, b_row), rest, None)
+            b, b_row, b_col, c, c_row, rows, columns, *start = more
+            # One column is the row of the transposed product, which goes along its vectors.
+            in_line = builder.icmp_signed("==", c_row, number(1))
+            nothing = builder.icmp_unsigned("==", start[1], ir.Constant(POINTER, None))
+            also = builder.or_(nothing, builder.icmp_signed("==", start[2], number(1)))
+            turns = builder.and_(builder.icmp_signed("==", columns, number(1)), in_line)
+            turns = builder.and_(turns, also)
+
+            def either(x: Value, y: Value) -> Value:
+                return builder.select(turns, x, y)
+
+            operands = Operands(
+                (either(b, a), either(b_col, a_row), either(b_row, a_col)),
+                (either(a, b), either(a_col, b_row), either(a_row, b_col)),
+                (c, c_row),
+                (either(columns, rows), either(rows, columns), start[0]),
+                (start[1], start[2]),
+            )
+            self.product(builder, panel, operands, None)
         else:
-            periods, stride, b, b_row, c, c_row, rows, columns, depth, *start = more
+            periods, stride, b, b_row, b_col, c, c_row, rows, columns, depth, *start = more
             nothing = builder.icmp_signed("<=", periods, number(0))
             depth = builder.select(nothing, number(0), depth)
             with counted(builder, number(0), larger(builder, periods, number(1)), number(1)) as n:
                 here = self.at(builder, a, builder.mul(n, stride))
                 below = builder.mul(builder.mul(n, depth), b_row)
-                operands = (here, a_row, a_col, self.at(builder, b, below), b_row)
+                operands = Operands(
+                    (here, a_row, a_col),
+                    (self.at(builder, b, below), b_row, b_col),
+                    (c, c_row),
+                    (rows, columns, depth),
+                    (start[0], start[1]),
+                )
                 later = builder.icmp_signed(">", n, number(0))
-                rest = (c, c_row, rows, columns, depth, *start)
-                self.sweep(builder, plan, variants, operands, rest, later)
+                self.product(builder, panel, operands, later)
         builder.ret_void()
 
-    def sweep(self, builder, plan, variants, operands, rest, later) -> None:
+    def product(self, builder: Builder, panel: Value, given: Operands, later: Value | None) -> None:
         """C = A . B, or C += A . B where `later` holds."""
-        a, a_row, a_col, b, b_row = operands
-        c, c_row, rows, columns, depth, initial, initial_row = rest
-        depth = larger(builder, depth, number(0))
-        once = builder.icmp_signed("<=", rows, number(plan.wide.rows))
+        (_, _, b_col), (rows, columns, depth) = given.b, given.sizes
+        single = builder.icmp_signed("==", rows, number(1))
+        short = number(2 * self.lanes)
+        single = builder.and_(single, builder.icmp_signed(">", columns, short))
+        packs = builder.or_(
+            builder.icmp_signed("!=", b_col, number(1)),
+            builder.icmp_signed(">=", rows, number(PACKED)),
+        )
+        once = builder.icmp_signed("<=", rows, number(self.plan.wide.rows))
         streams = builder.and_(once, builder.icmp_signed(">=", columns, number(LONG)))
         most = builder.select(streams, number(STREAMED), number(SEGMENT))
+        thin, wide = self.plan.thin.vectors, self.plan.wide.vectors
+        room = builder.select(single, number(self.room(thin)), number(self.room(wide)))
+        most = builder.select(packs, room, most)
+        width = builder.select(single, number(thin * self.lanes), number(wide * self.lanes))
+        self.sweep(builder, given, later, Cut(most, width, single, packs), panel)
+
+    def sweep(
+        self, builder: Builder, given: Operands, later: Value | None, cut: Cut, panel: Value
+    ) -> None:
+        """Segments of terms outside, blocks of columns in each, tiles down the rows inside."""
+        (a, a_row, a_col), (b, b_row, b_col), (c, c_row) = given.a, given.b, given.c
+        (rows, columns, depth), (initial, initial_row) = given.sizes, given.initial
+        most, width = cut.most, cut.width
+        depth = larger(builder, depth, number(0))
         parts = builder.sdiv(builder.sub(builder.add(depth, most), number(1)), most)
         segments = larger(builder, parts, number(1))
         length = builder.sdiv(builder.sub(builder.add(depth, segments), number(1)), segments)
-        length = builder.and_(builder.add(length, number(UNROLL - 1)), number(-UNROLL))
-        length = larger(builder, length, number(UNROLL))
+        multiple = max(self.lanes, UNROLL)
+        length = builder.and_(builder.add(length, number(multiple - 1)), number(-multiple))
+        length = larger(builder, smaller(builder, length, most), number(UNROLL))
 
         with counted(builder, number(0), larger(builder, depth, number(1)), length) as k:
             part_depth = smaller(builder, builder.sub(depth, k), length)
@@ -128,52 +210,70 @@ class _Products(Writer):
             start = builder.select(first, initial, c)
             start_row = builder.select(first, initial_row, c_row)
 
-            def down(tile: Tile, column: Value, width: Value) -> None:
-                """All row tiles of the columns column .. column + width."""
-                block_b = self.at(builder, part_b, column)
-                block_c = self.at(builder, c, column)
-                block_start = self.at(builder, start, column)
-                with counted(builder, number(0), rows, number(tile.rows)) as i:
-                    rows_a, rows_way = part_a, a_row
-                    if self.by_tables:
-                        rows_way = self.entry(builder, a_row, i)
-                    else:
-                        rows_a = self.at(builder, part_a, builder.mul(i, a_row))
-                    arguments = [
-                        rows_a, rows_way, part_col, block_b, b_row,
-                        self.at(builder, block_c, builder.mul(i, c_row)), c_row,
-                        builder.sub(rows, i), width, part_depth,
-                        self.at(builder, block_start, builder.mul(i, start_row)), start_row, fresh,
-                    ]  # fmt: skip
-                    if self.always_masked:
-                        builder.call(variants[tile, True], arguments)
-                    else:
-                        full = builder.icmp_signed("==", width, number(tile.vectors * self.lanes))
-                        with builder.if_else(full) as (whole, edge):
-                            with whole:
-                                builder.call(variants[tile, False], arguments)
-                            with edge:
-                                builder.call(variants[tile, True], arguments)
+            with counted(builder, number(0), columns, width) as j:
+                block = smaller(builder, builder.sub(columns, j), width)
+                right, right_row = self.at(builder, part_b, builder.mul(j, b_col)), b_row
+                with builder.if_then(cut.packs):
+                    builder.call(self.pack, [panel, width, right, b_row, b_col, block, part_depth])
+                right = builder.select(cut.packs, panel, right)
+                right_row = builder.select(cut.packs, width, right_row)
+                place = Block(
+                    (part_a, a_row, part_col),
+                    (right, right_row),
+                    (self.at(builder, c, j), c_row),
+                    (rows, block, part_depth),
+                    (self.at(builder, start, j), start_row, fresh),
+                )
+                self.across(builder, cut.single, place)
 
-            def across(tile: Tile) -> None:
-                step = number(tile.vectors * self.lanes)
-                with counted(builder, number(0), columns, step) as j:
-                    width = smaller(builder, builder.sub(columns, j), step)
-                    if tile is plan.wide:
-                        slim = builder.icmp_signed("<=", width, number(self.lanes))
-                        with builder.if_else(slim) as (narrow, wide):
-                            with narrow:
-                                down(plan.narrow, j, width)
-                            with wide:
-                                down(plan.wide, j, width)
-                    else:
-                        down(tile, j, width)
+    def across(self, builder: Builder, single: Value, block: Block) -> None:
+        slim = builder.icmp_signed("<=", block.sizes[1], number(self.lanes))
+        with builder.if_else(single) as (one, more):
+            with one:
+                self.down(builder, (self.plan.thin, self.plan.thin), block)
+            with more, builder.if_else(slim) as (narrow, wide):
+                with narrow:
+                    self.down(builder, (self.plan.narrow, self.plan.least), block)
+                with wide:
+                    self.down(builder, (self.plan.wide, self.plan.low), block)
 
-            with builder.if_else(builder.icmp_signed("==", rows, number(1))) as (one, many):
-                with one:
-                    across(plan.thin)
-                with many:
-                    across(plan.wide)
+    def down(self, builder: Builder, tiles: tuple[Tile, Tile], block: Block) -> None:
+        """All row tiles of a block of columns; the last few rows may be one of the lower tile."""
+        (a, a_row, a_col), (c, c_row), (start, start_row, fresh) = block.a, block.c, block.start
+        rows, width, depth = block.sizes
+        tile, low = tiles
+        with counted(builder, number(0), rows, number(tile.rows)) as i:
+            here, way = a, a_row
+            if self.by_tables:
+                way = self.entry(builder, a_row, i)
+            else:
+                here = self.at(builder, a, builder.mul(i, a_row))
+            left = builder.sub(rows, i)
+            arguments = [
+                here, way, a_col, *block.b, self.at(builder, c, builder.mul(i, c_row)), c_row,
+                left, width, depth,
+                self.at(builder, start, builder.mul(i, start_row)), start_row, fresh,
+            ]  # fmt: skip
+            if low is tile:
+                self.call(builder, tile, width, arguments)
+                return
+            few = builder.icmp_signed("<=", left, number(low.rows))
+            with builder.if_else(few) as (rest, whole):
+                with rest:
+                    self.call(builder, low, width, arguments)
+                with whole:
+                    self.call(builder, tile, width, arguments)
+
+    def call(self, builder: Builder, tile: Tile, width: Value, arguments: list[Value]) -> None:
+        if self.always_masked:
+            builder.call(self.variants[tile, True], arguments)
+            return
+        full = builder.icmp_signed("==", width, number(tile.vectors * self.lanes))
+        with builder.if_else(full) as (inside, edge):
+            with inside:
+                builder.call(self.variants[tile, False], arguments)
+            with edge:
+                builder.call(self.variants[tile, True], arguments)
 
 
 def source(dtype: str, lanes: int) -> str:
@@ -189,7 +289,7 @@ def source(dtype: str, lanes: int) -> str:
 @functools.cache
 def _own_text() -> bytes:
     texts: list[bytes] = []
-    for path in (__file__, micro_kernel.__file__):
+    for path in (__file__, micro_kernel.__file__, panel.__file__):
         with open(path, "rb") as file:
             texts.append(file.read())
     return b"".join(texts)

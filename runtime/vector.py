@@ -313,7 +313,7 @@ def _contraction(name: str) -> VectorFunction:
     """
     pointer, table = pointer_type(name.removeprefix("at_")), pointer_type("i64")
     ways = (table, table, INT64, INT64) if name.startswith("at_") else (INT64, INT64)
-    order = (pointer, *ways, pointer, INT64, pointer, *[INT64] * 4)
+    order = (pointer, *ways, pointer, INT64, INT64, pointer, *[INT64] * 4)
 
     def rule(*given: Any) -> Any:
         wanted = (*order, pointer, INT64)[: len(given)]

@@ -17,17 +17,17 @@ SIZES = [0, 1, 2, 5, 8, 13, 33]
 
 
 def contract(dtype, lanes, a, b, c, start=None):
-    """C = A . B (+ start) in place on arrays with any strides in A, contiguous rows in the rest."""
+    """C = A . B (+ start) in place; A and B have any strides, the rest contiguous rows."""
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     function = ctypes.CFUNCTYPE(
-        *(None, pointer, number, number, pointer, number, pointer, number),
+        *(None, pointer, number, number, pointer, number, number, pointer, number),
         *(number, number, number, pointer, number),
     )(tile.contraction(dtype, lanes))
     size = np.dtype(DTYPES[dtype]).itemsize
     rows, depth = a.shape
     function(
         a.ctypes.data, a.strides[0] // size, a.strides[1] // size,
-        b.ctypes.data, b.strides[0] // size,
+        b.ctypes.data, b.strides[0] // size, b.strides[1] // size,
         c.ctypes.data, c.strides[0] // size, rows, b.shape[1], depth,
         *((None, 0) if start is None else (start.ctypes.data, start.strides[0] // size)),
     )  # fmt: skip
@@ -85,6 +85,37 @@ def test_strided_operands(dtype):
             assert (whole == 77).all()
 
 
+@pytest.mark.parametrize("lanes", WIDTHS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_right_sides_that_lie_otherwise(dtype, lanes):
+    """Transposed, spread out, backwards, the same column again: the bits are those of a copy."""
+    rng = np.random.default_rng(7)
+    room = tile._Products(dtype, lanes, True).room(2)
+    sizes = itertools.product([1, 3, 9, 70], [1, 2, 7, lanes, 4 * lanes + 3], [0, 1, 5, lanes + 1])
+    for rows, cols, depth in [*sizes, (5, 37, room + 3), (70, 37, 2 * room + 3), (1, 99, room)]:
+        base = random(rng, dtype, (2 * max(cols, depth) + 1, 2 * max(cols, depth) + 1))
+        a = random(rng, dtype, (rows, depth))
+        start = random(rng, dtype, (rows, cols))
+        for b in [
+            base[:cols, :depth].T,
+            base[: 2 * cols : 2, :depth].T,
+            base[: 2 * depth : 2, : 2 * cols : 2],
+            base[:depth, :cols][::-1, ::-1],
+            np.broadcast_to(base[:1, :depth].T, (depth, cols)),
+        ]:
+            for given in (None, start):
+                plain = np.empty((rows, cols), DTYPES[dtype])
+                contract(dtype, lanes, a, b.copy(), plain, given)
+                c, whole = padded(rng, dtype, rows, cols)
+                contract(dtype, lanes, a, b, c, given)
+                np.testing.assert_array_equal(c, plain)
+                c[:] = 77
+                assert (whole == 77).all()
+                with np.errstate(over="ignore"):
+                    expected = a @ b + (0 if given is None else start)
+                    np.testing.assert_allclose(plain, expected, rtol=1e-4, atol=1e-3)
+
+
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_each_element_is_one_chain_of_fused_multiply_adds(dtype):
     """Also over the segments of a long contraction: the bits are those of the plain loop."""
@@ -108,11 +139,11 @@ def test_each_element_is_one_chain_of_fused_multiply_adds(dtype):
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_no_division_into_calls_changes_a_bit(dtype):
     rng = np.random.default_rng(3)
-    rows, cols, depth = 45, 77, 2 * tile.SEGMENT + 11
+    rows, cols, depth = 85, 77, 2 * tile.SEGMENT + 11
     a, b = random(rng, dtype, (rows, depth)), random(rng, dtype, (depth, cols))
     whole = np.empty((rows, cols), DTYPES[dtype])
     contract(dtype, HOST, a, b, whole)
-    for row_cuts, col_cuts in [([0, 45], [0, 1, 77]), ([0, 7, 8, 44, 45], [0, 33, 34, 60, 77])]:
+    for row_cuts, col_cuts in [([0, 85], [0, 1, 77]), ([0, 7, 8, 44, 45, 85], [0, 33, 34, 60, 77])]:
         parts = np.empty_like(whole)
         for top, bottom in itertools.pairwise(row_cuts):
             for left, right in itertools.pairwise(col_cuts):
@@ -120,9 +151,10 @@ def test_no_division_into_calls_changes_a_bit(dtype):
                     dtype, HOST, a[top:bottom], b[:, left:right], parts[top:bottom, left:right]
                 )
         np.testing.assert_array_equal(parts, whole)
-    transposed = np.empty_like(whole)
-    contract(dtype, HOST, np.asfortranarray(a), b, transposed)
-    np.testing.assert_array_equal(transposed, whole)
+    for turned in [(np.asfortranarray(a), b), (a, np.asfortranarray(b))]:
+        transposed = np.empty_like(whole)
+        contract(dtype, HOST, *turned, transposed)
+        np.testing.assert_array_equal(transposed, whole)
     for lanes in WIDTHS:
         other = np.empty_like(whole)
         contract(dtype, lanes, a, b, other)

@@ -80,7 +80,7 @@ def test_threads_that_walk_wait_for_all_that_is_written() -> None:
 def test_tables_of_offsets(dtype: str) -> None:
     """Every path of the micro-kernel: segments, one row, edges, rounds, sums that go on."""
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    kinds: Any = [pointer, pointer, pointer, number, number, pointer, number, pointer]
+    kinds: Any = [pointer, pointer, pointer, number, number, pointer, number, number, pointer]
     lanes = cpu_target().lanes
     function = ctypes.CFUNCTYPE(None, *kinds, *[number] * 4, pointer, number)(
         tile.contraction(f"at_{dtype}", lanes)
@@ -88,7 +88,7 @@ def test_tables_of_offsets(dtype: str) -> None:
     rng = np.random.default_rng(1)
     kind = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}[dtype]
     for rows, columns, steps, rounds in [
-        (5, 7, 3, 2), (33, 40, 17, 3), (1, 70, 5, 2), (9, 16, 900, 2), (3, 3, 0, 2), (3, 3, 4, 0),
+        (5, 7, 3, 2), (33, 40, 17, 3), (1, 70, 5, 2), (9, 16, 900, 2), (80, 40, 401, 2), (3, 3, 0, 2), (3, 3, 4, 0),
     ]:  # fmt: skip
         a = rng.integers(-9, 9, 2000).astype(kind)
         at, by = rng.integers(100, 900, rows), rng.integers(0, 900, steps)
@@ -100,7 +100,7 @@ def test_tables_of_offsets(dtype: str) -> None:
             c = np.full((rows, columns), 77, kind)
             more = (None, 0) if initial is None else (initial.ctypes.data, columns)
             function(
-                a.ctypes.data, at.ctypes.data, by.ctypes.data, rounds, 37, b.ctypes.data, columns,
+                a.ctypes.data, at.ctypes.data, by.ctypes.data, rounds, 37, b.ctypes.data, columns, 1,
                 c.ctypes.data, columns, rows, columns, steps, *more,
             )  # fmt: skip
             np.testing.assert_array_equal(c, product + (0 if initial is None else start))

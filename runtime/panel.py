@@ -1,0 +1,127 @@
+# pyright: basic
+"""Panels of B for the products: a block of columns, its rows one behind the other, on the stack.
+
+Rows of B lie far apart: each is on another page of memory, and where they are a power of two apart
+all of them want the same few places in the cache.  What many rows of C read is therefore copied
+once, to where it is read in order.  B may also lie transposed, as the weights of a layer do on the
+way back: then `lanes` columns are read along k, and turned in registers, in log2(lanes) rounds of
+exchanges between vectors whose numbers differ in one bit (Eklundh, IEEE Trans. Computers 21, 1972).
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from .building import Builder, Value, counted, number, smaller
+from .micro_kernel import _BYTES, INT, POINTER, Writer
+
+BYTES = 48 << 10  # of a panel: with the rows of A that meet it, about what the first cache holds
+FLIGHT = 4  # rows that are copied at a time
+
+
+class Packer(Writer):
+    """Writes the function that fills panels of one element type."""
+
+    def room(self, vectors: int) -> int:
+        """How many rows of so many vectors a panel holds; a multiple of the lanes."""
+        row = vectors * self.lanes * _BYTES[self.dtype]
+        return max(BYTES // row // self.lanes, 1) * self.lanes
+
+    def panel(self, builder: Builder) -> Value:
+        """Room for a panel of any width; to be called where a function begins."""
+        count = max(self.room(v) * v for v in (1, 2, 8)) * self.lanes
+        panel = builder.alloca(self.element, count)
+        panel.align = 64
+        return panel
+
+    def packer(self) -> ir.Function:
+        """pack(panel, width, b, b_row, b_col, columns, depth): panel[k][j] = B[k, j].
+
+        The panel's rows are `width` long, whole vectors; what lies behind `columns` is of no
+        value. Its depth is rounded up to whole vectors.
+        """
+        signature = [POINTER, INT, POINTER, INT, INT, INT, INT]
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), signature), "pack")
+        function.linkage = "internal"
+        for attribute in ("noinline", "nounwind"):
+            function.attributes.add(attribute)
+        panel, width, b, b_row, b_col, columns, depth = function.args
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        with builder.if_else(builder.icmp_signed("==", b_col, number(1))) as (rows, other):
+            with rows:
+                self._copied(builder, panel, width, b, b_row, columns, depth)
+            with other:
+                turned = builder.icmp_signed("==", b_row, number(1))
+                with builder.if_else(turned) as (transposed, spread):
+                    with transposed:
+                        self._turned(builder, panel, width, b, b_col, columns, depth)
+                    with spread:
+                        self._gathered(builder, panel, width, b, (b_row, b_col), columns, depth)
+        builder.ret_void()
+        return function
+
+    def _copied(self, builder, panel, width, b, b_row, columns, depth) -> None:
+        """Row by row."""
+        lanes = number(self.lanes)
+        with counted(builder, number(0), columns, lanes) as j:
+            (mask,) = self.masks(builder, builder.sub(columns, j), 1)
+            source, target = self.at(builder, b, j), self.at(builder, panel, j)
+            last = builder.sub(depth, number(1))
+            with counted(builder, number(0), depth, number(FLIGHT)) as k:
+                # Rows behind the last are the last once more.
+                places = [
+                    smaller(builder, builder.add(k, number(u)), last) for u in range(FLIGHT)
+                ]
+                values = [
+                    self.load(builder, self.at(builder, source, builder.mul(p, b_row)), mask)
+                    for p in places
+                ]
+                for place, value in zip(places, values, strict=True):
+                    here = self.at(builder, target, builder.mul(place, width))
+                    self.store(builder, value, here, None)
+
+    def _turned(self, builder, panel, width, b, b_col, columns, depth) -> None:
+        """Blocks of lanes × lanes, each turned in registers."""
+        lanes = number(self.lanes)
+        last = builder.sub(columns, number(1))
+        with counted(builder, number(0), columns, lanes) as j:
+            heads = []  # columns behind the last are the last once more
+            for i in range(self.lanes):
+                column = smaller(builder, builder.add(j, number(i)), last)
+                heads.append(self.at(builder, b, builder.mul(column, b_col)))
+            target = self.at(builder, panel, j)
+            with counted(builder, number(0), depth, lanes) as k:
+                (mask,) = self.masks(builder, builder.sub(depth, k), 1)
+                block = [self.load(builder, self.at(builder, head, k), mask) for head in heads]
+                for i, row in enumerate(self._transposed(builder, block)):
+                    place = builder.mul(builder.add(k, number(i)), width)
+                    self.store(builder, row, self.at(builder, target, place), None)
+
+    def _transposed(self, builder: Builder, block: list[Value]) -> list[Value]:
+        """Vector i of the result has lane i of each."""
+        step, count, wide = 1, self.lanes, ir.VectorType(ir.IntType(32), self.lanes)
+        while step < count:
+            following = list(block)
+            for i in (i for i in range(count) if not i & step):
+                low, high = block[i], block[i | step]
+                # Of two vectors, numbered on: lane `step` further off goes to the other.
+                first = [n if not n & step else n - step + count for n in range(count)]
+                second = [n + step if not n & step else n + count for n in range(count)]
+                for place, picks in ((i, first), (i | step, second)):
+                    following[place] = builder.shuffle_vector(low, high, ir.Constant(wide, picks))
+            block, step = following, 2 * step
+        return block
+
+    def _gathered(self, builder, panel, width, b, strides, columns, depth) -> None:
+        """Element by element."""
+        b_row, b_col = strides
+        with counted(builder, number(0), depth, number(1)) as k:
+            source = self.at(builder, b, builder.mul(k, b_row))
+            target = self.at(builder, panel, builder.mul(k, width))
+            with counted(builder, number(0), columns, number(1)) as j:
+                value = builder.load(
+                    self.at(builder, source, builder.mul(j, b_col)),
+                    align=self.align,
+                    typ=self.element,
+                )
+                builder.store(value, self.at(builder, target, j), align=self.align)
