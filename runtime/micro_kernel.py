@@ -14,6 +14,7 @@ from llvmlite import ir
 from .building import Builder, Value, number
 
 UNROLL = 4
+LONG = 64  # steps that leave time to ask for what the next tile needs
 
 INT = ir.IntType(64)
 POINTER = ir.PointerType()
@@ -116,6 +117,13 @@ class Writer:
         name = f"llvm.fma.v{self.lanes}{self.dtype}"
         return builder.call(self._intrinsic(name, self.vector, [self.vector] * 3), [x, y, z])
 
+    def prefetch(self, builder: Builder, pointer: Value, written: bool = False) -> None:
+        """Ask for a line of memory that will be wanted; any address will do."""
+        word = ir.IntType(32)
+        function = self._intrinsic("llvm.prefetch.p0", ir.VoidType(), [POINTER, word, word, word])
+        hints = [ir.Constant(word, value) for value in (int(written), 2, 1)]
+        builder.call(function, [pointer, *hints])
+
     def masks(self, builder: Builder, columns: Value, vectors: int) -> list[Value]:
         wide = ir.VectorType(ir.IntType(32), self.lanes)
         count = self.splat(builder, builder.trunc(columns, ir.IntType(32)), wide)
@@ -129,17 +137,18 @@ class Writer:
         ]
 
     def tile(self, tile: Tile, masked: bool) -> ir.Function:
-        """tile(a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, start, start_row, fresh)
-        for one tile of C; a_row and a_col are strides, or tables of offsets.
+        """tile(a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, start, start_row, fresh,
+        ahead, ahead_row) for one tile of C; a_row and a_col are strides, or tables of offsets.
 
         1 <= rows, 1 <= columns <= the tile's, depth >= 0. The sums start from the tile at `start`,
-        or from zeros where they are `fresh`.
+        or from zeros where they are `fresh`. Meanwhile rows from `ahead` on are asked for, one
+        every UNROLL steps.
         """
         name = f"tile_{tile.rows}x{tile.vectors}" + ("_masked" if masked else "")
         way = POINTER if self.by_tables else INT
         signature = [
             POINTER, way, way, POINTER, INT, POINTER, INT, INT, INT, INT,
-            POINTER, INT, ir.IntType(1),
+            POINTER, INT, ir.IntType(1), POINTER, INT,
         ]  # fmt: skip
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), signature), name)
         function.linkage = "internal"
@@ -147,6 +156,7 @@ class Writer:
         function.attributes.add("nounwind")
         (
             a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, start, start_row, fresh,
+            ahead, ahead_row,
         ) = function.args  # fmt: skip
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         masks = self.masks(builder, columns, tile.vectors) if masked else [None] * tile.vectors
@@ -158,6 +168,17 @@ class Writer:
         factors = [self.at(builder, a, self.offset(builder, a_row, row)) for row in numbers]
         targets = [self.at(builder, c, builder.mul(row, c_row)) for row in numbers]
         parts = [number(v * self.lanes) for v in range(tile.vectors)]
+
+        with builder.if_then(builder.icmp_signed(">=", depth, number(LONG))):
+            below = builder.mul(number(tile.rows), c_row)
+            for target in targets:
+                for part in parts:
+                    here = self.at(builder, target, builder.add(below, part))
+                    self.prefetch(builder, here, written=True)
+            if not self.by_tables:
+                below = builder.mul(number(tile.rows), a_row)
+                for factor in factors:
+                    self.prefetch(builder, self.at(builder, factor, below))
 
         entry, resume, begin = (
             builder.block,
@@ -199,23 +220,27 @@ class Writer:
                     )
             return result
 
-        def loop(label: str, k0: Value, end: Value, a0, b0, sums: list, steps: int):
+        def loop(label: str, k0: Value, end: Value, a0, b0, sums: list, steps: int, p0: Value):
             before = builder.block
             body, after = (function.append_basic_block(label + part) for part in ("", "_end"))
             builder.cbranch(builder.icmp_signed("<", k0, end), body, after)
             builder.position_at_end(body)
             heads = []
-            for value in (k0, a0, b0, *sums):
+            for value in (k0, a0, b0, p0, *sums):
                 phi = builder.phi(value.type)
                 phi.add_incoming(value, before)
                 heads.append(phi)
-            k, a_offset, b_here, *running = heads
+            k, a_offset, b_here, p_here, *running = heads
+            if steps > 1:
+                for part in parts:
+                    self.prefetch(builder, self.at(builder, p_here, part))
             for u in range(steps):
                 running = step(u, a_offset, b_here, running)
             following = [
                 builder.add(k, number(steps)),
                 self.onward(builder, a_col, number(steps), a_offset),
                 self.at(builder, b_here, builder.mul(b_row, number(steps))),
+                self.at(builder, p_here, ahead_row),
                 *running,
             ]
             for phi, value in zip(heads, following, strict=True):
@@ -223,17 +248,17 @@ class Writer:
             builder.cbranch(builder.icmp_signed("<", following[0], end), body, after)
             builder.position_at_end(after)
             results = []
-            for initial, value in zip((k0, a0, b0, *sums), following, strict=True):
+            for initial, value in zip((k0, a0, b0, p0, *sums), following, strict=True):
                 phi = builder.phi(value.type)
                 phi.add_incoming(initial, before)
                 phi.add_incoming(value, body)
                 results.append(phi)
-            return results[0], results[1], results[2], results[3:]
+            return results[0], results[1], results[2], results[4:]
 
         whole = builder.and_(depth, number(-UNROLL))
         begin_a = a_col if self.by_tables else number(0)
-        k, a_offset, b_here, sums = loop("steps", number(0), whole, begin_a, b, sums, UNROLL)
-        _, _, _, sums = loop("rest", k, depth, a_offset, b_here, sums, 1)
+        k, a_offset, b_here, sums = loop("steps", number(0), whole, begin_a, b, sums, UNROLL, ahead)
+        _, _, _, sums = loop("rest", k, depth, a_offset, b_here, sums, 1, ahead)
 
         for i, target in enumerate(targets):
             if i:

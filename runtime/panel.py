@@ -1,11 +1,10 @@
 # pyright: basic
 """Panels of B for the products: a block of columns, its rows one behind the other, on the stack.
 
-Rows of B lie far apart: each is on another page of memory, and where they are a power of two apart
-all of them want the same few places in the cache.  What many rows of C read is therefore copied
-once, to where it is read in order.  B may also lie transposed, as the weights of a layer do on the
-way back: then `lanes` columns are read along k, and turned in registers, in log2(lanes) rounds of
-exchanges between vectors whose numbers differ in one bit (Eklundh, IEEE Trans. Computers 21, 1972).
+Tiles read rows of B as vectors.  Where B lies transposed, as the weights of a layer do on the way
+back, as many columns as a vector has lanes are read along k instead, and turned in registers: in
+log2(lanes) rounds of exchanges between vectors whose numbers differ in one bit (Eklundh, IEEE
+Trans. Computers 21, 1972).
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from .building import Builder, Value, counted, number, smaller
 from .micro_kernel import _BYTES, INT, POINTER, Writer
 
 BYTES = 48 << 10  # of a panel: with the rows of A that meet it, about what the first cache holds
-FLIGHT = 4  # rows that are copied at a time
 
 
 class Packer(Writer):
@@ -47,38 +45,14 @@ class Packer(Writer):
             function.attributes.add(attribute)
         panel, width, b, b_row, b_col, columns, depth = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
-        with builder.if_else(builder.icmp_signed("==", b_col, number(1))) as (rows, other):
-            with rows:
-                self._copied(builder, panel, width, b, b_row, columns, depth)
-            with other:
-                turned = builder.icmp_signed("==", b_row, number(1))
-                with builder.if_else(turned) as (transposed, spread):
-                    with transposed:
-                        self._turned(builder, panel, width, b, b_col, columns, depth)
-                    with spread:
-                        self._gathered(builder, panel, width, b, (b_row, b_col), columns, depth)
+        turned = builder.icmp_signed("==", b_row, number(1))
+        with builder.if_else(turned) as (transposed, spread):
+            with transposed:
+                self._turned(builder, panel, width, b, b_col, columns, depth)
+            with spread:
+                self._gathered(builder, panel, width, b, (b_row, b_col), columns, depth)
         builder.ret_void()
         return function
-
-    def _copied(self, builder, panel, width, b, b_row, columns, depth) -> None:
-        """Row by row."""
-        lanes = number(self.lanes)
-        with counted(builder, number(0), columns, lanes) as j:
-            (mask,) = self.masks(builder, builder.sub(columns, j), 1)
-            source, target = self.at(builder, b, j), self.at(builder, panel, j)
-            last = builder.sub(depth, number(1))
-            with counted(builder, number(0), depth, number(FLIGHT)) as k:
-                # Rows behind the last are the last once more.
-                places = [
-                    smaller(builder, builder.add(k, number(u)), last) for u in range(FLIGHT)
-                ]
-                values = [
-                    self.load(builder, self.at(builder, source, builder.mul(p, b_row)), mask)
-                    for p in places
-                ]
-                for place, value in zip(places, values, strict=True):
-                    here = self.at(builder, target, builder.mul(place, width))
-                    self.store(builder, value, here, None)
 
     def _turned(self, builder, panel, width, b, b_col, columns, depth) -> None:
         """Blocks of lanes × lanes, each turned in registers."""

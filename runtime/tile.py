@@ -10,6 +10,9 @@ each element of C is one chain of multiply-adds, in the order of the contraction
 what is given to start from, which may be C itself: its bits do not depend on where in a tile it
 lies, nor on how a product is divided into calls, nor on the width of the vectors.
 
+What the next tiles will read is asked for meanwhile, so that their first steps need not wait. Where
+the columns of B, not its rows, lie in order, each block is first turned (`panel`).
+
 Since A is read element by element, it need not be a matrix in memory: a second function, `at_…`,
 finds A[i, k] at rows[i] + steps[k], tables of offsets. So windows over an image are the rows of a
 convolution's product, and nobody lays them out.
@@ -36,7 +39,7 @@ PREFIX = "gradloom_contract_"
 SEGMENT = 400  # contraction steps of B's column block kept in cache at a time
 STREAMED = 8  # and where a tile has all rows, so that B is read but once, and B's rows are long:
 LONG = 1000  # columns; the processor then sees a few rows that are read on and on
-PACKED = 64  # rows of A for which a block of B is copied to where its rows lie in order
+ROWS = 192  # of A in a block, which stays in the second cache while blocks of B go by
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Block:
     c: tuple[Value, Value]
     sizes: tuple[Value, Value, Value]
     start: tuple[Value, Value, Value]
+    ahead: tuple[Value, Value]
 
 
 @dataclass(frozen=True)
@@ -162,14 +166,11 @@ class _Products(Packer):
 
     def product(self, builder: Builder, panel: Value, given: Operands, later: Value | None) -> None:
         """C = A . B, or C += A . B where `later` holds."""
-        (_, _, b_col), (rows, columns, depth) = given.b, given.sizes
+        (_, _, b_col), (rows, columns, _) = given.b, given.sizes
         single = builder.icmp_signed("==", rows, number(1))
         short = number(2 * self.lanes)
         single = builder.and_(single, builder.icmp_signed(">", columns, short))
-        packs = builder.or_(
-            builder.icmp_signed("!=", b_col, number(1)),
-            builder.icmp_signed(">=", rows, number(PACKED)),
-        )
+        packs = builder.icmp_signed("!=", b_col, number(1))
         once = builder.icmp_signed("<=", rows, number(self.plan.wide.rows))
         streams = builder.and_(once, builder.icmp_signed(">=", columns, number(LONG)))
         most = builder.select(streams, number(STREAMED), number(SEGMENT))
@@ -210,19 +211,30 @@ class _Products(Packer):
             start = builder.select(first, initial, c)
             start_row = builder.select(first, initial_row, c_row)
 
-            with counted(builder, number(0), columns, width) as j:
+            with (
+                counted(builder, number(0), rows, number(ROWS)) as i,
+                counted(builder, number(0), columns, width) as j,
+            ):
                 block = smaller(builder, builder.sub(columns, j), width)
                 right, right_row = self.at(builder, part_b, builder.mul(j, b_col)), b_row
+                ahead = self.at(builder, right, builder.mul(width, b_col))
                 with builder.if_then(cut.packs):
                     builder.call(self.pack, [panel, width, right, b_row, b_col, block, part_depth])
                 right = builder.select(cut.packs, panel, right)
                 right_row = builder.select(cut.packs, width, right_row)
+                here, way = part_a, a_row
+                if self.by_tables:
+                    way = self.entry(builder, a_row, i)
+                else:
+                    here = self.at(builder, part_a, builder.mul(i, a_row))
+                below, above = builder.mul(i, c_row), builder.mul(i, start_row)
                 place = Block(
-                    (part_a, a_row, part_col),
+                    (here, way, part_col),
                     (right, right_row),
-                    (self.at(builder, c, j), c_row),
-                    (rows, block, part_depth),
-                    (self.at(builder, start, j), start_row, fresh),
+                    (self.at(builder, c, builder.add(below, j)), c_row),
+                    (smaller(builder, builder.sub(rows, i), number(ROWS)), block, part_depth),
+                    (self.at(builder, start, builder.add(above, j)), start_row, fresh),
+                    (ahead, b_row),
                 )
                 self.across(builder, cut.single, place)
 
@@ -249,10 +261,18 @@ class _Products(Packer):
             else:
                 here = self.at(builder, a, builder.mul(i, a_row))
             left = builder.sub(rows, i)
+            # Each of the first few tiles asks for as many rows of the next block as it takes time.
+            turn = builder.udiv(i, number(tile.rows))
+            asks = builder.icmp_signed("<", turn, number(UNROLL))
+            from_row = builder.mul(builder.udiv(depth, number(UNROLL)), turn)
+            ahead = self.at(builder, block.ahead[0], builder.mul(from_row, block.ahead[1]))
+            ahead = builder.select(asks, ahead, block.b[0])
+            ahead_row = builder.select(asks, block.ahead[1], number(0))
             arguments = [
                 here, way, a_col, *block.b, self.at(builder, c, builder.mul(i, c_row)), c_row,
                 left, width, depth,
                 self.at(builder, start, builder.mul(i, start_row)), start_row, fresh,
+                ahead, ahead_row,
             ]  # fmt: skip
             if low is tile:
                 self.call(builder, tile, width, arguments)

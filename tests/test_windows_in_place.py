@@ -88,7 +88,8 @@ def test_tables_of_offsets(dtype: str) -> None:
     rng = np.random.default_rng(1)
     kind = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}[dtype]
     for rows, columns, steps, rounds in [
-        (5, 7, 3, 2), (33, 40, 17, 3), (1, 70, 5, 2), (9, 16, 900, 2), (80, 40, 401, 2), (3, 3, 0, 2), (3, 3, 4, 0),
+        (5, 7, 3, 2), (33, 40, 17, 3), (1, 70, 5, 2), (9, 16, 900, 2), (80, 40, 401, 2), (3, 3, 0, 2),
+        (3, 3, 4, 0),
     ]:  # fmt: skip
         a = rng.integers(-9, 9, 2000).astype(kind)
         at, by = rng.integers(100, 900, rows), rng.integers(0, 900, steps)
@@ -100,8 +101,8 @@ def test_tables_of_offsets(dtype: str) -> None:
             c = np.full((rows, columns), 77, kind)
             more = (None, 0) if initial is None else (initial.ctypes.data, columns)
             function(
-                a.ctypes.data, at.ctypes.data, by.ctypes.data, rounds, 37, b.ctypes.data, columns, 1,
-                c.ctypes.data, columns, rows, columns, steps, *more,
+                a.ctypes.data, at.ctypes.data, by.ctypes.data, rounds, 37,
+                b.ctypes.data, columns, 1, c.ctypes.data, columns, rows, columns, steps, *more,
             )  # fmt: skip
             np.testing.assert_array_equal(c, product + (0 if initial is None else start))
 
