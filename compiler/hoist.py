@@ -55,7 +55,7 @@ def _lightened(scan: Scan, report: list[Report] | None) -> Sequence[Tensor]:
     known = when_known(scan)
     fixed = _invariants(scan, known)
     products = _products(scan, known) if _worth_all_steps(scan) else []
-    sequences = dict(zip(products, _for_all_steps(scan, products), strict=True))
+    sequences = dict(zip(products, for_all_steps(scan, products), strict=True))
     constants = dict(zip(fixed, _before(scan, fixed), strict=True))
     results, _, read = supplied(scan, sequences, constants)
     if not read:
@@ -183,7 +183,7 @@ def _feeds_a_loop(body: Graph, tensors: Iterable[Tensor]) -> bool:
     return False
 
 
-def _for_all_steps(scan: Scan, tensors: Sequence[Tensor]) -> list[Tensor]:
+def for_all_steps(scan: Scan, tensors: Sequence[Tensor]) -> list[Tensor]:
     """The tensors of the body over all steps, with the steps as leading axis."""
     n = len(scan.carries)
     values = dict(zip(scan.body.inputs[n:], scan.flow[n:], strict=True))

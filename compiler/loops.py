@@ -137,9 +137,9 @@ class _Loop:
     def is_read(self, result: Tensor) -> bool:
         return result in self.graph.results_set or bool(self.graph.users.get(result))
 
-    def window(self, of: str, type_: TensorType, start: DimLike = 0) -> str:
-        """A buffer that the loop moves over `of`."""
-        reverse = self.loop.reverse
+    def window(self, of: str, type_: TensorType, start: DimLike = 0, flipped: bool = False) -> str:
+        """A buffer that the loop moves over `of`; the other way where that is `flipped`."""
+        reverse = self.loop.reverse is not flipped
         made = self.state.buffer("window", type_, of=of, reverse=reverse, start=start)
         self.windows.append(made)
         return made
@@ -184,9 +184,12 @@ class _Loop:
             if place.view.strides[0] == 0:  # all entries are one
                 view = View(place.view.strides[1:], place.view.offset)
                 self.inner[entry] = Stored(place.buffer, view)
-            else:
-                window = self.window(rows(self.state, self.stored, sequence), entry.type)
-                self.inner[entry] = Stored(window, dense(entry.type))
+                continue
+            turned = _turned(place, sequence.type)
+            flipped = turned.view.strides == dense(sequence.type).strides and not self.stops
+            lies = {sequence: turned if flipped else place}
+            window = self.window(rows(self.state, lies, sequence), entry.type, flipped=flipped)
+            self.inner[entry] = Stored(window, dense(entry.type))
         fixed = loop.body.inputs[n + len(loop.sequences) :]
         for constant, own in zip(loop.constants, fixed, strict=True):
             self.inner[own] = self.stored[constant]
@@ -320,6 +323,13 @@ class _Loop:
             if inner[y].buffer != target or not is_whole(state, inner[y], y.type):
                 move(state, y, inner[y], target)
         assign(state, [(target, y, inner[y]) for target, y in stays])
+
+
+def _turned(place: Stored, type_: TensorType) -> Stored:
+    """Where the entries of a sequence lie from the last to the first."""
+    step, *rest = place.view.strides
+    offset = place.view.offset + (type_.shape[0] - 1) * step
+    return Stored(place.buffer, View((-1 * step, *rest), offset))
 
 
 def _dense_operands(node: Node) -> Sequence[Tensor]:

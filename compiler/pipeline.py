@@ -42,6 +42,7 @@ from .simplify import simplify
 from .split import split
 from .stabilise import stabilise
 from .sums import sums
+from .totals import totals
 from .unroll import unroll
 from .widen import widen
 
@@ -64,6 +65,7 @@ PASSES: dict[str, Pass] = {
     "alike": alike,
     "residual": residual,
     "hoist": hoist,  # after residual: what is kept needs no product, be it of all steps
+    "totals": totals,  # after hoist: a loop's own products are those that wait for its carries
     "unroll": unroll,  # last of those on loops; nothing is folded behind it, by NumPy's bits
     "select": select,  # after expanding: only then it shows what computes the row
     "contract_fma": contract_fma,  # before fusion, so that fusion changes no bit
@@ -85,6 +87,7 @@ REPORTING = {
     "alike": alike,
     "residual": residual,
     "hoist": hoist,
+    "totals": totals,
     "unroll": unroll,
 }
 
@@ -93,7 +96,7 @@ ROUND: tuple[str, ...] = ("differentiate", "release", "cse", "stabilise", "simpl
 AFTER: tuple[str, ...] = (
     *("fold", "cse", "dead", "sums", "pieces", "widen", "expand", "simplify", "cse"),
     *("contract_fma", "fold", "merge", "alike", "cse", "residual", "hoist", "cse", "alike"),
-    *("cse", "dead", "innermost", "unroll", "select", "blocks", "lift", "split", "cse"),
+    *("cse", "totals", "dead", "innermost", "unroll", "select", "blocks", "lift", "split", "cse"),
     *("masks", "fuse"),
 )
 
@@ -124,6 +127,10 @@ ORDER: tuple[tuple[str, str, str], ...] = (
     ("alike", "residual", "one loop of values, be they for a gradient or a tangent, keeps them"),
     ("residual", "hoist", "what is kept needs no product, be it one for all steps"),
     ("hoist", "unroll", "a step without its product may be small"),
+    ("contract_fma", "totals", "a sum of products is one chain of multiply-adds, in a loop or not"),
+    ("alike", "totals", "a carry that is there twice is kept but once"),
+    ("residual", "totals", "the way back is found by its histories, before it goes forwards"),
+    ("totals", "unroll", "a step without its sums may be small"),
     ("unroll", "fuse", "the steps of a loop that is written out share kernels"),
     ("split", "fuse", "fusion must change no bit"),
     ("expand", "masks", "padding and windows have become masks"),

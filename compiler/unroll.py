@@ -31,7 +31,7 @@ def unroll(graph: Graph, report: list[Report] | None = None) -> Graph:
     for node in graph.nodes:
         made = remake(node, mapping, lambda region: unroll(region, report))
         results = made.results
-        if made.op.name == "scan" and _pays(Scan(made)):
+        if made.op.name == "scan" and pays(Scan(made)):
             with located(node.loc):
                 results = tuple(_written_out(Scan(made)))
             if report is not None:
@@ -41,7 +41,8 @@ def unroll(graph: Graph, report: list[Report] | None = None) -> Graph:
     return graph.map(mapping) if mapping else graph
 
 
-def _pays(scan: Scan) -> bool:
+def pays(scan: Scan) -> bool:
+    """Whether the scan is better written out."""
     if not isinstance(scan.length, int) or scan.length == 0:
         return scan.length == 0
     if scan.proceed is not None or scan.limit is not None:

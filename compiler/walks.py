@@ -20,6 +20,7 @@ from ..ir.op import View
 from ..ir.ops.control import FUSED
 from ..ir.tensor import Node, Tensor, TensorType
 from .draft import Draft, finish
+from .schedule import NOMINAL, nominal
 from .storage import Lowering, Parts, Stored, Walked, dense, launch
 
 LARGEST = 1 << 16  # entries of a table that is a constant
@@ -45,7 +46,7 @@ def walked(node: Node, place: Stored, graph: Graph) -> Stored | None:
         return Stored(place.buffer, View((*lead, *last), place.view.offset))
     period, stride = product(size for size, _ in steps), 0
     inner = product(size for size, _ in steps[1:])
-    few = isinstance(inner, int) and inner < SHORTEST
+    few = inner < SHORTEST if isinstance(inner, int) else nominal(inner) <= NOMINAL
     if not (isinstance(period, int) and period <= LONGEST) and not few:
         (_, stride), *steps = steps
         period = inner

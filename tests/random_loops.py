@@ -20,7 +20,7 @@ from .graphs import Dice, Seeded
 
 NumpyArray = np.ndarray[Any, Any]
 LENGTHS = (0, 1, 2, 7)
-OVER_LOOPS = frozenset({"merge", "alike", "residual", "hoist", "unroll"})
+OVER_LOOPS = frozenset({"merge", "alike", "residual", "hoist", "totals", "unroll"})
 BATCH, SIZE = 3, 9
 
 

@@ -1,0 +1,191 @@
+"""Totals: sums of products that a loop only adds up are one product behind it.
+
+The gradient by a weight is such a sum: in each step of the way back a product of few rows is added
+to a matrix, which no cache close to a core holds together with what the step else needs.  Kept for
+all steps, these rows are the rows of one product, as long as the loop.  A product's sums are chains
+of multiply-adds from a start on, row by row, and so are those of the loop: no bit changes as long
+as the rows stand in the order of the steps.  A loop that goes backwards is one that goes forwards
+over flipped sequences; so its rows do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import copysign
+from typing import NamedTuple
+
+from ..ir.graph import Graph
+from ..ir.loc import located
+from ..ir.ops.contraction import matmul_, matmul_add
+from ..ir.ops.scan import SCAN, Scan, make_scan
+from ..ir.ops.shape import permute_dims, reshape
+from ..ir.ops.slicing import flip
+from ..ir.ops.while_loop import WHILE
+from ..ir.tensor import Node, Tensor
+from .hoist import Known, for_all_steps, when_known
+from .pattern import uniform
+from .report import Report
+from .schedule import nominal
+from .unroll import pays
+from .walk import remake
+
+
+class Total(NamedTuple):
+    """A carry to which each step adds rowsᵀ @ right: by its number, and the node that adds."""
+
+    place: int
+    node: Node
+    rows: Tensor
+    right: Tensor
+
+
+def totals(graph: Graph, report: list[Report] | None = None) -> Graph:
+    """The graph with sums of products that scans only add up as products behind them, where what
+    is kept for these is less than what is no longer gone through; in branches too.
+
+    Not in loops: who has a loop of loops may have cut it in segments, to keep little.
+    """
+    mapping: dict[Tensor, Tensor] = {}
+    for node in graph.nodes:
+        if node.op in (SCAN, WHILE):
+            made = node.remake([mapping.get(operand, operand) for operand in node.operands])
+        else:
+            made = remake(node, mapping, lambda region: totals(region, report))
+        results: Sequence[Tensor] = made.results
+        if made.op.name == "scan":
+            results = _shortened(Scan(made), _unread(graph, Scan(node)), report)
+        if results is not node.results:
+            mapping.update(zip(node.results, results, strict=True))
+    return graph.map(mapping) if mapping else graph
+
+
+def _shortened(scan: Scan, unread: set[int], report: list[Report] | None) -> Sequence[Tensor]:
+    """The results of the scan, by a loop with fewer sums."""
+    found = _worthwhile(scan, [total for total in _totals(scan) if total.place in unread])
+    if not found:
+        return scan.node.results
+    if report is not None:
+        report += [Report("added up behind the loop", "matmul", t.node.loc) for t in found]
+    return _behind(scan, found)
+
+
+def _unread(graph: Graph, scan: Scan) -> set[int]:
+    """The numbers of the carries whose values on the way nobody reads."""
+    read = graph.results_set | graph.users.keys()
+    return {i for i, history in enumerate(scan.history) if history not in read}
+
+
+def _totals(scan: Scan) -> list[Total]:
+    """The sums that the body does nothing with but to add to them; none of a loop that may stop,
+    since what it reads of steps that it does not take counts for nothing."""
+    if scan.proceed is not None or scan.limit is not None or pays(scan):
+        return []
+    body, known, found = scan.body, when_known(scan), list[Total]()
+    for i, (before, after) in enumerate(
+        zip(body.inputs, body.outputs[: len(scan.carries)], strict=False)
+    ):
+        node = after.node
+        if node.op.name != "matmul_add" or node.operands[2] is not before:
+            continue
+        reads = [t for user in {*body.users[before]} for t in user.operands if t is before]
+        gives = [t for t in body.outputs if t is before or t is after]
+        rows, right = _rows(node.operands[0]), node.operands[1]
+        if len(reads) > 1 or len(gives) > 1 or after in body.users or rows is None:
+            continue
+        if any(known[t] is Known.BEFORE or _is_of_a_loop(t) for t in (rows, right)):
+            continue
+        found.append(Total(i, node, rows, right))
+    return found
+
+
+def _rows(left: Tensor) -> Tensor | None:
+    """The matrix whose columns are those of a left side as rows, if there is one."""
+    node = left.node
+    return node.operands[0] if node.op.name == "permute" and left.ndim == 2 else None
+
+
+def _is_of_a_loop(tensor: Tensor) -> bool:
+    """Whether a loop inside made it, step by step: to keep less than all steps need."""
+    while tensor.node.op.kind in ("view", "order"):
+        tensor = tensor.node.operands[0]
+    return tensor.node.op.name == "scan"
+
+
+def _worthwhile(scan: Scan, found: Sequence[Total]) -> list[Total]:
+    """Those for which a step keeps fewer numbers than it would go through, all of one right side
+    together, for they share it."""
+    chosen: list[Total] = []
+    for right in dict.fromkeys(total.right for total in found):
+        group = [total for total in found if total.right is right]
+        kept = _kept(scan, group)
+        if sum(nominal(t.size) for t in kept) <= sum(
+            nominal(t.right.shape[-1] * t.rows.shape[-1]) for t in group
+        ):
+            chosen += group
+    return chosen
+
+
+def _kept(scan: Scan, found: Sequence[Total]) -> list[Tensor]:
+    """What of the body has to be kept for them: what is no part of a sequence."""
+    start = len(scan.carries)
+    entries = {*scan.body.inputs[start : start + len(scan.sequences)]}
+
+    def is_there(tensor: Tensor) -> bool:
+        while tensor.node.op.kind == "view":
+            tensor = tensor.node.operands[0]
+        return tensor in entries
+
+    read = dict.fromkeys(tensor for total in found for tensor in (total.rows, total.right))
+    return [tensor for tensor in read if not is_there(tensor)]
+
+
+def _behind(scan: Scan, found: Sequence[Total]) -> list[Tensor]:
+    """The results of the scan, made by one that goes forwards without these sums."""
+    body, n = scan.body, len(scan.carries)
+    gone, kept = {total.place for total in found}, _kept(scan, found)
+    stays = [i for i in range(n) if i not in gone]
+
+    def turned(tensor: Tensor) -> Tensor:
+        return flip(tensor, 0) if scan.reverse else tensor
+
+    with located(scan.node.loc):
+        made = make_scan(
+            Graph(
+                body.name,
+                [*(body.inputs[i] for i in stays), *body.inputs[n:]],
+                [*(body.outputs[i] for i in stays), *body.outputs[n:], *kept],
+                parameters=(),
+            ),
+            [scan.carries[i] for i in stays],
+            [turned(sequence) for sequence in scan.sequences],
+            scan.constants,
+            scan.length,
+            reverse=False,
+        )
+        count = len(scan.stacked)
+        finals = dict(zip(stays, made.finals, strict=True))
+        history = dict(zip(stays, map(turned, made.history), strict=True))
+        stacked = [turned(rows) for rows in made.stacked[:count]]
+    wholes = dict(zip(kept, made.stacked[count:], strict=True))
+    entries = dict.fromkeys(
+        t for total in found for t in (total.rows, total.right) if t not in wholes
+    )
+    wholes |= zip(entries, for_all_steps(made, [*entries]), strict=True)
+    for total in found:
+        with located(total.node.loc):
+            finals[total.place] = _product(
+                wholes[total.rows], wholes[total.right], scan.carries[total.place]
+            )
+            history[total.place] = scan.history[total.place]  # that nobody reads
+    return [*(finals[i] for i in range(n)), *stacked, *(history[i] for i in range(n))]
+
+
+def _product(rows: Tensor, right: Tensor, start: Tensor) -> Tensor:
+    """start + Σₜ rows[t]ᵀ @ right[t]"""
+    length, count, width = rows.shape
+    left = reshape(permute_dims(rows, (2, 0, 1)), (width, length * count))
+    right = reshape(right, (length * count, right.shape[-1]))
+    number = uniform(start)
+    if number == 0 and copysign(1, number) > 0:
+        return matmul_(left, right)
+    return matmul_add(left, right, start)
