@@ -11,6 +11,7 @@ import numpy as np
 
 import gradloom as gl
 from gradloom.compiler import pipeline
+from gradloom.frontends.kept import Kept
 from gradloom.ir.dims import DimLike
 from gradloom.ir.graph import Graph
 from gradloom.ir.ops.scan import Scan
@@ -25,9 +26,13 @@ BATCH, SIZE = 3, 9
 
 
 def without(names: frozenset[str], *arguments: Any, **options: Any) -> Any:
-    """The function compiled without the passes of these names."""
+    """The function compiled without the passes of these names, and not kept on disk as if with."""
     rest = tuple(name for name in pipeline.AFTER if name not in names)
-    with mock.patch.object(pipeline, "AFTER", rest):
+    with (
+        mock.patch.object(pipeline, "AFTER", rest),
+        mock.patch.object(Kept, "find", lambda _: None),
+        mock.patch.object(Kept, "keep", lambda *_: None),
+    ):
         return gl.function(*arguments, **options)
 
 
