@@ -217,18 +217,13 @@ class _Tiles:
         for item in self.kernel.body:
             if isinstance(item, Contract):
                 lines.add(f"{item.result} = {self.sums[item.result]}[{self.a}, {self.b}]")
-                if item.scratch not in stored:  # nothing else goes there: it may be an output
-                    stores.append(self.scratch_store(item))
+                if (
+                    item.scratch.argument not in stored
+                ):  # nothing else goes there: it may be an output
+                    stores.append(Store(item.scratch, item.result))
             elif isinstance(item, Store):
                 stores.append(item)
             else:
                 lines.add(*instruction_lines(item, self.kernel.axes, dtypes))
         for store in stores:
             lines.add(*instruction_lines(store, self.kernel.axes, dtypes))
-
-    def scratch_store(self, c: Contract) -> Store:
-        """The store of a sum into its scratch, in C order over all axes."""
-        sizes = [axis.extent for axis in self.kernel.axes]
-        inner = [product(sizes[position + 1 :]) for position in range(len(sizes))]
-        strides = tuple(int(size) if size.isdigit() else size for size in inner)
-        return Store(Access(c.scratch, strides), c.result)

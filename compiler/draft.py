@@ -162,7 +162,8 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
         """An integer as it is, a symbolic size as a parameter."""
         return named(value) if isinstance(value, Dim) else value
 
-    # Sums of columns differ in nothing but how many there are, products in nothing but sizes.
+    # Sums of columns differ in nothing but how many there are, products in nothing but sizes: of
+    # which each side of a product has its own, though some may be equal.
     columns = len(roles) > 1 and roles[-1] == "parallel" and set(roles[:-1]) == {"reduce"}
 
     # What only moves numbers is the same work whatever their places.
@@ -176,6 +177,10 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
             return parameter(value)
         return named(value) if keep or columns else size(value)
 
+    def own(value: Any) -> Size:
+        """An extent of a product, or a stride of its sides."""
+        return size(value) if value in (0, 1) else parameter(value)
+
     def number(value: Any) -> Size:
         """Where an access starts, or the number of a check: a parameter of its own unless 0.
 
@@ -186,13 +191,18 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
     def pick(strides: Any) -> tuple[Size, ...]:
         return tuple(length(strides[group[-1]] if group else 0) for group in groups)
 
+    def side(item: Access) -> Access:
+        strides = tuple(map(own, (item.strides[group[-1]] if group else 0 for group in groups)))
+        return Access(item.argument, strides, number(item.offset))
+
     def access(item: Access) -> Access:
         terms = tuple(Term(t.value, length(t.stride), length(t.extent)) for t in item.terms)
         return Access(item.argument, pick(item.strides), number(item.offset), terms)
 
     # The same work on another number of elements is an equal kernel, where it is one flat walk.
     flat = roles == ["parallel"] and extents[0] not in (0, 1)
-    lengths = [parameter(extents[0])] if flat else [length(extent) for extent in extents]
+    extent = own if keep else length
+    lengths = [parameter(extents[0])] if flat else list(map(extent, extents))
     if moves and not flat:  # the shape of the innermost loops is known where they are short
         inner = [
             e if isinstance(e, int) and e <= SHORT else d
@@ -230,10 +240,13 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
                 )
             case Contract():
                 initial = None if item.initial is None else access(item.initial)
-                lhs, rhs, depth = access(item.lhs), access(item.rhs), length(item.depth)
+                lhs, rhs, depth = side(item.lhs), side(item.rhs), own(item.depth)
                 made = replace(item, lhs=lhs, rhs=rhs, depth=depth, initial=initial)
+                made = replace(made, scratch=access(item.scratch))
                 if item.walk is not None:
-                    period, stride = length(item.walk.period), length(item.walk.stride)
+                    same = item.walk.period == item.depth
+                    period = depth if same else own(item.walk.period)
+                    stride = own(item.walk.stride)
                     made = replace(made, walk=replace(item.walk, period=period, stride=stride))
                 body.append(made)
             case Store():
@@ -252,8 +265,9 @@ def _walked(item: Any) -> list[Any]:
             return [access.strides]
         case Index(strides=strides):
             return [strides]
-        case Contract(lhs=lhs, rhs=rhs, initial=initial):
-            return [access.strides for access in (lhs, rhs, initial) if access is not None]
+        case Contract(lhs=lhs, rhs=rhs, scratch=scratch, initial=initial):
+            found = (lhs, rhs, scratch, initial)
+            return [access.strides for access in found if access is not None]
         case _:
             return []
 

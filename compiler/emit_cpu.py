@@ -12,6 +12,7 @@ each panel while it is in cache.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..ir.dtypes import DType, int64
 from ..ir.kernel import (
@@ -265,8 +266,8 @@ class _Emitter:
 
         *_, a_row, a_depth = item.lhs.strides
         *_, b_depth, b_column = item.rhs.strides
-        c_batch = self.batch_offset(batch)
-        out = f"offset({item.scratch}, {total(c_batch, product('first', columns.extent))})"
+        c_row = item.scratch.strides[-2]
+        out = at(item.scratch, product("first", c_row))
         start = ""
         if item.initial is not None:
             row = item.initial.strides[-2]
@@ -280,8 +281,8 @@ class _Emitter:
             left = f"at_{item.dtype}({at(item.lhs, '0')}, offset({walk.rows}, first), {walk.steps}"
             left += f", {rounds}, {walk.stride}"
         self.line(
-            f"contract_{left}, {at(item.rhs, '0')}, {b_depth}, {b_column}, {out}, "
-            f"{columns.extent}, count, {columns.extent}, {depth}{start})",
+            f"contract_{left}, {at(item.rhs, '0')}, {b_depth}, {b_column}, {out}, {c_row}, count, "
+            f"{columns.extent}, {depth}{start})",
             item.loc,
         )
         if len(self.kernel.body) == 1:
@@ -289,18 +290,9 @@ class _Emitter:
         self.begin(f"for {i} in range(first, first + count):")
         self.begin(f"for {j} in range(0, {columns.extent}, {self.lanes}):")
         self.line(f"m = lanes({columns.extent} - {j})")
-        place = total(c_batch, product(i, columns.extent), j)
-        self.line(f"{item.result} = load({item.scratch}, {place}, m)")
+        place = self.address(replace(item.scratch, strides=(*item.scratch.strides[:-1], 1)))
+        self.line(f"{item.result} = load({item.scratch.argument}, {place}, m)")
         self.stages([])
-
-    def batch_offset(self, batch: Sequence[Axis]) -> str:
-        """The first element of this batch entry in the contiguous result."""
-        *_, rows, columns = self.axes
-        terms: list[str] = []
-        for n, axis in enumerate(batch):
-            inner = [other.extent for other in batch[n + 1 :]]
-            terms.append(product(axis.name, *inner, rows.extent, columns.extent))
-        return total(*terms)
 
     # --- instructions
 

@@ -70,14 +70,15 @@ def build_kernel(
         same = [
             i
             for i, tensor in enumerate(region.outputs)
-            if places[i] is None and tensor.type == product.type
+            if tensor.type == product.type and _has_unit_rows(tensor, places[i])
         ]
         own = [i for i in same if region.outputs[i] is product]
         scratch = [*own, *same, len(outputs)][0]
         if scratch == len(outputs):
             outputs.append(draft.argument(product.dtype, True))
         name = outputs[scratch]
-        _contract(draft, made, inputs, name)
+        view = None if scratch >= len(region.outputs) else places[scratch]
+        _contract(draft, made, inputs, name, view)
         if walk is not None:
             period, stride = cast(Any, (walk.period, walk.stride))
             found = Walk(tables[0], tables[1], period, stride)
@@ -195,8 +196,16 @@ def _gather(draft: Draft, node: Node, inputs: Inputs) -> str:
     return draft.load(x, argument, view, terms, fixed)
 
 
-def _contract(draft: Draft, node: Node, inputs: Inputs, scratch: str) -> None:
-    """Strides of lhs and rhs by axis of the result; the shared axis stands in the other's place."""
+def _has_unit_rows(output: Tensor, view: View | None) -> bool:
+    """Whether a product can leave its sums in an output that lies so; None: as all of a buffer."""
+    return view is None or view.strides[-1] == 1 or output.shape[-1] == 1
+
+
+def _contract(draft: Draft, node: Node, inputs: Inputs, out: str, view: View | None = None) -> None:
+    """Strides of lhs and rhs by axis of the result; the shared axis stands in the other's place.
+
+    view: how the sums lie in the argument `out`, if not as all of it.
+    """
     x, y, *totals = node.operands
     (a, left), (b, right) = inputs[x], inputs[y]
     rank = len(draft.shape)
@@ -216,6 +225,8 @@ def _contract(draft: Draft, node: Node, inputs: Inputs, scratch: str) -> None:
     column = 1 if y.shape[-1] == 1 else right.strides[-1]
     rhs = access(b, (*batch(y, right.strides), right.strides[-2], column), right.offset)
     result, depth = node.results[0], cast(Any, x.shape[-1])
+    view = view or View(contiguous_strides(result.shape), 0)
+    scratch = access(out, view.strides, view.offset)
     initial = None
     for total in totals:
         argument, view = inputs[total]

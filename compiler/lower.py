@@ -340,7 +340,10 @@ def _own_scratch(kernel: Kernel, made: Tensor) -> Kernel:
     """The kernel with a scratch buffer apart from its outputs, as a last argument."""
     name = f"a{len(kernel.arguments)}"
     body = tuple(
-        replace(item, scratch=name) if isinstance(item, Contract) else item for item in kernel.body
+        replace(item, scratch=replace(item.scratch, argument=name))
+        if isinstance(item, Contract)
+        else item
+        for item in kernel.body
     )
     arguments = (*kernel.arguments, Argument(name, made.dtype, True))
     return replace(kernel, arguments=arguments, body=body)

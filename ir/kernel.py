@@ -164,8 +164,8 @@ class Contract:
     """result[i, j] = Σₖ lhs[i, k] · rhs[k, j] over the last two (parallel) axes i and j.
 
     The strides of `lhs` and `rhs` are per axis; that of their own axis in place of j, or i, is
-    the stride along k.  rhs has unit stride along j or along k.  The sum stands in `scratch`, an
-    output argument of contiguous rows, before the rest of the body reads it.
+    the stride along k.  rhs has unit stride along j or along k.  The sum stands in `scratch`, in
+    an output argument and of unit stride along j, before the rest of the body reads it.
 
     walk: where lhs[i, k] is, if its strides along i and k, then 0, do not say it.
     initial: what each sum starts from in place of 0, of unit stride along j.  It is read before
@@ -176,7 +176,7 @@ class Contract:
     lhs: Access
     rhs: Access
     depth: Size
-    scratch: str
+    scratch: Access
     dtype: DType
     initial: Access | None = None
     walk: Walk | None = None
@@ -332,7 +332,7 @@ class Kernel:
                     return False
                 if item.initial is not None and item.initial.argument in {output, *inputs}:
                     return self._adds_in_place(item, output, inputs)
-                if item.scratch == output and (inputs or stores):
+                if item.scratch.argument == output and (inputs or stores):
                     return not inputs
         if len(stores) != 1:
             return not stores and not inputs
@@ -358,13 +358,13 @@ class Kernel:
     def _adds_in_place(self, item: Contract, output: str, inputs: Collection[str]) -> bool:
         """Whether a contraction alone reads `inputs`, where it then puts its sums: in `output`."""
         assert item.initial is not None
-        whole = len(self.axes) == 2 and item.initial.offset == 0
-        for axis, stride, dense in zip(
-            self.axes, item.initial.strides, (self.axes[-1].extent, 1), strict=False
+        whole = len(self.axes) == 2 and item.initial.offset == item.scratch.offset
+        for axis, before, behind in zip(
+            self.axes, item.initial.strides, item.scratch.strides, strict=True
         ):
-            whole = whole and (stride == dense or axis.extent == 1)
+            whole = whole and (before == behind or axis.extent == 1)
         read = {other.access.argument for other in self.body if isinstance(other, Load)}
-        sole = item.scratch == output and not self.stores(output)
+        sole = item.scratch.argument == output and not self.stores(output)
         return whole and sole and read.isdisjoint(inputs)
 
     def __repr__(self) -> str:

@@ -166,7 +166,7 @@ class _Visit:
             self.panel(self.reads, item.walk.steps, self.number(item.walk.period))
         if item.initial is not None:
             self.touch(self.reads, item.initial)
-        self.panel(self.writes, item.scratch, prod(self.extents))
+        self.panel(self.writes, item.scratch.argument, prod(self.extents))
 
     def store(self, item: Store) -> None:
         axes = self.touch(self.writes, item.access)

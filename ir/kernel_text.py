@@ -71,7 +71,7 @@ def print_instruction(instruction: Instruction, axes: tuple[Axis, ...]) -> str:
                 left += f" by {walk.rows}, {walk.steps} of {walk.period} at {walk.stride}"
             text = f"{result} = contract {left}, {_access(rhs, axes)} over {depth}"
             text += "" if initial is None else f" from {_access(initial, axes)}"
-            return f"{text} in {scratch} : {dtype}" + _loc(loc)
+            return f"{text} in {_access(scratch, axes)} : {dtype}" + _loc(loc)
         case Store(access, operand, combine, check):
             text = f"store {_access(access, axes)} = {operand}" + (f" by {combine}" * bool(combine))
             return text + (f" check {check}" if check else "")
@@ -99,7 +99,7 @@ _LINES: dict[str, re.Pattern[str]] = {
     "contract": re.compile(
         r"(\w+) = contract (\w+)\[(.*)\](?: by (\w+), (\w+) of (\w+) at (-?\w+))?, "
         r"(\w+)\[(.*)\] over (\w+)"
-        r"(?: from (\w+)\[(.*)\])? in (\w+) : (\w+)$"
+        r"(?: from (\w+)\[(.*)\])? in (\w+)\[(.*)\] : (\w+)$"
     ),
     "store": re.compile(r"store (\w+)\[(.*)\] = (\w+)(?: by (\w+))?(?: check (\w+))?$"),
     "compute": re.compile(r"(\w+) = (\w+) ([\w, ]*?)(?: \{(.*)\})?(?: check (\w+))? : (\w+)$"),
@@ -160,11 +160,12 @@ def parse_instruction(text: str, axes: tuple[Axis, ...]) -> Instruction:
             case "running", (result, combine, operands, identity, dtype):
                 names = tuple(operands.split(", "))
                 return Running(result, combine, names, BY_SHORT[dtype], identity, loc)
-            case "contract", (result, a, left, *way, b, right, depth, c, start, scratch, dtype):
+            case "contract", (result, a, left, *way, b, right, depth, c, start, s, place, dtype):
                 lhs, rhs = parse_access(a, left, axes), parse_access(b, right, axes)
                 size, kind = _size(depth), BY_SHORT[dtype]
                 initial = parse_access(c, start, axes) if c else None
                 walk = Walk(way[0], way[1], _size(way[2]), _size(way[3])) if way[0] else None
+                scratch = parse_access(s, place, axes)
                 return Contract(result, lhs, rhs, size, scratch, kind, initial, walk, loc)
             case "store", (argument, inner, operand, combine, check):
                 access = parse_access(argument, inner, axes)

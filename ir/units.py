@@ -162,7 +162,7 @@ class _Walk:
         """What a contraction reads, and the rows that it writes."""
         *batch, rows, columns = self.box
         depth = (0, self.value(item.depth))
-        found = [(item.scratch, *self.spanned(self.dense(item.scratch), self.box))]
+        found = [(item.scratch.argument, *self.spanned(item.scratch, self.box))]
         if depth[1] > 0:
             found.append((item.lhs.argument, *self.spanned(item.lhs, [*batch, rows, depth])))
             found.append((item.rhs.argument, *self.spanned(item.rhs, [*batch, depth, columns])))
@@ -172,15 +172,6 @@ class _Walk:
         if item.initial is not None:
             found.append((item.initial.argument, *self.spanned(item.initial, self.box)))
         return found
-
-    def dense(self, argument: str) -> Access:
-        """All of an array in the kernel's own space, in C order."""
-        strides: list[Size] = []
-        size = 1
-        for axis in reversed(self.kernel.axes):
-            strides.append(size)
-            size *= self.value(axis.extent)
-        return Access(argument, tuple(reversed(strides)))
 
 
 def box(counts: Sequence[int], first: int, end: int) -> list[Range]:

@@ -357,7 +357,7 @@ CASES: dict[str, Case] = {
     ),
     "product": Case(
         """kernel linear(a0: f32, a1: f32, a2: f32, a3: out f32; d0, d1) over i: parallel d0, j: parallel 10 {
-          v0 = contract a0[d1*i + j], a1[10*i + j] over d1 in a3 : f32    @ digits.py:31
+          v0 = contract a0[d1*i + j], a1[10*i + j] over d1 in a3[10*i + j] : f32    @ digits.py:31
           v1 = load a2[j] : f32
           v2 = add v0, v1 : f32
           v3 = tanh v2 : f32
@@ -374,7 +374,7 @@ CASES: dict[str, Case] = {
     ),
     "product onto what is there": Case(
         """kernel added(a0: f32, a1: f32, a2: f32, a3: out f32; d0, d1) over i: parallel d0, j: parallel 10 {
-          v0 = contract a0[i + d0*j], a1[10*i + j] over d1 from a2[12*i + j + 1] in a3 : f32
+          v0 = contract a0[i + d0*j], a1[10*i + j] over d1 from a2[12*i + j + 1] in a3[10*i + j] : f32
         }""",
         (
             {"d0": 0, "d1": 4},
@@ -386,7 +386,7 @@ CASES: dict[str, Case] = {
     ),
     "product of a batch onto what is there, and more": Case(
         """kernel scaled(a0: f64, a1: f64, a2: f64, a3: out f64; d0, d1) over b: parallel 2, i: parallel d0, j: parallel 3 {
-          v0 = contract a0[5*i + j], a1[3*i + j] over 5 from a2[d1*b + 3*i + j] in a3 : f64
+          v0 = contract a0[5*i + j], a1[3*i + j] over 5 from a2[d1*b + 3*i + j] in a3[d1*b + 3*i + j] : f64
           v1 = load a2[j] : f64
           v2 = multiply v0, v1 : f64
           store a3[d1*b + 3*i + j] = v2
@@ -395,15 +395,15 @@ CASES: dict[str, Case] = {
         ("5*d0", "15", "6*d0", "6*d0"),
     ),
     "product of a transposed batch": Case(
-        """kernel batched(a0: f64, a1: f64, a2: out f64; d0, d1, d2) over b: parallel 2, i: parallel d0, j: parallel d1 {
-          v0 = contract a0[d2*b + i + d0*j], a1[d1*i + j] over 5 in a2 : f64
+        """kernel batched(a0: f64, a1: f64, a2: out f64; d0, d1, d2, d3) over b: parallel 2, i: parallel d0, j: parallel d1 {
+          v0 = contract a0[d2*b + i + d0*j], a1[d1*i + j] over 5 in a2[d3*b + d1*i + j] : f64
         }""",
-        ({"d0": 20, "d1": 33, "d2": 100}, {"d0": 1, "d1": 70, "d2": 5}),
+        ({"d0": 20, "d1": 33, "d2": 100, "d3": 660}, {"d0": 1, "d1": 70, "d2": 5, "d3": 70}),
         ("2*d2", "5*d1", "2*d0*d1"),
     ),
     "product of integers, kept and used": Case(
         """kernel shifted(a0: i32, a1: i32, a2: out i32, a3: out i64; d0) over i: parallel 20, j: parallel d0 {
-          v0 = contract a0[3*i + j], a1[d0*i + j] over 3 in a2 : i32
+          v0 = contract a0[3*i + j], a1[d0*i + j] over 3 in a2[d0*i + j] : i32
           v1 = index [d0*i + j]
           v2 = cast v0 {dtype=i64} : i64
           v3 = subtract v1, v2 : i64

@@ -179,8 +179,9 @@ class _Run:
             total = total + self.operand(item.initial, tuple(self.extents))
         result = total.astype(item.dtype.numpy)
         stored = [i.access.argument for i in self.kernel.body if isinstance(i, Store)]
-        if item.scratch not in stored:
-            self.arrays[item.scratch][: result.size] = result.reshape(-1)
+        if item.scratch.argument not in stored:
+            buffer = self.arrays[item.scratch.argument]
+            buffer[self.places(item.scratch, result.shape, buffer)] = result
         return result
 
     def left(self, item: Contract, shape: tuple[int, ...]) -> Array:
@@ -195,11 +196,14 @@ class _Run:
         return self.operand(item.lhs, shape, more)
 
     def operand(self, access: Access, shape: tuple[int, ...], more: Any = 0) -> Array:
+        buffer = self.arrays[access.argument]
+        return buffer[self.places(access, shape, buffer, more)]
+
+    def places(self, access: Access, shape: tuple[int, ...], buffer: Array, more: Any = 0) -> Array:
         address = np.full(shape, self.size(access.offset), np.int64) + more
         for stride, index in zip(access.strides, np.indices(shape), strict=True):
             address = address + index * self.size(stride)
-        buffer = self.arrays[access.argument]
-        return buffer[self.checked(address, buffer)]
+        return self.checked(address, buffer)
 
     @staticmethod
     def checked(address: Array, buffer: Array) -> Array:

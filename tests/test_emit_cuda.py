@@ -160,7 +160,7 @@ def test_launch_configuration() -> None:
 def test_contraction_beside_reduction_is_refused() -> None:
     kernel = parse_kernel(
         """kernel bad(a0: f32, a1: f32, a2: out f32; d0) over i: parallel d0, j: parallel d0 {
-          v0 = contract a0[4*i + j], a1[d0*i + j] over 4 in a2 : f32
+          v0 = contract a0[4*i + j], a1[d0*i + j] over 4 in a2[d0*i + j] : f32
           v1 = reduce add v0 from zero : f32
         }"""
     )
