@@ -10,7 +10,6 @@ import numpy as np
 from numpy import ndarray
 
 from ..ir.bodies import leaked, told_leak
-from ..ir.dtypes import DType
 from ..ir.errors import (
     ArgumentError,
     DTypeError,
@@ -19,7 +18,7 @@ from ..ir.errors import (
     ShapeError,
 )
 from ..ir.graph import Graph
-from ..ir.half import converted, may_become
+from ..ir.half import converted, fits
 from ..ir.interpret import bind_dims, check_dimensions
 from ..ir.kernel import Kernel
 from ..ir.loc import current_loc, quote
@@ -84,7 +83,6 @@ class Function:
         self._compiled = Compiled(graph, chosen, *options)
         self._threads = threads
         self._loaded: Any = None
-        self._run: Any = None  # of what is loaded: a bound method, which calls begin with
         self._unguarded: Any = None
         self._names = tuple(graph.names[tensor] for tensor in graph.inputs)
         self._dtypes = tuple(tensor.dtype.numpy for tensor in graph.inputs)
@@ -127,7 +125,7 @@ class Function:
         """The loaded program; without a lock that a fork could find taken (cached_property's)."""
         if self._loaded is None:
             self._loaded = self._load(self._compiled.program)
-            self._run = self._loaded.__call__
+            self._again = self._loaded.again
         return self._loaded
 
     @property
@@ -146,15 +144,29 @@ class Function:
             return Executable(program, self._threads)
 
     def __call__(self, *args: Any, **named: Any) -> Any:
+        if not named:
+            try:
+                results = self._again(args)
+            except TOLD as error:
+                return self._build(self._failed(error, self._arrays(args, named)))
+            if results is not None:
+                return self._build(results)
         arrays = self._arrays(args, named)
         try:
-            results = (self._run or self._executable)(arrays, self._parameters)
+            results = self._executable(arrays, self._parameters)
         except TOLD as error:
-            self._raise(error, arrays)
-            if self._unguarded is None:
-                self._unguarded = self._load(self._compiled.passes.unguarded())
-            results = self._unguarded(arrays, self._parameters)
+            results = self._failed(error, arrays)
         return self._build(results)
+
+    def _again(self, arrays: tuple[Any, ...]) -> Any:
+        """None: nothing is loaded yet that has a quick way for a call like the last."""
+
+    def _failed(self, error: GradloomError, arrays: list[np.ndarray[Any, Any]]) -> Any:
+        """Raise what a call said; or the results, where it was an alarm for nothing."""
+        self._raise(error, arrays)
+        if self._unguarded is None:
+            self._unguarded = self._load(self._compiled.passes.unguarded())
+        return self._unguarded(arrays, self._parameters)
 
     def profile(self, *args: Any, repeat: int | None = None, **named: Any) -> Profile:
         """Where the time of a call on these inputs goes: prints as a table of steps and of ops.
@@ -196,13 +208,7 @@ class Function:
         """What is called with, as arrays in the order of the inputs."""
         if named or len(args) != len(self._names):
             args = self._bind(args, named)
-        arrays: list[np.ndarray[Any, Any]] = []
-        for dtype, value in zip(self._dtypes, args):  # noqa: B905 - they are equally many
-            if type(value) is ndarray and value.dtype == dtype and value.flags.c_contiguous:
-                arrays.append(value)
-            else:
-                arrays.append(self._convert(len(arrays), value))
-        return arrays
+        return [self._convert(position, value) for position, value in enumerate(args)]
 
     def _bind(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         """Positional and named arguments in the order of the inputs."""
@@ -225,8 +231,10 @@ class Function:
 
     def _convert(self, position: int, value: Any) -> np.ndarray[Any, Any]:
         """Any array-like as a C-contiguous array of the input's dtype, or a clear error."""
-        tensor, name = self.graph.inputs[position], self._names[position]
         wanted = self._dtypes[position]
+        if type(value) is ndarray and value.dtype == wanted and value.flags.c_contiguous:
+            return value
+        tensor, name = self.graph.inputs[position], self._names[position]
         where = f"{name}: {tensor.type}, made at {quote(tensor.node.loc)}"
         if isinstance(value, Tensor):
             raise ArgumentError(f"@{self.graph.name} needs an array for {where}; got a tensor")
@@ -236,7 +244,7 @@ class Function:
             raise ArgumentError(f"@{self.graph.name} needs an array for {where}; {error}") from None
         if array.dtype != wanted and array.dtype.newbyteorder("=") != wanted:
             weak = not isinstance(value, (np.ndarray, np.generic))
-            if not (weak and _fits(array, tensor.dtype)):
+            if not (weak and fits(array, tensor.dtype)):
                 raise DTypeError(
                     f"@{self.graph.name} got {array.dtype}{list(array.shape)} for {where}; "
                     f'cast it with .astype("{tensor.dtype!r}")'
@@ -248,16 +256,6 @@ class Function:
 
     def __repr__(self) -> str:
         return f"<function @{self.graph.name}({self._signature()})>"
-
-
-def _fits(array: np.ndarray[Any, Any], wanted: DType) -> bool:
-    """Whether Python numbers, read as `array`, may become `wanted`: in its range or kind."""
-    if array.size == 0:
-        return True
-    if array.dtype.kind in "iu" and wanted.kind in "iu":
-        limits = np.iinfo(wanted.numpy)
-        return limits.min <= int(array.min()) and int(array.max()) <= limits.max
-    return may_become(array.dtype, wanted)
 
 
 def cpu_target() -> Target:

@@ -100,3 +100,13 @@ def _one_step_short(array: NumpyArray) -> NumpyArray:
     bits = near.view(np.uint32) - (np.abs(back) > np.abs(exact))
     inexact = (back != exact) & ~np.isnan(exact)
     return (bits.astype(np.uint32) | inexact).view(np.float32)
+
+
+def fits(array: np.ndarray[Any, Any], wanted: DType) -> bool:
+    """Whether Python numbers, read as `array`, may become `wanted`: in its range or kind."""
+    if array.size == 0:
+        return True
+    if array.dtype.kind in "iu" and wanted.kind in "iu":
+        limits = np.iinfo(wanted.numpy)
+        return limits.min <= int(array.min()) and int(array.max()) <= limits.max
+    return may_become(array.dtype, wanted)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
 from ctypes import addressof, c_char
+from itertools import repeat
 from typing import Any
 from weakref import WeakSet
 
@@ -16,6 +19,7 @@ from .half import converted, may_become
 from .tensor import Node, Tensor, TensorType
 
 _parameters: WeakSet[Parameter] = WeakSet()
+_sharing = threading.RLock()  # held while locks are exchanged, and by a fork
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
@@ -28,7 +32,11 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[An
 
 
 class Parameter(Tensor):
-    """A tensor with a value that outlives the call.  Identity, not name, tells two apart."""
+    """A tensor with a value that outlives the call.  Identity, not name, tells two apart.
+
+    lock: who holds it has the value to himself.  Parameters that one call needs share theirs
+    (`share_lock`), so a call takes one lock, however many parameters it has.
+    """
 
     __slots__ = ("buffer", "lock")
 
@@ -38,7 +46,8 @@ class Parameter(Tensor):
         self.buffer = aligned_empty(value.shape, value.dtype)
         self.buffer[...] = value
         self.lock = threading.RLock()  # knows who holds it, for those who are interrupted
-        _parameters.add(self)
+        with _sharing:
+            _parameters.add(self)
 
     @property
     def name(self) -> str:
@@ -50,7 +59,8 @@ class Parameter(Tensor):
 
         Setting it needs the same shape, and a dtype that fits; ArgumentError otherwise.
         """
-        with self.lock:
+        with ExitStack() as stack:
+            hold((self,), stack)
             return self.buffer.copy()
 
     @value.setter
@@ -60,29 +70,67 @@ class Parameter(Tensor):
             raise ArgumentError(
                 f"parameter {self.name} is {self.type}, got {array.dtype}{list(array.shape)}"
             )
-        with self.lock:
-            self.buffer[...] = converted(array, self.dtype)
+        value = converted(array, self.dtype)
+        with ExitStack() as stack:
+            hold((self,), stack)
+            self.buffer[...] = value
+
+
+def share_lock(parameters: Iterable[Parameter]) -> None:
+    """Give these parameters one lock, and all that share one with any of them already.
+
+    Who has waited for a lock must look whether it is still the parameter's.
+    """
+    with _sharing:
+        locks = {id(parameter.lock): parameter.lock for parameter in parameters}
+        if len(locks) < 2:
+            return
+        kept = next(iter(locks.values()))
+        try:
+            for lock in locks.values():
+                lock.acquire()
+            moved = [parameter for parameter in _parameters if id(parameter.lock) in locks]
+            # One call that runs no Python: neither a signal's handler nor a thread comes between.
+            list(map(Parameter.lock.__set__, moved, repeat(kept)))  # pyright: ignore
+        finally:
+            for lock in locks.values():
+                with suppress(RuntimeError):  # not held: interrupted before
+                    lock.release()
+
+
+def hold(parameters: Iterable[Parameter], stack: ExitStack) -> None:
+    """Have the values of these parameters to oneself until the end of `stack`."""
+    parameters = tuple(parameters)
+    share_lock(parameters)
+    while parameters:
+        lock = parameters[0].lock
+        stack.enter_context(lock)
+        if parameters[0].lock is lock:
+            return
 
 
 class _Fork:
     """A fork waits for the calls in progress: the child has whole values, and free locks."""
 
     def __init__(self) -> None:
-        self.held: list[Parameter] = []
+        self.held: list[Any] = []
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
                 before=self.acquire, after_in_parent=self.release, after_in_child=self.release
             )
 
     def acquire(self) -> None:
-        self.held = sorted(_parameters, key=id)  # the order in which calls take them
-        for parameter in self.held:
-            parameter.lock.acquire()
+        _sharing.acquire()
+        locks = {id(parameter.lock): parameter.lock for parameter in list(_parameters)}
+        self.held = list(locks.values())
+        for lock in self.held:
+            lock.acquire()
 
     def release(self) -> None:
-        for parameter in self.held:
-            parameter.lock.release()
+        for lock in self.held:
+            lock.release()
         self.held = []
+        _sharing.release()
 
 
 _fork = _Fork()

@@ -3,7 +3,7 @@
 Memory of a team, from an address `state` that is a multiple of 128:
   the barrier: +0: generation; +8: arrivals; +16: the word handed over at the last one;
   +24: the generation that a sleeper waits for; +32: whether any slept lately; +40: pauses to spin
-  +64: whether a call has the team
+  +64: whether a call has the team; +72: whether this was the team of a process that forked
   +128 * t: mailbox of thread t: generation, asleep, program, table, dims, status, nth, state
 A barrier and a letter are one cache line each, which goes over once when the last arrives or the
 letter is posted, and once when it is read; no other is in the pair that processors fetch at once.
@@ -14,10 +14,12 @@ from __future__ import annotations
 import platform
 import sys
 
-from .launcher import CALL, DATA
+from . import arrays
+from .launcher import ASK, CALL, OTHER
 
 MAILBOX = 128  # bytes
 MAX_THREADS = 256
+GONE = 72
 # Pauses (of some 25 ns here) before a thread in a barrier sleeps: at least and at most, as the last
 # waits were long or short; every so many barriers, the most is tried again. An idle worker waits
 # twice as long. Nobody yields: who is given the core keeps it for milliseconds.
@@ -287,18 +289,34 @@ define void @gradloom_ring(ptr %state) nounwind {{ ret void }}
 
 def team_source() -> str:
     """LLVM assembly of everything that programs and the launcher refer to."""
+    call = arrays.ARRAYS + CALL
+    places = {
+        "asleep": MAILBOX + 8,
+        "gone": GONE,
+        "answer_other": OTHER,
+        "answer_ask": ASK,
+        "head": arrays.HEAD,
+        "type": arrays.HEAD - 8,
+        "data": arrays.DATA,
+        "ndim": arrays.NDIM,
+        "shape": arrays.SHAPE,
+        "dtype": arrays.DTYPE,
+        "flags": arrays.FLAGS,
+        "length": arrays.LENGTH,
+        "items": arrays.ITEMS,
+        "list_items": arrays.LIST_ITEMS,
+    }
     if not WORKERS:
-        return (_SINGLE + CALL).format(asleep=MAILBOX + 8, data=DATA)
+        return (_SINGLE + call).format(**places)
     declare, pause = _PAUSE[platform.machine()]
-    return (_COMMON + _THREADS + CALL).format(
+    return (_COMMON + _THREADS + call).format(
+        **places,
         declare_pause=declare,
         pause=pause,
         futex=_FUTEX,
         mailbox=MAILBOX,
-        asleep=MAILBOX + 8,
         fewest=FEWEST,
         most=MOST,
         every=EVERY,
-        data=DATA,
         everyone=MAX_THREADS,
     )

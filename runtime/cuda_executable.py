@@ -23,7 +23,7 @@ from ..ir.interpret import bind_dims, evaluate_attribute
 from ..ir.kernel import Kernel
 from ..ir.launch import Dimensions, is_narrow, launch_configuration
 from ..ir.op import TABLE
-from ..ir.parameter import Parameter
+from ..ir.parameter import Parameter, hold
 from ..ir.plan import nbytes, plan, window_start
 from ..ir.program import (
     Branch,
@@ -266,6 +266,9 @@ class CudaExecutable:
             self.instances[key] = _Instance(self, binding)
         return self.instances[key]
 
+    def again(self, arrays: tuple[Any, ...]) -> None:
+        """There is no quicker way for a call like the last."""
+
     def __call__(
         self,
         arrays: Sequence[np.ndarray[Any, Any]],
@@ -277,8 +280,7 @@ class CudaExecutable:
         """
         device = self.device
         with self.lock, ExitStack() as stack:
-            for parameter in sorted(parameters, key=id):
-                stack.enter_context(parameter.lock)
+            hold(parameters, stack)
             device.enter()
             values = [*arrays, *(parameter.buffer for parameter in parameters)]
             instance = self._instance([value.shape for value in values])

@@ -19,15 +19,16 @@ import numpy as np
 
 from ..ir.barriers import waits
 from ..ir.dims import evaluate
-from ..ir.errors import GradloomError, ShapeError
+from ..ir.errors import ArgumentError, GradloomError, ShapeError
 from ..ir.half import is_finite
 from ..ir.interpret import bind_dims, evaluate_attribute
 from ..ir.kernel import Contract
 from ..ir.op import TABLE
-from ..ir.parameter import ALIGNMENT, Parameter, aligned_empty
+from ..ir.parameter import ALIGNMENT, Parameter, aligned_empty, share_lock
 from ..ir.plan import nbytes, plan, window_start
 from ..ir.program import Branch, Buffer, Launch, Loop, Program, Step
 from . import clock, driver
+from .launcher import ASK, OTHER
 from .layout import Layout
 from .loader import load_kernels
 from .team import MAX_THREADS, default_threads
@@ -63,6 +64,10 @@ class Instance:
             )
             for buffer in map(program.buffer, program.outputs)
         ]
+        self.shapes = [
+            tuple(evaluate(dim, binding) for dim in buffer.type.shape)
+            for buffer in executable.inputs
+        ]
         self.work = _work(program, binding)
         self.threads = 1 if self.work < TINY else min(executable.threads, MAX_THREADS)
         if self.threads > 1:
@@ -97,9 +102,10 @@ class Context:
             self.place(name, array.ctypes.data)
         for buffer, parameter in zip(executable.parameters, parameters, strict=True):
             self.place(buffer.name, parameter.buffer.ctypes.data)
-        moving = [buffer.name for buffer in executable.inputs] + list(executable.program.outputs)
-        self._objects = (ctypes.c_int64 * max(len(moving), 1))()  # arrays of the call, by `id`
-        self.objects = memoryview(self._objects).cast("B").cast("q")
+        self.outputs = instance.outputs
+        inputs = [buffer.name for buffer in executable.inputs]
+        moving = enumerate((*inputs, *executable.program.outputs))
+        types = zip(executable.dtypes, instance.shapes, strict=True)
         calls = layout.hosts or layout.looks
         self.host = driver.HostCallback(self.run_host) if calls else None
         if self.host is not None:
@@ -112,10 +118,15 @@ class Context:
             ctypes.addressof(instance.numbers),
             ctypes.addressof(self.status),
             tiny=instance.work < SHORT,
-            objects=ctypes.addressof(self._objects),
-            moves=[(n, *target) for n, name in enumerate(moving) for target in self.targets(name)],
+            types=tuple(types),
+            moves=[(n, *target) for n, name in moving for target in self.targets(name)],
+            keeps=instance.work < TINY and not layout.looks,
         )
         self.run = self.call.on(instance.threads)
+
+    def ask(self, arrays: Sequence[np.ndarray], results: list[np.ndarray]) -> int:
+        """Run where `run` had to ask: for threads, or to be watched."""
+        return self.call(self.instance.threads, arrays, results)
 
     def targets(self, name: str) -> list[tuple[int, int]]:
         """The slots that a buffer's address belongs in, with what is added to it in each."""
@@ -220,6 +231,7 @@ class Executable:
         self.native = native.result()
         self.addresses = dict(zip(names, found, strict=True))
         self.inputs = program.of_kind("input")
+        self.dtypes = [buffer.type.dtype.numpy for buffer in self.inputs]
         self.parameters = program.of_kind("parameter")
         self.constants: dict[str, np.ndarray] = {}
         for buffer in program.of_kind("constant"):
@@ -230,7 +242,8 @@ class Executable:
         self.names = [buffer.name for buffer in (*self.inputs, *self.parameters)]
         self.instances: dict[Any, Instance] = {}
         self.lock = threading.Lock()
-        self.locks: list[Any] | None = None
+        self.idle: list[Context] = []  # of the instance that was called last
+        self.shared: Any = None  # a parameter, if there is any: its lock is that of all
 
     def instance(self, arrays: Sequence[np.ndarray], parameters: Sequence[Parameter]) -> Instance:
         """The instance for the shapes of these inputs; made and checked at their first use."""
@@ -267,44 +280,62 @@ class Executable:
             context = instance.idle.pop()
         except IndexError:
             context = Context(instance, parameters)
-        results: list[np.ndarray] = []
-        objects, n = context.objects, 0
-        for array in arrays:
-            objects[n] = id(array)
-            n += 1
-        for empty, shape, dtype in instance.outputs:
-            result = empty(shape, dtype)
-            results.append(result)
-            objects[n] = id(result)
-            n += 1
-        if parameters:
-            status = self.call_alone(context, parameters)
-        else:
-            status = context.run()
-        if status:
-            self.fail(context, status)
-        instance.idle.append(context)
+        if parameters and self.shared is None:
+            share_lock(parameters)
+            self.shared = parameters[0]
+        given = tuple(
+            array if array.dtype is dtype else array.view(dtype)  # equal, but of another name
+            for array, dtype in zip(arrays, self.dtypes, strict=True)
+        )
+        self.idle = instance.idle
+        results = self.again(given, context)
+        if results is None:
+            raise ArgumentError("an array was changed while it was passed to a call")
         return results
 
-    def call_alone(self, context: Context, parameters: Sequence[Parameter]) -> int:
-        """Run while no other call has any of the parameters; the status.
+    def again(
+        self, arrays: tuple[Any, ...], context: Context | None = None
+    ) -> list[np.ndarray] | None:
+        """Run as the last call was, on arrays of the same dtypes and shapes; None if they are not,
+        or if other calls have all contexts: then nothing was done.
 
-        A KeyboardInterrupt may come between any two lines: who holds a lock is asked the lock.
+        A KeyboardInterrupt may come between any two lines.
         """
-        if self.locks is None:
-            self.locks = [p.lock for p in sorted(parameters, key=id)]  # one order for all calls
-        try:
-            for lock in self.locks:
+        if context is None:
+            try:
+                context = self.idle.pop()
+            except IndexError:
+                context = None
+            if context is None:
+                return None
+        results: list[np.ndarray] = []
+        for empty, shape, dtype in context.outputs:
+            results.append(empty(shape, dtype))
+        shared = self.shared
+        if shared is None:
+            status = context.run(arrays, results)
+            if status == ASK:
+                status = context.ask(arrays, results)
+        else:
+            lock = shared.lock
+            try:
                 lock.acquire()
-            status = context.run()
-            for lock in self.locks:
-                lock.release()
-            return status
-        except BaseException:
-            for lock in self.locks:
-                with suppress(RuntimeError):  # not held, or not any more
+                while lock is not shared.lock:  # it was exchanged while we waited
                     lock.release()
-            raise
+                    lock = shared.lock
+                    lock.acquire()
+                status = context.run(arrays, results)
+                if status == ASK:
+                    status = context.ask(arrays, results)
+                lock.release()
+            except BaseException:  # who holds the lock is asked the lock
+                with suppress(RuntimeError):
+                    lock.release()
+                raise
+        if status and status != OTHER:
+            self.fail(context, status)
+        context.instance.idle.append(context)
+        return results if status == 0 else None
 
     def fail(self, context: Context, status: int) -> None:
         """Raise what stopped the call."""

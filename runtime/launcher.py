@@ -1,62 +1,22 @@
-"""What begins a call, in LLVM assembly: take the arrays, the team, put letters into mailboxes, run.
+"""What begins a call, in LLVM assembly: look at the arrays, take the team, post letters, run.
 
-`gradloom_call` is given the words of a `Call` (`team.py`):
+`gradloom_enter` is a function as Python's own are, called with a tuple of arrays and a list of
+results, and bound to the address of a `Call`'s words (`team.py`):
   program, table, dims, status, state, nth, tiny, times alone, whether to watch the next call,
-  objects, moves, how many moves, calls left to make as was found best, whether that is alone
-Objects are the call's arrays as Python has them: NumPy's begin with the address of their data, and
-to read it there takes nothing, where `array.ctypes.data` takes a microsecond.
+  moves, how many moves, calls left to make as was found best, whether that is alone,
+  how many arrays, what they must be like, whether Python's lock is kept
+Where an array is not like those that the table was made for, nothing happens and the answer is
+`OTHER`; where Python must see to the team, or the call is to be watched, it is `ASK`.
 """
 
-from __future__ import annotations
-
-import ctypes
-
-import numpy as np
-
-DATA = object.__basicsize__  # behind what every object of Python begins with
-
-
-def check_arrays() -> None:
-    """ImportError where arrays are laid out differently."""
-    array = np.empty(1)
-    if ctypes.c_void_p.from_address(id(array) + DATA).value != array.ctypes.data:
-        raise ImportError("gradloom: arrays of this NumPy on this Python do not begin as expected")
-
+# Answers. A program's are 0, numbers of checks, or -1 and -2.
+OTHER, ASK = -16, -17
 
 CALL = """
-; Put the addresses of the arrays into the table, and clear the status. moves: triples of the place
-; in objects, the slot, and what is added to the address in that slot.
-define internal void @bind(ptr %call, ptr %objects, ptr %table, ptr %status) nounwind {{
-entry:
-  %moves.p = getelementptr i64, ptr %call, i64 11
-  %moves = load i64, ptr %moves.p
-  %triples.p = getelementptr i64, ptr %call, i64 10
-  %triples = load ptr, ptr %triples.p
-  store i64 0, ptr %status
-  br label %next
-next:
-  %n = phi i64 [0, %entry], [%n1, %move]
-  %more = icmp slt i64 %n, %moves
-  br i1 %more, label %move, label %out
-move:
-  %triple = getelementptr [3 x i64], ptr %triples, i64 %n
-  %index = load i64, ptr %triple
-  %slot.p = getelementptr i64, ptr %triple, i64 1
-  %slot = load i64, ptr %slot.p
-  %shift.p = getelementptr i64, ptr %triple, i64 2
-  %shift = load i64, ptr %shift.p
-  %object.p = getelementptr ptr, ptr %objects, i64 %index
-  %object = load ptr, ptr %object.p
-  %data.p = getelementptr i8, ptr %object, i64 {data}
-  %data = load i64, ptr %data.p
-  %address = add i64 %data, %shift
-  %place = getelementptr i64, ptr %table, i64 %slot
-  store i64 %address, ptr %place
-  %n1 = add i64 %n, 1
-  br label %next
-out:
-  ret void
-}}
+declare ptr @PyLong_AsVoidPtr(ptr)
+declare ptr @PyLong_FromLongLong(i64)
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
 
 ; Take the team if nobody has it; whether that is so. It is one call's from before the letters are
 ; posted to behind the last barrier. Done here, no exception of Python can come in between.
@@ -73,10 +33,72 @@ define void @gradloom_leave(ptr %state) nounwind {{
   ret void
 }}
 
+define ptr @gradloom_enter(ptr %self, ptr %given, i64 %count) nounwind {{
+  %call = call ptr @PyLong_AsVoidPtr(ptr %self)
+  %args = load ptr, ptr %given
+  %results.p = getelementptr ptr, ptr %given, i64 1
+  %results = load ptr, ptr %results.p
+  %status = call i64 @call(ptr %call, ptr %args, ptr %results)
+  %answer = call ptr @PyLong_FromLongLong(i64 %status)
+  ret ptr %answer
+}}
+
+define internal i64 @call(ptr %call, ptr %args, ptr %results) nounwind {{
+entry:
+  %nth.p = getelementptr i64, ptr %call, i64 5
+  %nth = load i64, ptr %nth.p
+  %several = icmp sgt i64 %nth, 1
+  br i1 %several, label %team, label %known
+team:
+  %watch.p = getelementptr i64, ptr %call, i64 8
+  %watch = load i64, ptr %watch.p
+  %state.p = getelementptr i64, ptr %call, i64 4
+  %state = load ptr, ptr %state.p
+  %watched = icmp ne i64 %watch, 0
+  %none = icmp eq ptr %state, null
+  %either = or i1 %watched, %none
+  br i1 %either, label %ask, label %forked
+forked:
+  %gone.p = getelementptr i8, ptr %state, i64 {gone}
+  %gone = load i64, ptr %gone.p
+  %stale = icmp ne i64 %gone, 0
+  br i1 %stale, label %ask, label %known
+ask:
+  ret i64 {answer_ask}
+known:
+  %words.p = getelementptr i64, ptr %call, i64 14
+  %words = load ptr, ptr %words.p
+  %bound = icmp eq ptr %words, null
+  br i1 %bound, label %begin, label %look
+look:
+  %inputs.p = getelementptr i64, ptr %call, i64 13
+  %inputs = load i64, ptr %inputs.p
+  %good = call i1 @alike(ptr %args, i64 %inputs, ptr %words)
+  br i1 %good, label %prepare, label %other
+other:
+  ret i64 {answer_other}
+prepare:
+  call void @bind(ptr %call, ptr %args, i64 %inputs, ptr %results)
+  br label %begin
+begin:
+  %keeps.p = getelementptr i64, ptr %call, i64 15
+  %keeps = load i64, ptr %keeps.p
+  %short = icmp ne i64 %keeps, 0
+  br i1 %short, label %locked, label %unlocked
+locked:
+  %soon = call i64 @run(ptr %call)
+  ret i64 %soon
+unlocked:
+  %thread = call ptr @PyEval_SaveThread()
+  %result = call i64 @run(ptr %call)
+  call void @PyEval_RestoreThread(ptr %thread)
+  ret i64 %result
+}}
+
 ; A tiny call is not worth waking a sleeping worker for; but where such calls keep coming, it is
 ; woken now and then to see whether it can help. The next call is to be watched (see `Pace`) where
 ; a thread slept at a barrier, or when what was found best was done long enough.
-define i64 @gradloom_call(ptr %call) nounwind {{
+define internal i64 @run(ptr %call) nounwind {{
 entry:
   %program = load ptr, ptr %call
   %table.p = getelementptr i64, ptr %call, i64 1
@@ -89,16 +111,8 @@ entry:
   %state = load ptr, ptr %state.p
   %nth.p = getelementptr i64, ptr %call, i64 5
   %nth = load i64, ptr %nth.p
-  %objects.p = getelementptr i64, ptr %call, i64 9
-  %objects = load ptr, ptr %objects.p
-  %bound = icmp eq ptr %objects, null
-  br i1 %bound, label %begin, label %prepare
-prepare:
-  call void @bind(ptr %call, ptr %objects, ptr %table, ptr %status)
-  br label %begin
-begin:
   %watch.p = getelementptr i64, ptr %call, i64 8
-  %left.p = getelementptr i64, ptr %call, i64 12
+  %left.p = getelementptr i64, ptr %call, i64 11
   %left = load i64, ptr %left.p
   %settled = icmp sgt i64 %left, 0
   br i1 %settled, label %follow, label %ready
@@ -108,7 +122,7 @@ follow:
   %ends = icmp eq i64 %less, 0
   %watch = zext i1 %ends to i64
   store i64 %watch, ptr %watch.p
-  %best.p = getelementptr i64, ptr %call, i64 13
+  %best.p = getelementptr i64, ptr %call, i64 12
   %best = load i64, ptr %best.p
   %best.alone = icmp ne i64 %best, 0
   br i1 %best.alone, label %run, label %ready

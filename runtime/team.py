@@ -19,18 +19,22 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from . import native
-from .assembly import MAILBOX, MAX_THREADS, MOST, WORKERS, team_source
-from .launcher import check_arrays
+from . import arrays, native
+from .assembly import GONE, MAILBOX, MAX_THREADS, MOST, WORKERS, team_source
+from .launcher import ASK
 from .pace import Pace
 from .steps import STEPS
 
 
 @functools.cache
-def load() -> Callable[..., int]:
-    """Load the team's native functions (programs refer to the barrier); returns the launcher."""
-    check_arrays()
+def load() -> Callable[[int], Callable[[Any, Any], int]]:
+    """Load the team's native functions (programs refer to the barrier).
+
+    Returns what makes of the address of a call's words the function that launches it.
+    """
+    arrays.load()
     text = team_source() + STEPS
     what = f"{native.host().identity} {text}"
     key = "team-" + hashlib.sha256(what.encode()).hexdigest()
@@ -38,7 +42,7 @@ def load() -> Callable[..., int]:
     native.load_object(data)
     if WORKERS:
         _worker()
-    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(native.address("gradloom_call"))
+    return arrays.functions_at(native.address("gradloom_enter"))
 
 
 def default_threads() -> int:
@@ -70,11 +74,14 @@ class Team:
     def __init__(self) -> None:
         self._registered = False
         self._closed = False
+        self.state = 0
         self._reset()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
+        if self.state:  # this process forked: who is bound to that team must ask
+            ctypes.c_int64.from_address(self.state + GONE).value = 1
         self._growing = threading.Lock()
         self._handles: list[int] = []
         self.size = 1  # threads there are, the caller with them
@@ -158,7 +165,7 @@ class _Words(ctypes.Structure):
         (name, ctypes.c_int64)
         for name in (
             *("program", "table", "dims", "status", "state", "threads", "tiny", "times"),
-            *("watch", "objects", "moves", "count", "left", "alone"),
+            *("watch", "moves", "count", "left", "alone", "inputs", "alike", "keeps"),
         )
     ]
 
@@ -166,10 +173,7 @@ class _Words(ctypes.Structure):
 class Call:
     """A program bound to its memory, which the caller keeps alive; to be run again and again."""
 
-    __slots__ = (
-        *("_alone", "_bound_to", "_kept", "_launch", "_pace", "_paced", "_state", "_team"),
-        *("_together", "_words"),
-    )
+    __slots__ = ("_alone", "_kept", "_pace", "_paced", "_team", "_together", "_words")
 
     def __init__(
         self,
@@ -180,55 +184,63 @@ class Call:
         tiny: bool = False,
         team: Team | None = None,
         paced: bool = True,
-        objects: int = 0,
+        types: Sequence[tuple[Any, tuple[int, ...]]] | None = None,
         moves: Sequence[tuple[int, int, int]] = (),
+        keeps: bool = False,
     ) -> None:
         """tiny: too short to wake a sleeping worker for. paced: see `Pace`; else never alone.
 
-        moves: (array, slot, shift): where in the table to put the address of the data of the array
-        whose `id` stands in `objects`, and what to add. Where there are `objects`, a call begins
-        with a clear status.
+        types: dtype and shape of each array that a call is given. It then begins with a clear
+        status. moves: (array, slot, shift): where in the table to put the address of which array's
+        data, results counted behind the arrays, and what to add. keeps: on one thread, it keeps
+        Python's lock, which for some microseconds nobody misses.
         """
         triples = (ctypes.c_int64 * (3 * len(moves)))(*(n for move in moves for n in move))
-        last = (objects, ctypes.addressof(triples), len(moves))
+        alike = arrays.expectations(types or ())
+        wanted = (ctypes.c_int64 * max(len(alike), 1))(*alike)
+        looks = 0 if types is None else ctypes.addressof(wanted)
+        bound = (len(types or ()), looks, int(keeps))
+        last = (ctypes.addressof(triples), len(moves), 0, 0, *bound)
         alone = _Words(program, table, dims, status, 0, 1, 0, 0, 0, *last)
-        words = _Words(program, table, dims, status, 0, 1, int(tiny), 0, 1, *last)
+        words = _Words(program, table, dims, status, 0, 1, int(tiny), 0, int(paced), *last)
         self._words = words
-        self._alone = ctypes.addressof(alone)
-        self._together = ctypes.addressof(words)
-        self._kept = triples, alone
-        self._state, self._bound_to = 0, 1  # as in the words, but quicker to read
+        launch = load()
+        self._alone = launch(ctypes.addressof(alone))
+        self._together = launch(ctypes.addressof(words))
+        self._kept = triples, alone, wanted, types
         self._team = team or the_team
         self._paced = paced
         self._pace: Pace | None = None
-        self._launch = load()
 
-    def on(self, threads: int) -> Callable[[], int]:
-        """A function that makes the call on `threads` threads; for one, nothing is in between."""
-        if threads > 1:
-            return functools.partial(self.__call__, threads)
-        return functools.partial(self._launch, self._alone)
+    def on(self, threads: int) -> Callable[[Any, Any], int]:
+        """A function that makes the call on `threads` threads, of its arrays and its results.
 
-    def __call__(self, threads: int = 1) -> int:
-        """Run on `threads` threads, without the GIL; the status word.
+        It may answer `ASK`: then call this object.
+        """
+        if threads > 1 and WORKERS:
+            self._words.threads = threads
+            return self._together
+        return self._alone
+
+    def __call__(self, threads: int = 1, arrays: Any = (), results: Any = None) -> int:
+        """Run on `threads` threads, without Python's lock; the status word, or `OTHER`.
 
         On the caller alone where the team is taken by another call, or cannot grow (for that many
         threads it was found which steps must wait), or only gets in its own way (`Pace`).
         """
-        if threads > 1:
-            team = self._team
+        team, words = self._team, self._words
+        answer = ASK
+        while threads > 1 and answer == ASK:
             if threads > team.size and team.grow(threads) < threads:
-                return self._launch(self._alone)
-            words = self._words
-            if self._bound_to != threads or self._state != team.state:
-                words.state, words.threads = team.state, threads
-                self._state, self._bound_to = team.state, threads
+                break
+            words.state, words.threads = team.state, threads
             if words.watch and self._paced:
-                return self._watched()
-            return self._launch(self._together)
-        return self._launch(self._alone)
+                return self._watched(arrays, results)
+            words.watch = 0
+            answer = self._together(arrays, results)
+        return self._alone(arrays, results) if answer == ASK else answer
 
-    def _watched(self) -> int:
+    def _watched(self, arrays: Any, results: Any) -> int:
         """Run as the pace says."""
         words = self._words
         if self._pace is None:
@@ -236,7 +248,8 @@ class Call:
         pace = self._pace
         words.watch = 0
         started = time.perf_counter()
-        status = self._launch(self._together if pace.together else self._alone)
+        how = self._together if pace.together else self._alone
+        status = how(arrays, results)
         calls = pace.took(time.perf_counter() - started, words.watch != 0)
         if calls > 0:
             words.left, words.alone = calls, int(not pace.settled)

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import numpy as np
 
-from ..ir.parameter import Parameter, aligned_empty
+from ..ir.parameter import Parameter, aligned_empty, hold
 from ..ir.program import Program
 from .executable import Executable
 
@@ -41,10 +42,10 @@ class Timing:
 class _Copy:
     """What an executable needs of a parameter, with the value that it has now."""
 
-    def __init__(self, parameter: Parameter) -> None:
+    def __init__(self, parameter: Parameter, lock: Any) -> None:
+        self.lock = lock
         self.first = parameter.buffer.copy()
         self.buffer = aligned_empty(self.first.shape, self.first.dtype)
-        self.lock = threading.Lock()
 
 
 def measure(
@@ -61,9 +62,9 @@ def measure(
     a call raises.
     """
     with ExitStack() as stack:  # the values belong together
-        for parameter in sorted(parameters, key=id):
-            stack.enter_context(parameter.lock)
-        copies = [_Copy(parameter) for parameter in parameters]
+        hold(parameters, stack)
+        lock = threading.RLock()
+        copies = [_Copy(parameter, lock) for parameter in parameters]
 
     def call(executable: Executable) -> float:
         """One call; its seconds."""

@@ -60,12 +60,11 @@ class _Run:
         self.pending: list[driver.Launch | driver.Copy] = []
         self.count = 0  # of barriers
 
-    def __call__(self) -> int:
+    def __call__(self, arrays: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> int:
         """As a context runs: bind the arrays of the call, then all steps; the status."""
         executable = self.context.instance.executable
         names = [*(buffer.name for buffer in executable.inputs), *executable.program.outputs]
-        for number, name in zip(self.context.objects, names, strict=False):
-            array = ctypes.cast(number, ctypes.py_object).value
+        for array, name in zip((*arrays, *results), names, strict=True):
             self.context.place(name, array.ctypes.data)
         self.context.status[0] = 0
         with suppress(_StoppedError):  # by a check: the status tells

@@ -3,12 +3,17 @@
 
 import gc
 import itertools
+import pickle
+import sys
+import threading
+import time
 import tracemalloc
 
 import numpy as np
 import pytest
 
 import gradloom as gl
+from gradloom.ir.parameter import share_lock
 
 F32 = np.float32
 
@@ -79,15 +84,12 @@ def test_each_call_reads_the_arrays_it_is_given(threads):
 
 def test_an_interrupted_call_leaves_no_parameter_locked():
     """An exception between any two lines of taking the locks, calling and giving them back."""
-    import sys
-    import threading
-
     x = gl.placeholder((), name="x")
     ws = [gl.parameter(np.zeros(5, F32), name=f"w{n}") for n in range(3)]
     step = gl.function([x], ws[0], updates={w: w + x for w in ws})
     step(0)
     executable = step._executable
-    code = type(executable).call_alone.__code__
+    code = type(executable).again.__code__
     interrupted = 0
     for line in range(1, 40):
         left = [line]
@@ -124,3 +126,88 @@ def test_an_interrupted_call_leaves_no_parameter_locked():
     step(2)
     np.testing.assert_array_equal(ws[0].value, before + 2)
     assert all((w.value == ws[0].value).all() for w in ws)
+
+
+def test_parameters_that_one_call_needs_share_a_lock():
+    """Also with those that shared one with any of them; calls on other parameters are not held."""
+    x = gl.placeholder((), name="x")
+    a, b, c, d = (gl.parameter(np.zeros(3, F32), name=name) for name in "abcd")
+
+    def moves(*ws):
+        gl.function([x], None, updates={w: w + x for w in ws})(1)
+
+    moves(a, b)
+    moves(c)
+    assert a.lock is b.lock and len({id(w.lock) for w in (a, c, d)}) == 3
+    moves(b, c)
+    assert a.lock is b.lock is c.lock is not d.lock
+    assert [w.value[0] for w in (a, b, c, d)] == [1, 2, 2, 0]
+
+
+def test_who_waited_for_a_lock_that_was_exchanged_waits_for_the_new_one():
+    x = gl.placeholder((), name="x")
+    v, w = (gl.parameter(np.zeros(3, F32), name=name) for name in "vw")
+    step = gl.function([x], None, updates={w: w + x})
+    step(1)
+    old, new = w.lock, v.lock
+    with new:
+        with old:
+            waiting = threading.Thread(target=step, args=(np.ones((), F32),))
+            waiting.start()
+            time.sleep(0.1)
+            share_lock((v, w))
+            assert w.lock is new
+        waiting.join(0.1)
+        assert waiting.is_alive() and w.buffer[0] == 1
+    waiting.join(20)
+    assert w.value[0] == 2
+
+
+class Own(np.ndarray):
+    """A subclass is no plain array."""
+
+
+@pytest.mark.parametrize("rows", [3, 5000])
+def test_arrays_unlike_those_of_the_last_call(rows):
+    """What the quick way of a warm call must leave to the usual one, between plain calls."""
+    x, n = gl.placeholder(("B", 4), name="x"), gl.placeholder(("B",), "int64", name="n")
+    f = gl.function([x, n], x * 2 + n.astype("float32")[:, None])
+    a = np.random.default_rng(0).standard_normal((rows, 4)).astype(F32)
+    k = np.arange(rows)
+    right = a * 2 + k[:, None].astype(F32)
+    wide = np.zeros((rows, 8), F32)
+    wide[:, ::2] = a
+    alike = [
+        (pickle.loads(pickle.dumps(a)), k),  # a dtype of its own, but the same
+        (a.astype(">f4"), k),
+        (np.asfortranarray(a), k),
+        (wide[:, ::2], k),
+        (a.view(Own), k),
+        (a.tolist(), list(k)),
+        (a, k.astype(np.longlong)),
+        (a, k.astype(np.int32).astype(">i8")),
+    ]
+    wrong = [
+        ((a,), gl.ArgumentError),
+        ((a, k, k), gl.ArgumentError),
+        ((a.astype(np.float64), k), gl.DTypeError),
+        ((a.view(np.int32), k), gl.DTypeError),
+        ((a, k.astype(np.uint64)), gl.DTypeError),
+        ((a, k[:-1]), gl.ShapeError),
+        ((a.T.copy(), k), gl.ShapeError),
+        ((a[0], k), gl.ShapeError),
+        ((a[None], k), gl.ShapeError),
+        ((None, k), gl.DTypeError),
+        ((x, k), gl.ArgumentError),
+    ]
+    np.testing.assert_array_equal(f(a, k), right)
+    for given in alike:
+        np.testing.assert_array_equal(f(*given), right)
+        np.testing.assert_array_equal(f(a[:2], k[:2]), right[:2])
+        np.testing.assert_array_equal(f(a, k), right)
+    for given, error in wrong:
+        with pytest.raises(error):
+            f(*given)
+        np.testing.assert_array_equal(f(a, k), right)
+    np.testing.assert_array_equal(f(n=k, x=a), right)
+    assert f(a[:0], k[:0]).shape == (0, 4)
