@@ -22,8 +22,9 @@ Wrap = Callable[[Any], Any]
 # No number: those that stand outside of a function, rules put together with those inside.
 FACTOR = gl.parameter(np.float32(1.3), "factor")
 
-# Where numbers of products inside and outside of a function meet: the one exception there is.
-ACROSS = {("second_order", 106)}
+# Where a rule finds a formula that goes on across the border, the one exception there is: numbers of
+# products inside and outside; a factor outside of a logarithm inside.
+ACROSS = {("second_order", 106), ("second_order", 184)}
 
 
 def plainly(function: Any) -> Any:
@@ -129,7 +130,7 @@ def check(way: str, seed: int) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_random_functions(way: str) -> None:
-    for seed in (3, 5):
+    for seed in (3, 5, 190):  # the last: a constant that one part hands to the other
         check(way, seed)
 
 
