@@ -22,8 +22,8 @@ Wrap = Callable[[Any], Any]
 # No number: those that stand outside of a function, rules put together with those inside.
 FACTOR = gl.parameter(np.float32(1.3), "factor")
 
-# Where a rule finds a formula that goes on across the border, the one exception there is: numbers of
-# products inside and outside; a factor outside of a logarithm inside.
+# Where a rule finds a formula that goes on across the border, the one exception there is: numbers
+# of products inside and outside; a factor outside of a logarithm inside.
 ACROSS = {("second_order", 106), ("second_order", 184)}
 
 
