@@ -34,7 +34,7 @@ from .staggered import staggered
 WALK = """kernel walked(a0: f64, a1: f64, a2: i64, a3: i64, a4: out f64; d0, d1, d2) \
 over i: parallel d0, j: parallel 21, k: parallel d1 {
   v0 = contract a0[50*i + 3] by a2, a3 of 6 at -7, a1[d1*j + k] over d2 in \
-  a4[21*d1*i + d1*j + k] : f64
+a4[21*d1*i + d1*j + k] : f64
   v1 = tanh v0 : f64
   store a4[21*d1*i + d1*j + k] = v1
 }"""
