@@ -12,7 +12,6 @@ each panel while it is in cache.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ..ir.dtypes import DType, int64
 from ..ir.kernel import (
@@ -28,12 +27,12 @@ from ..ir.kernel import (
     Load,
     Reduce,
     Running,
-    Size,
     Store,
 )
 from ..ir.loc import Loc
-from ..ir.units import FEWEST, PANEL, block_length, layout, outer_axes
+from ..ir.units import block_length, layout, outer_axes
 from . import scalar
+from .cpu_products import product_text
 from .cpu_text import combined, minus_one, product, total
 from .scalar import identity, two_sum
 
@@ -81,7 +80,7 @@ class _Emitter:
             self.line(f"{parameter} = dims[{n}]")
         match layout(kernel):
             case "panels":
-                self.contraction(next(i for i in kernel.body if isinstance(i, Contract)))
+                product_text(self, next(i for i in kernel.body if isinstance(i, Contract)))
             case "blocks":
                 self.blocks()
             case "rows" | "pieces":
@@ -245,54 +244,6 @@ class _Emitter:
     def inside(self, store: Store) -> bool:
         """Whether a store happens at every index of the reduced axes."""
         return store.combine != "" or any(store.access.strides[n] != 0 for n in self.reduced)
-
-    def contraction(self, item: Contract) -> None:
-        """Panels of rows: the product, then the rest of the body."""
-        *batch, rows, columns = self.axes
-        i, j = rows.name, columns.name
-        share = f"(({rows.extent} + nth - 1) // nth + {FEWEST - 1}) // {FEWEST} * {FEWEST}"
-        self.line(f"panel = min({PANEL}, max({FEWEST}, {share}))")
-        self.line(f"panels = ({rows.extent} + panel - 1) // panel")
-        self.share(product(*(axis.extent for axis in batch), "panels"))
-        if batch:
-            self.line("o = u // panels")
-            self.unravel(batch, "o")
-        self.line("first = u % panels * panel" if batch else "first = u * panel")
-        self.line(f"count = min(panel, {rows.extent} - first)")
-
-        def at(access: Access, inner: str) -> str:
-            lead = [product(a.name, s) for a, s in zip(batch, access.strides, strict=False)]
-            return f"offset({access.argument}, {total(str(access.offset), *lead, inner)})"
-
-        *_, a_row, a_depth = item.lhs.strides
-        *_, b_depth, b_column = item.rhs.strides
-        c_row = item.scratch.strides[-2]
-        out = at(item.scratch, product("first", c_row))
-        start = ""
-        if item.initial is not None:
-            row = item.initial.strides[-2]
-            start = f", {at(item.initial, product('first', row))}, {row}"
-        depth: Size = item.depth
-        if item.walk is None:
-            left = f"{item.dtype}({at(item.lhs, product('first', a_row))}, {a_row}, {a_depth}"
-        else:
-            walk, depth = item.walk, item.walk.period
-            rounds = 1 if depth == item.depth else f"{item.depth} // max({depth}, 1)"
-            left = f"at_{item.dtype}({at(item.lhs, '0')}, offset({walk.rows}, first), {walk.steps}"
-            left += f", {rounds}, {walk.stride}"
-        self.line(
-            f"contract_{left}, {at(item.rhs, '0')}, {b_depth}, {b_column}, {out}, {c_row}, count, "
-            f"{columns.extent}, {depth}{start})",
-            item.loc,
-        )
-        if len(self.kernel.body) == 1:
-            return
-        self.begin(f"for {i} in range(first, first + count):")
-        self.begin(f"for {j} in range(0, {columns.extent}, {self.lanes}):")
-        self.line(f"m = lanes({columns.extent} - {j})")
-        place = self.address(replace(item.scratch, strides=(*item.scratch.strides[:-1], 1)))
-        self.line(f"{item.result} = load({item.scratch.argument}, {place}, m)")
-        self.stages([])
 
     # --- instructions
 

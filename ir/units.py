@@ -3,7 +3,7 @@
 A kernel's work comes in units, of which each thread runs one contiguous part.  What a unit is
 depends on the layout:
 
-``panels``  a contraction: some rows of one entry of the batch;
+``panels``  a contraction: TILE rows of a strip of columns of one entry of the batch;
 ``pieces``  a sum that is split: one piece of the first axis;
 ``rows``    the last axis is reduced: an index of the parallel axes;
 ``blocks``  else: an index of the outer parallel axes, and a block of the last axis.
@@ -24,8 +24,8 @@ Range = tuple[int, int]  # from, to: the second is beyond the last
 
 SHARE = 4096  # elements of the last axis in a block
 COLUMNS = 4  # vectors of the last axis in a block, where other axes are reduced
-PANEL = 32  # rows of a product between two walks over its right side
-FEWEST = 8  # rows of a panel
+TILE = 8  # rows of a product that are a unit
+NARROW, WIDE = 64, 32  # columns of a strip: at least, and a multiple of
 ANYWHERE = 1 << 48  # more elements than there are
 
 
@@ -56,10 +56,12 @@ def block_length(kernel: Kernel, lanes: int) -> int:
     return COLUMNS * lanes if reduces else SHARE
 
 
-def panel_length(rows: int, threads: int) -> int:
-    """How many rows are a panel: as many as leave one for each thread, within bounds."""
-    share = -(-rows // threads)
-    return min(PANEL, max(FEWEST, -(-share // FEWEST) * FEWEST))
+def strip_length(columns: int, blocks: int, threads: int) -> int:
+    """How many columns of a product are a strip: all, where there are as many blocks of rows as
+    threads, and else as many as leave some for each."""
+    parts = (threads - 1) // max(blocks, 1) + 1
+    share = -(-columns // parts)
+    return max(NARROW, -(-share // WIDE) * WIDE)
 
 
 def part(units: int, thread: int, threads: int) -> Range:
@@ -95,30 +97,29 @@ class _Walk:
         kernel, kind = self.kernel, layout(self.kernel)
         outer = [kernel.axes.index(axis) for axis in outer_axes(kernel)]
         counts = [self.box[n][1] for n in outer]
-        inner: int | None = None  # the axis that is cut, in lengths of
-        length = 1
+        inner: list[tuple[int, int]] = []  # axes that are cut, each in lengths of
         match kind:
             case "panels":
-                inner = len(kernel.axes) - 2
-                length = panel_length(self.box[inner][1], threads)
+                rows, columns = len(kernel.axes) - 2, len(kernel.axes) - 1
+                blocks = prod(counts) * max(-(-self.box[rows][1] // TILE), 1)
+                strip = strip_length(self.box[columns][1], blocks, threads)
+                inner = [(columns, strip), (rows, TILE)]
             case "blocks":
-                inner, length = len(kernel.axes) - 1, block_length(kernel, lanes)
+                inner = [(len(kernel.axes) - 1, block_length(kernel, lanes))]
             case "pieces":
-                inner, length = 0, kernel.chunk
+                inner = [(0, kernel.chunk)]
             case "rows":
                 pass
-        if inner is not None:
-            counts.append(-(-self.box[inner][1] // length))
+        counts += [-(-self.box[n][1] // length) for n, length in inner]
         first, end = part(prod(counts), thread, threads)
         if first >= end:
             return False
         cut = box(counts, first, end)
         for n, found in zip(outer, cut, strict=False):
             self.box[n] = found
-        if inner is not None:
-            low, high = cut[-1]
-            self.pieces = cut[-1]
-            self.box[inner] = (low * length, min(high * length, self.box[inner][1]))
+        for (n, length), (low, high) in zip(inner, cut[len(outer) :], strict=True):
+            self.pieces = low, high
+            self.box[n] = (low * length, min(high * length, self.box[n][1]))
         return True
 
     def ranges(self) -> dict[str, Range]:

@@ -129,7 +129,7 @@ def test_rows_stay_with_their_thread() -> None:
     rows = gl.function([x, *ws], gl.softmax(h, axis=1), threads=1)
     arrays = [np.ones((32, 16), "f4"), *[np.ones((16, 16), "f4")] * 3]
     assert waiting(rows, arrays) == [1]  # the first
-    odd = [np.ones((33, 16), "f4"), *arrays[1:]]  # the softmax's rows are not the panels'
+    odd = [np.ones((37, 16), "f4"), *arrays[1:]]  # the softmax's rows are not the tiles'
     assert waiting(rows, odd) == [2]
 
 
