@@ -136,15 +136,18 @@ class Writer:
             for v in range(vectors)
         ]
 
-    def tile(self, tile: Tile, masked: bool) -> ir.Function:
+    def tile(self, tile: Tile, masked: bool, keeps: bool = False) -> ir.Function:
         """tile(a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, start, start_row, fresh,
         ahead, ahead_row) for one tile of C; a_row and a_col are strides, or tables of offsets.
 
         1 <= rows, 1 <= columns <= the tile's, depth >= 0. The sums start from the tile at `start`,
         or from zeros where they are `fresh`. Meanwhile rows from `ahead` on are asked for, one
         every UNROLL steps; not by tables, where the registers for it are worth a third of the time.
+
+        keeps: instead, the tile copies the rows of B that it reads to rows from `ahead` on.
         """
         name = f"tile_{tile.rows}x{tile.vectors}" + ("_masked" if masked else "")
+        name += "_keeps" if keeps else ""
         way = POINTER if self.by_tables else INT
         signature = [
             POINTER, way, way, POINTER, INT, POINTER, INT, INT, INT, INT,
@@ -201,7 +204,7 @@ class Writer:
             phi.add_incoming(value, resume)
             sums.append(phi)
 
-        def step(k: int, a_offset: Value, b_here: Value, sums: list) -> list:
+        def step(k: int, a_offset: Value, b_here: Value, sums: list, target: Value) -> list:
             here = self.at(builder, b_here, builder.mul(b_row, number(k)))
             row_of_b = [
                 self.load(builder, self.at(builder, here, part), mask)
@@ -218,24 +221,28 @@ class Writer:
                     result.append(
                         self.multiply_add(builder, factor, row, sums[i * tile.vectors + v])
                     )
+            if target is not None:
+                for part, value in zip(parts, row_of_b, strict=True):
+                    self.store(builder, value, self.at(builder, target, part), None)
             return result
 
-        def loop(label: str, k0: Value, end: Value, a0, b0, sums: list, steps: int, p0: Value):
+        def loop(label: str, k0: Value, end: Value, here: tuple, sums: list, steps: int):
+            """Steps from k0 on, at `here`: places in A and in B, and in what is `ahead`."""
             before = builder.block
             body, after = (function.append_basic_block(label + part) for part in ("", "_end"))
             builder.cbranch(builder.icmp_signed("<", k0, end), body, after)
             builder.position_at_end(body)
             heads = []
-            for value in (k0, a0, b0, p0, *sums):
+            for value in (k0, *here, *sums):
                 phi = builder.phi(value.type)
                 phi.add_incoming(value, before)
                 heads.append(phi)
             k, a_offset, b_here, p_here, *running = heads
-            if steps > 1 and not self.by_tables:
+            if steps > 1 and not keeps and not self.by_tables:
                 for part in parts:
                     self.prefetch(builder, self.at(builder, p_here, part))
             for u in range(steps):
-                running = step(u, a_offset, b_here, running)
+                running = step(u, a_offset, b_here, running, p_here if keeps else None)
             following = [
                 builder.add(k, number(steps)),
                 self.onward(builder, a_col, number(steps), a_offset),
@@ -248,17 +255,20 @@ class Writer:
             builder.cbranch(builder.icmp_signed("<", following[0], end), body, after)
             builder.position_at_end(after)
             results = []
-            for initial, value in zip((k0, a0, b0, p0, *sums), following, strict=True):
+            for initial, value in zip((k0, *here, *sums), following, strict=True):
                 phi = builder.phi(value.type)
                 phi.add_incoming(initial, before)
                 phi.add_incoming(value, body)
                 results.append(phi)
-            return results[0], results[1], results[2], results[4:]
+            return results[0], tuple(results[1:4]), results[4:]
 
-        whole = builder.and_(depth, number(-UNROLL))
-        begin_a = a_col if self.by_tables else number(0)
-        k, a_offset, b_here, sums = loop("steps", number(0), whole, begin_a, b, sums, UNROLL, ahead)
-        _, _, _, sums = loop("rest", k, depth, a_offset, b_here, sums, 1, ahead)
+        # Stores between the steps would have LLVM hold what several steps load, and spill.
+        unroll = 1 if keeps else UNROLL
+        whole = builder.and_(depth, number(-unroll))
+        here = (a_col if self.by_tables else number(0), b, ahead)
+        k, here, sums = loop("steps", number(0), whole, here, sums, unroll)
+        if unroll > 1:
+            _, _, sums = loop("rest", k, depth, here, sums, 1)
 
         for i, target in enumerate(targets):
             if i:

@@ -11,7 +11,9 @@ what is given to start from, which may be C itself: its bits do not depend on wh
 lies, nor on how a product is divided into calls, nor on the width of the vectors.
 
 What the next tiles will read is asked for meanwhile, so that their first steps need not wait. Where
-the columns of B, not its rows, lie in order, each block is first turned (`panel`).
+a few tiles read a block of B, the first one leaves it in a panel, rows one behind the other: in B
+each may be on another page, and wants the same few places in the cache if they are a power of two
+apart. Where the columns of B, not its rows, lie in order, each block is first turned (`panel`).
 
 Since A is read element by element, it need not be a matrix in memory: a second function, `at_…`,
 finds A[i, k] at rows[i] + steps[k], tables of offsets. So windows over an image are the rows of a
@@ -39,7 +41,8 @@ PREFIX = "gradloom_contract_"
 SEGMENT = 400  # contraction steps of B's column block kept in cache at a time
 STREAMED = 8  # and where a tile has all rows, so that B is read but once, and B's rows are long:
 LONG = 1000  # columns; the processor then sees a few rows that are read on and on
-ROWS = 192  # of A in a block, which stays in the second cache while blocks of B go by
+KEPT = 3  # tiles that read a block of B which are worth a copy, rows one behind the other
+ROWS = 128  # of A in a block, which stays in the second cache while blocks of B go by
 
 
 @dataclass(frozen=True)
@@ -63,17 +66,19 @@ class Block:
     sizes: tuple[Value, Value, Value]
     start: tuple[Value, Value, Value]
     ahead: tuple[Value, Value]
+    panel: tuple[Value, Value]
 
 
 @dataclass(frozen=True)
 class Cut:
     """How a product is cut: terms of a segment, columns of a block, whether there is but one row,
-    and whether blocks of B are copied to a panel."""
+    whether blocks of B are turned into a panel, and whether the first tile copies them to one."""
 
     most: Value
     width: Value
     single: Value
     packs: Value
+    keeps: Value
 
 
 @dataclass(frozen=True)
@@ -113,10 +118,13 @@ class _Products(Packer):
         """
         self.plan = plan
         self.variants = {
-            (tile, masked): self.tile(tile, masked)
+            (tile, masked, False): self.tile(tile, masked)
             for tile in (plan.wide, plan.narrow, plan.low, plan.least, plan.thin)
             for masked in ((True,) if self.always_masked else (True, False))
         }
+        for masked in (True,) if self.always_masked else (True, False):
+            if not self.by_tables:
+                self.variants[plan.wide, masked, True] = self.tile(plan.wide, masked, True)
         self.pack = self.packer()
         ways = [POINTER, POINTER, INT, INT] if self.by_tables else [INT, INT]
         rest = [POINTER, INT, INT, POINTER, INT, INT, INT, INT, POINTER, INT]
@@ -178,7 +186,10 @@ class _Products(Packer):
         room = builder.select(single, number(self.room(thin)), number(self.room(wide)))
         most = builder.select(packs, room, most)
         width = builder.select(single, number(thin * self.lanes), number(wide * self.lanes))
-        self.sweep(builder, given, later, Cut(most, width, single, packs), panel)
+        keeps = builder.icmp_signed(">=", rows, number(KEPT * self.plan.wide.rows))
+        keeps = builder.and_(keeps, builder.not_(packs))
+        most = builder.select(keeps, room, most)  # also by tables, which keep nothing
+        self.sweep(builder, given, later, Cut(most, width, single, packs, keeps), panel)
 
     def sweep(
         self, builder: Builder, given: Operands, later: Value | None, cut: Cut, panel: Value
@@ -188,12 +199,9 @@ class _Products(Packer):
         (rows, columns, depth), (initial, initial_row) = given.sizes, given.initial
         most, width = cut.most, cut.width
         depth = larger(builder, depth, number(0))
-        parts = builder.sdiv(builder.sub(builder.add(depth, most), number(1)), most)
-        segments = larger(builder, parts, number(1))
-        length = builder.sdiv(builder.sub(builder.add(depth, segments), number(1)), segments)
+        height = _even(builder, rows, number(ROWS), self.plan.wide.rows)
         multiple = max(self.lanes, UNROLL)
-        length = builder.and_(builder.add(length, number(multiple - 1)), number(-multiple))
-        length = larger(builder, smaller(builder, length, most), number(UNROLL))
+        length = smaller(builder, _even(builder, depth, most, multiple), most)
 
         with counted(builder, number(0), larger(builder, depth, number(1)), length) as k:
             part_depth = smaller(builder, builder.sub(depth, k), length)
@@ -212,7 +220,7 @@ class _Products(Packer):
             start_row = builder.select(first, initial_row, c_row)
 
             with (
-                counted(builder, number(0), rows, number(ROWS)) as i,
+                counted(builder, number(0), rows, height) as i,
                 counted(builder, number(0), columns, width) as j,
             ):
                 block = smaller(builder, builder.sub(columns, j), width)
@@ -232,24 +240,28 @@ class _Products(Packer):
                     (here, way, part_col),
                     (right, right_row),
                     (self.at(builder, c, builder.add(below, j)), c_row),
-                    (smaller(builder, builder.sub(rows, i), number(ROWS)), block, part_depth),
+                    (smaller(builder, builder.sub(rows, i), height), block, part_depth),
                     (self.at(builder, start, builder.add(above, j)), start_row, fresh),
                     (ahead, b_row),
+                    (panel, width),
                 )
-                self.across(builder, cut.single, place)
+                self.across(builder, cut, place)
 
-    def across(self, builder: Builder, single: Value, block: Block) -> None:
+    def across(self, builder: Builder, cut: Cut, block: Block) -> None:
         slim = builder.icmp_signed("<=", block.sizes[1], number(self.lanes))
-        with builder.if_else(single) as (one, more):
+        with builder.if_else(cut.single) as (one, more):
             with one:
-                self.down(builder, (self.plan.thin, self.plan.thin), block)
+                self.down(builder, (self.plan.thin, self.plan.thin), block, None)
             with more, builder.if_else(slim) as (narrow, wide):
                 with narrow:
-                    self.down(builder, (self.plan.narrow, self.plan.least), block)
+                    self.down(builder, (self.plan.narrow, self.plan.least), block, None)
                 with wide:
-                    self.down(builder, (self.plan.wide, self.plan.low), block)
+                    keeps = None if self.by_tables else cut.keeps
+                    self.down(builder, (self.plan.wide, self.plan.low), block, keeps)
 
-    def down(self, builder: Builder, tiles: tuple[Tile, Tile], block: Block) -> None:
+    def down(
+        self, builder: Builder, tiles: tuple[Tile, Tile], block: Block, keeps: Value | None
+    ) -> None:
         """All row tiles of a block of columns; the last few rows may be one of the lower tile."""
         (a, a_row, a_col), (c, c_row), (start, start_row, fresh) = block.a, block.c, block.start
         rows, width, depth = block.sizes
@@ -261,39 +273,68 @@ class _Products(Packer):
             else:
                 here = self.at(builder, a, builder.mul(i, a_row))
             left = builder.sub(rows, i)
-            # Each of the first few tiles asks for as many rows of the next block as it takes time.
-            turn = builder.udiv(i, number(tile.rows))
-            asks = builder.icmp_signed("<", turn, number(UNROLL))
+            # Each of a few tiles asks for as many rows of the next block as it takes time for.
+            turn = builder.sub(builder.udiv(i, number(tile.rows)), number(1))
+            asks = builder.icmp_unsigned("<", turn, number(UNROLL))
             from_row = builder.mul(builder.udiv(depth, number(UNROLL)), turn)
             ahead = self.at(builder, block.ahead[0], builder.mul(from_row, block.ahead[1]))
             ahead = builder.select(asks, ahead, block.b[0])
             ahead_row = builder.select(asks, block.ahead[1], number(0))
+            right, right_row = block.b
+            if keeps is not None:
+                first = builder.icmp_signed("==", i, number(0))
+                stored = builder.and_(keeps, builder.not_(first))
+                right = builder.select(stored, block.panel[0], right)
+                right_row = builder.select(stored, block.panel[1], right_row)
             arguments = [
-                here, way, a_col, *block.b, self.at(builder, c, builder.mul(i, c_row)), c_row,
-                left, width, depth,
+                here, way, a_col, right, right_row,
+                self.at(builder, c, builder.mul(i, c_row)), c_row, left, width, depth,
                 self.at(builder, start, builder.mul(i, start_row)), start_row, fresh,
-                ahead, ahead_row,
             ]  # fmt: skip
+            ways = [*arguments, ahead, ahead_row]
             if low is tile:
-                self.call(builder, tile, width, arguments)
+                self.call(builder, tile, width, ways)
                 return
             few = builder.icmp_signed("<=", left, number(low.rows))
             with builder.if_else(few) as (rest, whole):
                 with rest:
-                    self.call(builder, low, width, arguments)
+                    self.call(builder, low, width, ways)
                 with whole:
-                    self.call(builder, tile, width, arguments)
+                    if keeps is None:
+                        self.call(builder, tile, width, ways)
+                        return
+                    with builder.if_else(builder.and_(keeps, first)) as (copying, plain):
+                        with copying:
+                            self.call(builder, tile, width, [*arguments, *block.panel], True)
+                        with plain:
+                            self.call(builder, tile, width, ways)
 
-    def call(self, builder: Builder, tile: Tile, width: Value, arguments: list[Value]) -> None:
+    def call(
+        self,
+        builder: Builder,
+        tile: Tile,
+        width: Value,
+        arguments: list[Value],
+        keeps: bool = False,
+    ) -> None:
         if self.always_masked:
-            builder.call(self.variants[tile, True], arguments)
+            builder.call(self.variants[tile, True, keeps], arguments)
             return
         full = builder.icmp_signed("==", width, number(tile.vectors * self.lanes))
         with builder.if_else(full) as (inside, edge):
             with inside:
-                builder.call(self.variants[tile, False], arguments)
+                builder.call(self.variants[tile, False, keeps], arguments)
             with edge:
-                builder.call(self.variants[tile, True], arguments)
+                builder.call(self.variants[tile, True, keeps], arguments)
+
+
+def _even(builder: Builder, whole: Value, most: Value, multiple: int) -> Value:
+    """How long the parts of `whole` are, if they are as few as `most` allows, and about equal."""
+    parts = builder.udiv(builder.sub(builder.add(whole, most), number(1)), most)
+    parts = larger(builder, parts, number(1))
+    share = builder.udiv(builder.sub(builder.add(whole, parts), number(1)), parts)
+    share = builder.udiv(builder.add(share, number(multiple - 1)), number(multiple))
+    return builder.mul(larger(builder, share, number(1)), number(multiple))
 
 
 def source(dtype: str, lanes: int) -> str:
