@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gradloom as gl
-from gradloom.frontends.profile import Profile, StepTime
+from gradloom.frontends.profile import Profile, StepTime, profiled
 from gradloom.ir.errors import ArgumentError
 from gradloom.ir.loc import current_loc
 from gradloom.ir.program import Copy, Host, Launch, walk
@@ -304,9 +304,9 @@ def test_clocks_change_no_bit_and_the_plain_program_has_none(threads: int) -> No
 
 def test_only_the_cpu() -> None:
     function = gl.function([], gl.zeros((2,)))
-    function.program = replace(function.program, target=Target("cuda"))
+    program = replace(function.program, target=Target("cuda"))
     with pytest.raises(ArgumentError, match="is for cuda, not for cpu"):
-        function.profile()
+        profiled(program, {}, None, [], [], None)
 
 
 def test_peaks_are_those_of_a_machine() -> None:
