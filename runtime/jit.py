@@ -1,29 +1,31 @@
 # pyright: basic
 """Numba as the front end of kernels: their syntax tree in, LLVM assembly out.
 
-Of Numba the intermediate representation (see `numba_ir`), type inference and lowering are used. A
-target and typing context of our own know what kernels can say (`calls`, `scalars`, `vector`) and
-load none of Numba's registries, which would bring in NumPy's ufuncs, random numbers, lists,
-dictionaries and SciPy: half a second of imports, and most of the time of every compile. Nothing is
-compiled by Numba itself; see `native`.
+Of Numba the intermediate representation (see `numba_ir`), types (see `typed`), data models and
+lowering are used. A target and typing context of our own know what kernels can say (`calls`,
+`scalars`, `vector`) and load none of Numba's registries, which would bring in NumPy's ufuncs,
+random numbers, lists, dictionaries and SciPy: half a second of imports, and most of the time of
+every compile. Nothing is compiled by Numba itself; see `native`.
 """
 
 from __future__ import annotations
 
 import ast
+import operator
 from collections.abc import Mapping
 from typing import Any
 
 from llvmlite import ir
 from numba.core import funcdesc, lowering, types, typing
+from numba.core import ir as numba_language
 from numba.core.codegen import CodeLibrary, JITCodeLibrary
 from numba.core.compiler import Flags
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext
 from numba.core.targetconfig import ConfigStack
-from numba.core.typed_passes import type_inference_stage
 
 from . import calls, numba_ir, scalars, vector
+from .typed import Types, operands_of
 
 ARGUMENTS = (
     types.CPointer(types.intp),  # buffers: this launch's slice of the table of addresses
@@ -128,6 +130,46 @@ class _Library(JITCodeLibrary):
         self.text = str(ir_module)
 
 
+class _Lower(lowering.Lower):
+    """Numba's lowering, short where kernels are: nothing is counted, raised, tried or debugged."""
+
+    def __init__(self, found: Types, *rest: Any) -> None:
+        self._found = found
+        super().__init__(*rest, metadata={})
+
+    def _find_singly_assigned_variable(self) -> None:
+        self._singly_assigned_vars, self._blk_local_varmap = self._found.values, {}
+
+    def lower_block(self, block: Any) -> None:
+        for item in block.body:
+            self.loc = item.loc
+            self.lower_inst(item)
+
+    def lower_inst(self, inst: Any) -> None:
+        if not isinstance(inst, numba_language.Assign):
+            super().lower_inst(inst)
+            return
+        name = inst.target.name
+        value = self.lower_assign(self.typeof(name), inst)
+        if name in self._singly_assigned_vars:
+            self._blk_local_varmap[name] = value
+        else:
+            self.builder.store(value, self.getvar(name))
+
+    def lower_expr(self, resty: Any, expr: Any) -> Any:
+        signature = self.fndesc.calltypes[expr]
+        if expr.op == "call":
+            callee, operands = self.typeof(expr.func.name), expr.args
+        else:
+            callee = operator.getitem if expr.op == "getitem" else expr.fn
+            operands = operands_of(expr)
+        values = [
+            self.context.cast(self.builder, self.loadvar(x.name), self.typeof(x.name), wanted)
+            for x, wanted in zip(operands, signature.args, strict=True)
+        ]
+        return self.context.get_function(callee, signature)(self.builder, values)
+
+
 _typing_context = _TypingContext()
 _target_context = _TargetContext(_typing_context)
 
@@ -139,12 +181,12 @@ def lower(tree: ast.FunctionDef, names: Mapping[str, Any]) -> tuple[str, str]:
     flags.error_model = "numpy"
     context: Any = _target_context
     with global_compiler_lock, ConfigStack().enter(flags):
-        found = type_inference_stage(_typing_context, context, function, ARGUMENTS, types.none)
+        found = Types(_typing_context, function, ARGUMENTS)
         description = funcdesc.PythonFunctionDescriptor.from_specialized_function(
             function,
-            found.typemap,
-            found.return_type,
-            found.calltypes,
+            found.names,
+            types.none,
+            found.calls,
             mangler=context.mangler,
             inline=False,
             noalias=False,
@@ -152,5 +194,5 @@ def lower(tree: ast.FunctionDef, names: Mapping[str, Any]) -> tuple[str, str]:
         )
         library = _Library(context.codegen(), description.unique_name)
         with context.push_code_library(library):
-            lowering.Lower(context, library, description, function, metadata={}).lower()
+            _Lower(found, context, library, description, function).lower()
     return library.text, description.mangled_name

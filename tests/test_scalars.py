@@ -119,6 +119,22 @@ def test_what_kernels_do_not_say(text):
         kernel(["a = dims[0]", *stores(text)], 1)
 
 
+def test_a_name_has_one_type_and_a_value_before_it_is_read():
+    with pytest.raises(Exception, match=r"n of a kernel is int64 and then float64"):
+        kernel(["n = 1", "n = 0.5", *stores("1")], 1)
+    with pytest.raises(Exception, match="m of a kernel has no value yet"):
+        kernel(["n = m", "m = 1", *stores("n")], 1)
+
+
+def test_names_of_one_block_and_of_several():
+    lines = [
+        *("a = dims[0]", "total = a", "other = 0"),
+        *("for i in range(a):", "    b = i + 1", "    if b > 2:", "        other = other + b"),
+        *("    else:", "        total = total + a", "    last = b", "n = last * 2"),
+    ]
+    assert kernel([*lines, *stores("total", "other", "n")], 3)(4) == [12, 7, 8]
+
+
 def test_a_range_is_of_integers_and_walked_by_a_loop():
     with pytest.raises(Exception, match="a kernel cannot call range"):
         kernel(["for i in range(1, 2.5):", "    store_one(out, 0, i64(i))"], 1)
