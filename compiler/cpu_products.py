@@ -104,8 +104,11 @@ def _call(emitter: Emitter, item: Contract) -> None:
     else:
         walk, depth = item.walk, item.walk.period
         rounds = 1 if depth == item.depth else f"{item.depth} // max({depth}, 1)"
-        left = f"at_{item.dtype}({at(item.lhs, '0')}, offset({walk.rows}, first), {walk.steps}"
-        left += f", {rounds}, {walk.stride}"
+        left = f"{item.dtype}({at(item.lhs, '0')}, offset({walk.rows}, first), {walk.steps}"
+        if (runs := walk.runs) is None:
+            left = f"at_{left}, {rounds}, {walk.stride}"
+        else:
+            left = f"in_{left}, {runs.table}, {runs.most}, {runs.group}, {runs.unit}, first"
     right = f"{at(item.rhs, product('left', b_column))}, {b_depth}, {b_column}"
     row = item.scratch.strides[-2]
     out = f"{at(item.scratch, product('first', row), 'left')}, {row}"

@@ -24,6 +24,7 @@ from ..ir.kernel import (
     Kernel,
     Load,
     Role,
+    Runs,
     Size,
     Store,
     Term,
@@ -246,8 +247,11 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
                 if item.walk is not None:
                     same = item.walk.period == item.depth
                     period = depth if same else own(item.walk.period)
-                    stride = own(item.walk.stride)
-                    made = replace(made, walk=replace(item.walk, period=period, stride=stride))
+                    walk = replace(item.walk, period=period, stride=own(item.walk.stride))
+                    if (runs := walk.runs) is not None:
+                        sizes = (own(runs.most), own(runs.group), own(runs.unit))
+                        walk = replace(walk, runs=Runs(runs.table, *sizes))
+                    made = replace(made, walk=walk)
                 body.append(made)
             case Store():
                 body.append(Store(access(item.access), item.operand, item.combine))

@@ -17,11 +17,11 @@ def expand(graph: Graph, report: list[Report] | None = None) -> Graph:
         for node in graph.nodes:
             made = remake(node, mapping, lambda region: expand(region, report))
             results = made.results
-            if made.op.expand is not None:
+            if made.op.kind == "composite":
                 with located(made.loc):
                     results = tuple(made.op.expand(made))
                 stop = [operand.node for operand in made.operands]
-                again |= any(n.op.expand is not None for n in topological(results, stop))
+                again |= any(n.op.kind == "composite" for n in topological(results, stop))
                 if report is not None:
                     report.append(Report(f"expand {made.op.name}", made.op.name, made.loc))
             if results is not node.results:

@@ -10,7 +10,7 @@ from ..ir.array import Array
 from ..ir.dims import DimLike, Shape
 from ..ir.dtypes import int64
 from ..ir.graph import Graph
-from ..ir.kernel import Access, Compute, Contract, Kernel, Reduce, Role, Running, Walk
+from ..ir.kernel import Access, Compute, Contract, Kernel, Reduce, Role, Running, Runs, Walk
 from ..ir.op import View
 from ..ir.shapes import broadcast, contiguous_strides
 from ..ir.tensor import Node, Tensor
@@ -46,7 +46,7 @@ def build_kernel(
     sources, targets: how each input and each output lies in its buffer; None: as all of it.
     walk: how its product finds its left side, if the strides of that do not say it.
     order: of the axes, if not their own.
-    Arguments are the inputs' buffers, a walk's two tables, then the outputs'.  Returns the kernel,
+    Arguments are the inputs' buffers, a walk's tables, then the outputs'.  Returns the kernel,
     the sizes that its parameters stand for, and the position of the output that a contraction uses
     as scratch, which is all of its buffer; equal to the number of outputs where it needs one more
     buffer; None without contraction.
@@ -60,7 +60,8 @@ def build_kernel(
         tensor: (draft.argument(tensor.dtype, False), view)
         for tensor, view in zip(region.inputs, sources, strict=True)
     }
-    tables = [draft.argument(int64, False) for _ in range(2 if walk is not None else 0)]
+    count = 0 if walk is None else 2 if walk.runs is None else 3
+    tables = [draft.argument(int64, False) for _ in range(count)]
     outputs = [draft.argument(tensor.dtype, True) for tensor in region.outputs]
     places = targets or [None] * len(outputs)
     scratch: int | None = None
@@ -82,6 +83,9 @@ def build_kernel(
         if walk is not None:
             period, stride = cast(Any, (walk.period, walk.stride))
             found = Walk(tables[0], tables[1], period, stride)
+            if walk.runs is not None:
+                sizes = cast(Any, (walk.runs.most, walk.runs.group, walk.runs.unit))
+                found = replace(found, runs=Runs(tables[2], *sizes))
             draft.body[-1] = replace(draft.body[-1], walk=found)
     for node in region.nodes:
         _lower_node(draft, node, inputs)

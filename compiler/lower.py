@@ -265,6 +265,7 @@ def _fused(
     for right in right_sides(node):
         strides = stored[right].view.strides
         turned = state.walks and right.ndim > 1 and strides[-2] == 1 and is_factor(node, right)
+        turned = turned and not any((w := stored[x].walk) and w.runs for x in node.operands)
         if strides[-1] != 1 and not turned:
             contiguous(state, stored, right)
     sources = [stored[operand].view for operand in node.operands]

@@ -20,6 +20,7 @@ from ..ir.ops.control import FUSED
 from ..ir.shapes import contiguous_strides
 from ..ir.tensor import Tensor
 from .fuse import Space
+from .schedule import nominal
 from .storage import dense
 from .walks import is_left_side
 
@@ -137,9 +138,9 @@ def _aligned(shape: Shape, strides: Strides, rank: int) -> Strides:
     return (*[0] * (rank - len(own)), *own)
 
 
-def _far(stride: DimLike) -> float:
-    """How far a step leads; what has no number yet leads furthest."""
-    return abs(stride) if isinstance(stride, int) else float("inf")
+def _far(stride: DimLike) -> tuple[bool, int]:
+    """How far a step leads; what has no number yet leads furthest, by as much as it seems."""
+    return not isinstance(stride, int), abs(nominal(stride))
 
 
 def _parallel_last(order: Sequence[int], space: Space) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from .evict import Budgeted
 from .expand import expand
 from .fold import fold
 from .fuse import fuse
+from .halos import halos
 from .hoist import hoist
 from .innermost import innermost
 from .isolate import isolate
@@ -71,6 +72,7 @@ PASSES: dict[str, Pass] = {
     "contract_fma": contract_fma,  # before fusion, so that fusion changes no bit
     "lift": lift,  # reshapes stand at memory, not inside what one kernel computes
     "innermost": innermost,  # before fusion as well: it chooses an order of additions
+    "halos": halos,  # what else is padded is a mask behind it
     "blocks": blocks,  # as lift: what changes the index space stands at memory
     "split": split,  # before fusion, for the same reason
     "masks": masks,  # behind all that makes or moves them; what they are made of is dead then
@@ -96,7 +98,8 @@ ROUND: tuple[str, ...] = ("differentiate", "release", "cse", "stabilise", "simpl
 AFTER: tuple[str, ...] = (
     *("fold", "cse", "dead", "sums", "pieces", "widen", "expand", "simplify", "cse"),
     *("contract_fma", "fold", "merge", "alike", "cse", "residual", "hoist", "cse", "alike"),
-    *("cse", "totals", "dead", "innermost", "unroll", "select", "blocks", "lift", "split", "cse"),
+    *("cse", "totals", "dead", "innermost", "unroll", "select", "halos", "blocks", "lift"),
+    *("split", "cse"),
     *("masks", "fuse"),
 )
 
@@ -140,6 +143,9 @@ ORDER: tuple[tuple[str, str, str], ...] = (
     ("expand", "blocks", "how a pool's gradient is put back is a formula"),
     ("blocks", "lift", "behind it there are new reshapes"),
     ("blocks", "fuse", "a pool joins the kernel of what it reads"),
+    ("expand", "halos", "convolutions have become products"),
+    ("halos", "masks", "padding is a mask"),
+    ("halos", "fuse", "who reads patches is a product still"),
     ("expand", "innermost", "a product shows how its result lies"),
 )
 
@@ -218,7 +224,8 @@ def compile_graph(
         for name in ROUND:
             graph = made.run(name, graph, check)
     for name in AFTER[:-1]:
-        graph = made.run(name, graph, check)
+        by_target = _halos(target) if name == "halos" else None
+        graph = made.run(name, graph, check, by_target)
     graph = made.run("fuse", graph, check, lambda g: fuse(g, fusion))
     with made.timed("lower"):
         program = lower(graph, target, guarded, origins=made.origins)
@@ -227,6 +234,10 @@ def compile_graph(
     with made.timed("generate"):
         made.program = generate(program)
     return made
+
+
+def _halos(target: Target) -> Pass:
+    return lambda graph: halos(graph, target.kind == "cpu")
 
 
 def run_pass(graph: Graph, name: str) -> Graph:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from ..ir.array import Array
 from ..ir.dims import DimLike, Shape, floordiv, product
 from ..ir.kernel import Kernel
 from ..ir.op import View
@@ -22,6 +23,16 @@ Parts = tuple[tuple[DimLike, DimLike], ...]  # sizes and strides of axes that ar
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """The steps that rows take, if not all: see `ir.kernel.Runs`."""
+
+    table: Array
+    most: int
+    group: DimLike
+    unit: DimLike
+
+
+@dataclass(frozen=True, slots=True)
 class Walked:
     """How a product walks a left side that is no matrix in memory: see `ir.kernel.Walk`."""
 
@@ -29,6 +40,7 @@ class Walked:
     steps: Parts
     period: DimLike
     stride: DimLike
+    runs: Taken | None = None
 
 
 @dataclass(frozen=True, slots=True)

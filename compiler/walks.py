@@ -20,8 +20,9 @@ from ..ir.op import View
 from ..ir.ops.control import FUSED
 from ..ir.tensor import Node, Tensor, TensorType
 from .draft import Draft, finish
+from .runs import runs_of
 from .schedule import NOMINAL, nominal
-from .storage import Lowering, Parts, Stored, Walked, dense, launch
+from .storage import Lowering, Parts, Stored, Taken, Walked, dense, launch
 
 LARGEST = 1 << 16  # entries of a table that is a constant
 LONGEST = 4096  # steps of one table, where fewer can be gone through in rounds
@@ -36,6 +37,8 @@ def walked(node: Node, place: Stored, graph: Graph) -> Stored | None:
     (operand,), (result,) = node.operands, node.results
     if place.walk is not None or result.ndim < 2 or not is_left_side(result, graph):
         return None
+    if node.op.name == "patches":
+        return _patches(node, place)
     parts = _parts(operand.shape, place.view.strides, result.shape)
     if parts is None or any(len(part) > 1 for part in parts[:-2]):
         return None
@@ -52,6 +55,38 @@ def walked(node: Node, place: Stored, graph: Graph) -> Stored | None:
         period = inner
     view = View((*lead, 0, 0), place.view.offset)
     return Stored(place.buffer, view, Walked(tuple(rows), tuple(steps), period, stride))
+
+
+def _patches(node: Node, place: Stored) -> Stored:
+    """Windows that reach over the edges of an image, walked over the image alone."""
+    attrs, shape = node.attrs, node.operands[0].shape
+    first, groups, channels, *along = place.view.strides
+    start = place.view.offset
+    rows: list[tuple[DimLike, DimLike]] = []
+    steps: list[tuple[DimLike, DimLike]] = []
+    names = ("counts", "sizes", "lows", "strides", "dilations")
+    axes = list(zip(*(attrs[name] for name in names), along, shape[3:], strict=True))
+    for count, size, low, stride, dilation, step, _ in axes:
+        start = start - low * step
+        rows.append((count, stride * step))
+        steps.append((size, dilation * step))
+    rows, steps = [*rows, (shape[0], first)], [*steps, (shape[2], channels)]
+    table, most = runs_of([axis[:5] + axis[6:] for axis in axes])
+    runs = Taken(table, most, shape[0], shape[2])
+    depth = product(size for size, _ in steps)
+    view = View((groups, 0, 0), start)
+    return Stored(place.buffer, view, Walked(_joined(rows), _joined(steps), depth, 0, runs))
+
+
+def _joined(parts: Sequence[tuple[DimLike, DimLike]]) -> Parts:
+    """The parts without those of size 1, neighbours that one stride walks as one."""
+    found: list[tuple[DimLike, DimLike]] = []
+    for size, stride in parts:
+        if found and found[-1][1] == stride * size:
+            found[-1] = (found[-1][0] * size, stride)
+        elif size != 1:
+            found.append((size, stride))
+    return tuple(found)
 
 
 def is_left_side(tensor: Tensor, graph: Graph) -> bool:
@@ -94,9 +129,14 @@ def _parts(before: Shape, strides: Sequence[DimLike], after: Shape) -> list[Part
     return None if left else found
 
 
-def tables(state: Lowering, node: Node, walk: Walked) -> tuple[str, str]:
-    """The buffers of the two tables of a walk that `node` takes."""
-    return _table(state, node, walk.rows), _table(state, node, walk.steps)
+def tables(state: Lowering, node: Node, walk: Walked) -> list[str]:
+    """The buffers of the tables of a walk that `node` takes."""
+    found = [_table(state, node, walk.rows), _table(state, node, walk.steps)]
+    if walk.runs is not None:
+        table = walk.runs.table
+        type_ = TensorType(int64, table.values.shape)
+        found.append(state.buffer("constant", type_, value=table))
+    return found
 
 
 def _table(state: Lowering, node: Node, parts: Parts) -> str:

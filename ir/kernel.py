@@ -145,18 +145,36 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
+class Runs:
+    """Which steps the rows of a walk take: each group of `group` rows those in its own runs.
+
+    table: an argument of int64.  Its line of 1 + 2 · most numbers for group g holds the next group
+    that takes other steps, then where each run of steps begins and ends, in units of `unit` steps;
+    runs that there are not are empty.  So windows that reach over an image's edge read nothing
+    there, and what would be multiplied by the zeros around it is left out.
+    """
+
+    table: str
+    most: Size
+    group: Size
+    unit: Size
+
+
+@dataclass(frozen=True, slots=True)
 class Walk:
     """How a contraction finds lhs[i, k] where no strides say it: at
     rows[i] + steps[k mod period] + ⌊k / period⌋ · stride, behind where the access starts.
 
     rows, steps: arguments of int64, offsets in elements.  So windows over an image are the rows
     of a product, and are laid out nowhere.
+    runs: of the steps that are taken at all, where these are not the same for all rows.
     """
 
     rows: str
     steps: str
     period: Size
     stride: Size
+    runs: Runs | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,9 @@ class _Visit:
         if item.walk is not None:
             self.panel(self.reads, item.walk.rows, self.extents[rows])
             self.panel(self.reads, item.walk.steps, self.number(item.walk.period))
+            if (runs := item.walk.runs) is not None:
+                groups = -(-self.extents[rows] // max(self.number(runs.group), 1))
+                self.panel(self.reads, runs.table, groups * (2 * self.number(runs.most) + 1))
         if item.initial is not None:
             self.touch(self.reads, item.initial)
         self.panel(self.writes, item.scratch.argument, prod(self.extents))

@@ -21,6 +21,7 @@ from .kernel import (
     Load,
     Reduce,
     Running,
+    Runs,
     Size,
     Store,
     Term,
@@ -69,6 +70,8 @@ def print_instruction(instruction: Instruction, axes: tuple[Axis, ...]) -> str:
             left = _access(lhs, axes)
             if walk is not None:
                 left += f" by {walk.rows}, {walk.steps} of {walk.period} at {walk.stride}"
+                if (runs := walk.runs) is not None:
+                    left += f" in {runs.table} of {runs.most} every {runs.group} by {runs.unit}"
             text = f"{result} = contract {left}, {_access(rhs, axes)} over {depth}"
             text += "" if initial is None else f" from {_access(initial, axes)}"
             return f"{text} in {_access(scratch, axes)} : {dtype}" + _loc(loc)
@@ -97,7 +100,8 @@ _LINES: dict[str, re.Pattern[str]] = {
     "reduce": re.compile(r"(\w+) = reduce (\w+) (\w+) from (\w+) : (\w+)$"),
     "running": re.compile(r"(\w+) = running (\w+) ([\w, ]+) from (\w+) : (\w+)$"),
     "contract": re.compile(
-        r"(\w+) = contract (\w+)\[(.*)\](?: by (\w+), (\w+) of (\w+) at (-?\w+))?, "
+        r"(\w+) = contract (\w+)\[(.*)\](?: by (\w+), (\w+) of (\w+) at (-?\w+)"
+        r"(?: in (\w+) of (\w+) every (\w+) by (\w+))?)?, "
         r"(\w+)\[(.*)\] over (\w+)"
         r"(?: from (\w+)\[(.*)\])? in (\w+)\[(.*)\] : (\w+)$"
     ),
@@ -164,7 +168,10 @@ def parse_instruction(text: str, axes: tuple[Axis, ...]) -> Instruction:
                 lhs, rhs = parse_access(a, left, axes), parse_access(b, right, axes)
                 size, kind = _size(depth), BY_SHORT[dtype]
                 initial = parse_access(c, start, axes) if c else None
-                walk = Walk(way[0], way[1], _size(way[2]), _size(way[3])) if way[0] else None
+                runs = Runs(way[4], *map(_size, way[5:])) if way[4] else None
+                walk = None
+                if way[0]:
+                    walk = Walk(way[0], way[1], _size(way[2]), _size(way[3]), runs)
                 scratch = parse_access(s, place, axes)
                 return Contract(result, lhs, rhs, size, scratch, kind, initial, walk, loc)
             case "store", (argument, inner, operand, combine, check):

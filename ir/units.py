@@ -169,6 +169,8 @@ class _Walk:
             found.append((item.rhs.argument, *self.spanned(item.rhs, [*batch, depth, columns])))
         if item.walk is not None:  # where, only its tables know
             anywhere = [item.lhs.argument, item.walk.rows, item.walk.steps]
+            if item.walk.runs is not None:
+                anywhere.append(item.walk.runs.table)
             found += [(argument, -ANYWHERE, ANYWHERE) for argument in anywhere]
         if item.initial is not None:
             found.append((item.initial.argument, *self.spanned(item.initial, self.box)))

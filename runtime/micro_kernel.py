@@ -2,7 +2,8 @@
 """One tile of a product, in registers, as LLVM IR: what `tile` cuts every contraction into.
 
 Each step loads a row of B as vectors, broadcasts one element of A per row, and multiplies and
-adds.  Where an element of A is, two strides tell, or two tables of offsets.
+adds.  Where an element of A is, two strides tell, or two tables of offsets; a third table may say
+which steps to take at all.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ class Writer:
     """Writes the functions of one element type into a module."""
 
     def __init__(self, name: str, lanes: int, fused: bool) -> None:
-        self.by_tables = name.startswith("at_")
-        self.dtype = dtype = name.removeprefix("at_")
+        prefix, _, dtype = name.rpartition("_")
+        self.by_tables, self.by_runs = prefix != "", prefix == "in"
+        self.dtype = dtype
         self.element = _ELEMENTS[dtype]
         self.lanes = max(lanes * 4 // _BYTES[dtype], 1)
         self.vector = ir.VectorType(self.element, self.lanes)
@@ -136,6 +138,10 @@ class Writer:
             for v in range(vectors)
         ]
 
+    def through_all(self, builder: Builder, through, depth: Value, sums: list, _: list) -> list:
+        """`through` all steps of a tile."""
+        return through(number(0), depth, sums)
+
     def tile(self, tile: Tile, masked: bool, keeps: bool = False) -> ir.Function:
         """tile(a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, start, start_row, fresh,
         ahead, ahead_row) for one tile of C; a_row and a_col are strides, or tables of offsets.
@@ -145,6 +151,8 @@ class Writer:
         every UNROLL steps; not by tables, where the registers for it are worth a third of the time.
 
         keeps: instead, the tile copies the rows of B that it reads to rows from `ahead` on.
+        With runs there are four more: the runs and their number, the unit in which they count, and
+        the number of the first step here.
         """
         name = f"tile_{tile.rows}x{tile.vectors}" + ("_masked" if masked else "")
         name += "_keeps" if keeps else ""
@@ -153,13 +161,14 @@ class Writer:
             POINTER, way, way, POINTER, INT, POINTER, INT, INT, INT, INT,
             POINTER, INT, ir.IntType(1), POINTER, INT,
         ]  # fmt: skip
+        signature += [POINTER, INT, INT, INT] if self.by_runs else []
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), signature), name)
         function.linkage = "internal"
         function.attributes.add("noinline")
         function.attributes.add("nounwind")
         (
             a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, start, start_row, fresh,
-            ahead, ahead_row,
+            ahead, ahead_row, *runs,
         ) = function.args  # fmt: skip
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         masks = self.masks(builder, columns, tile.vectors) if masked else [None] * tile.vectors
@@ -262,13 +271,17 @@ class Writer:
                 results.append(phi)
             return results[0], tuple(results[1:4]), results[4:]
 
-        # Stores between the steps would have LLVM hold what several steps load, and spill.
-        unroll = 1 if keeps else UNROLL
-        whole = builder.and_(depth, number(-unroll))
-        here = (a_col if self.by_tables else number(0), b, ahead)
-        k, here, sums = loop("steps", number(0), whole, here, sums, unroll)
-        if unroll > 1:
-            _, _, sums = loop("rest", k, depth, here, sums, 1)
+        def through(first: Value, end: Value, sums: list) -> list:
+            """The steps from `first` to before `end`."""
+            # Stores between the steps would have LLVM hold what several steps load, and spill.
+            unroll = 1 if keeps else UNROLL
+            whole = builder.add(first, builder.and_(builder.sub(end, first), number(-unroll)))
+            at_a = self.entry(builder, a_col, first) if self.by_tables else number(0)
+            here = (at_a, self.at(builder, b, builder.mul(b_row, first)), ahead)
+            k, here, sums = loop("steps", first, whole, here, sums, unroll)
+            return loop("rest", k, end, here, sums, 1)[2] if unroll > 1 else sums
+
+        sums = self.through_all(builder, through, depth, sums, runs)
 
         for i, target in enumerate(targets):
             if i:

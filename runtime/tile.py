@@ -32,10 +32,11 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from . import micro_kernel, native, panel
+from . import micro_kernel, native, panel, ragged
 from .building import Builder, Value, counted, larger, number, smaller
 from .micro_kernel import INT, POINTER, UNROLL, Tile
 from .panel import Packer
+from .ragged import Ragged
 
 PREFIX = "gradloom_contract_"
 SEGMENT = 400  # contraction steps of B's column block kept in cache at a time
@@ -340,8 +341,15 @@ def _even(builder: Builder, whole: Value, most: Value, multiple: int) -> Value:
 def source(dtype: str, lanes: int) -> str:
     """LLVM assembly of `gradloom_contract_<dtype>_<lanes>`, for vectors of `lanes` float32.
 
-    dtype: of the elements; with `at_` in front, of the function that goes by tables.
+    dtype: of the elements; with `at_` in front, of the function that goes by tables, with `in_` of
+    the one that also goes by runs.
     """
+    if dtype.startswith("in_"):
+        some = Ragged(dtype, lanes, native.host().fused)
+        rows, few = _PLANS[lanes].wide.rows, 2
+        tiles = tuple((Tile(n, 2), Tile(n, 1)) for n in (rows, few))
+        some.contraction(f"{PREFIX}{dtype}_{lanes}", tiles, SEGMENT)
+        return str(some.module)
     tiles = _Products(dtype, lanes, native.host().fused)
     tiles.contraction(_PLANS[lanes])
     return str(tiles.module)
@@ -350,7 +358,7 @@ def source(dtype: str, lanes: int) -> str:
 @functools.cache
 def _own_text() -> bytes:
     texts: list[bytes] = []
-    for path in (__file__, micro_kernel.__file__, panel.__file__):
+    for path in (__file__, micro_kernel.__file__, panel.__file__, ragged.__file__):
         with open(path, "rb") as file:
             texts.append(file.read())
     return b"".join(texts)

@@ -311,8 +311,13 @@ def _contraction(name: str) -> VectorFunction:
 
     The last two arguments, what the sums start from and the stride of its rows, may be left out.
     """
-    pointer, table = pointer_type(name.removeprefix("at_")), pointer_type("i64")
-    ways = (table, table, INT64, INT64) if name.startswith("at_") else (INT64, INT64)
+    prefix, _, dtype = name.rpartition("_")
+    pointer, table = pointer_type(dtype), pointer_type("i64")
+    ways = {
+        "": (INT64, INT64),
+        "at": (table, table, INT64, INT64),
+        "in": (table, table, table, INT64, INT64, INT64, INT64),
+    }[prefix]
     order = (pointer, *ways, pointer, INT64, INT64, pointer, *[INT64] * 4)
 
     def rule(*given: Any) -> Any:
@@ -371,7 +376,7 @@ def vocabulary(lanes: int) -> dict[str, Any]:
         names[cast] = _cast_function(cast, dtype, lanes)
         names[f"{dtype}_pointer"] = _pointer_function(dtype)
     for dtype in (*FLOATS, "i32", "i64"):
-        for product in (dtype, f"at_{dtype}"):
+        for product in (dtype, f"at_{dtype}", f"in_{dtype}"):
             names[f"contract_{product}"] = _contraction(product)
     names |= _memory_functions(lanes) | _index_functions(lanes) | _lane_functions(lanes)
     return names

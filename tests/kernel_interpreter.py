@@ -174,7 +174,9 @@ class _Run:
         rhs = self.operand(item.rhs, (*batch, depth, self.extents[-1]))
         if item.dtype.is_float:
             lhs, rhs = lhs.astype(np.float64), rhs.astype(np.float64)
-        total = np.matmul(lhs, rhs)
+        total = np.zeros((*lhs.shape[:-1], rhs.shape[-1]), rhs.dtype)
+        for some, steps in self.taken(item, lhs.shape[-2], depth):
+            total[..., some, :] = np.matmul(lhs[..., some, :][..., steps], rhs[..., steps, :])
         if item.initial is not None:
             total = total + self.operand(item.initial, tuple(self.extents))
         result = total.astype(item.dtype.numpy)
@@ -183,6 +185,20 @@ class _Run:
             buffer = self.arrays[item.scratch.argument]
             buffer[self.places(item.scratch, result.shape, buffer)] = result
         return result
+
+    def taken(self, item: Contract, rows: int, depth: int) -> list[tuple[slice, Array]]:
+        """Groups of rows, each with the steps that it takes: by default all take all."""
+        if item.walk is None or item.walk.runs is None:
+            return [(slice(0, rows), np.arange(depth))]
+        runs = item.walk.runs
+        most, group, unit = self.size(runs.most), self.size(runs.group), self.size(runs.unit)
+        table = self.arrays[runs.table].reshape(-1, 2 * most + 1)
+        found: list[tuple[slice, Array]] = []
+        for g in range(-(-rows // max(group, 1))):
+            pairs = table[g, 1:].reshape(-1, 2) * unit
+            steps = np.concatenate([np.arange(low, high) for low, high in pairs] + [np.arange(0)])
+            found.append((slice(g * group, min((g + 1) * group, rows)), steps.astype(np.int64)))
+        return found
 
     def left(self, item: Contract, shape: tuple[int, ...]) -> Array:
         """The left side: by its strides, or by the tables of its walk."""
@@ -193,6 +209,12 @@ class _Run:
         k = np.arange(depth)
         steps = self.arrays[item.walk.steps][k % period] + k // period * self.size(item.walk.stride)
         more = self.arrays[item.walk.rows][:rows, None] + steps
+        if item.walk.runs is not None:  # what is not taken is not read
+            taken = np.zeros((rows, depth), bool)
+            for some, places in self.taken(item, rows, depth):
+                taken[some, places] = True
+            read = self.operand(item.lhs, shape, np.where(taken, more, more[taken][:1].sum()))
+            return np.where(taken, read, np.zeros((), read.dtype))
         return self.operand(item.lhs, shape, more)
 
     def operand(self, access: Access, shape: tuple[int, ...], more: Any = 0) -> Array:

@@ -20,19 +20,20 @@ from ..dims import DimLike, Shape, product
 from ..errors import DTypeError, ShapeError
 from ..shapes import unify
 from ..tensor import Node, Tensor, TensorType
-from .build import constant, primitive
+from .build import primitive
 from .contraction import matmul_
-from .create import iota, zeros
-from .gather import gather
+from .create import zeros
 from .join import stack
+from .patches import patches, spread_out
 from .reduction import sum_
 from .shape import permute, reshape
 from .slicing import flip, slice_, slice_axis
-from .window import Ints, check_counts, span_of, where_all, windows
+from .window import Ints, check_counts, span_of, windows
 
 __all__: list[str] = []
 
 _ROW = 8  # entries worth a vector
+_INSIDE = 0.95  # the share of a convolution's products from which on zeros are stored
 _FEW = 4096  # windows that are rows of one product, whatever entry they are of
 
 
@@ -138,37 +139,6 @@ def _exchange(x: Tensor) -> Tensor:
     return permute(x, axes=(1, 0, *range(2, x.ndim)))
 
 
-def _spread_out(x: Tensor, lows: Shape, spreads: Ints, spans: Shape) -> Tensor:
-    """(N, G, C, spans…): x at low + i·spread of each axis, 0 elsewhere; what lies outside is cut
-    off.
-
-    What is moved is padded first, so that a convolution and its derivative pad one array.
-    """
-    axes_moved = x.node.attrs["axes"] if x.node.op.name == "permute" else ()
-    if axes_moved[3:] == tuple(range(3, x.ndim)) and axes_moved:
-        inner = _spread_out(x.node.operands[0], lows, spreads, spans)
-        return x if inner is x.node.operands[0] else permute(inner, axes=axes_moved)
-    indices: list[Tensor] = []
-    inside: list[Tensor] = []
-    axes: list[int] = []
-    for axis, (low, spread, span) in enumerate(zip(lows, spreads, spans, strict=True), 3):
-        size = x.shape[axis]
-        enough = span <= size if isinstance(span, int) and isinstance(size, int) else span == size
-        if low == 0 and spread == 1 and enough:
-            continue
-        ones = tuple(span if i == axis else 1 for i in range(x.ndim))
-        away = iota(shape=ones, axis=axis) - low
-        place = away // spread if spread > 1 else away
-        inside += [away >= 0, place < size]
-        if spread > 1:
-            inside.append(away % spread == 0)
-        indices.append(place)
-        axes.append(axis)
-    if not axes:
-        return x
-    return where_all(inside, gather(x, *indices, axes=tuple(axes)), constant(0, x.dtype))
-
-
 def _expand_convolve(node: Node) -> list[Tensor]:
     """One product of matrices a group and entry, of the windows as rows ("im2col") and the kernels.
 
@@ -183,14 +153,23 @@ def _expand_convolve(node: Node) -> list[Tensor]:
     counts, strides, dilations = attrs["counts"], attrs["strides"], attrs["dilations"]
     sizes = w.shape[3:]
     spans = tuple(map(span_of, counts, sizes, strides, dilations))
-    padded = _spread_out(x, attrs["lows"], attrs["spreads"], spans)
+    padded = spread_out(x, attrs["lows"], attrs["spreads"], spans)
     batch, (groups, outputs, channels) = x.shape[0], w.shape[:3]
     if padded is x and product(sizes) == 1 and counts == x.shape[3:]:
         pixels = reshape(x, (batch, groups, channels, product(counts)))  # columns as they are
         made = matmul_(reshape(w, (groups, outputs, channels)), pixels)
         return [reshape(made, (batch, groups, outputs, *counts))]
-    seen = windows(padded, counts=counts, sizes=sizes, strides=strides, dilations=dilations)
     places, entries = tuple(range(3, 3 + n)), tuple(range(3 + n, 3 + 2 * n))
+    far = _reaches_far(node)
+    if outputs != 1 and far is not None:
+        made = patches(
+            x, counts=counts, sizes=far, lows=attrs["lows"], strides=strides, dilations=dilations
+        )
+        ordered = permute(w, axes=(0, *places, 2, 1))
+        made = matmul_(made, reshape(ordered, (groups, made.shape[2], outputs)))
+        made = reshape(made, (groups, *counts, batch, outputs))
+        return [permute(made, axes=(1 + n, 0, 2 + n, *range(1, 1 + n)))]
+    seen = windows(padded, counts=counts, sizes=sizes, strides=strides, dilations=dilations)
     depth, positions = channels * product(sizes), product(counts)
     if outputs == 1 and (channels == 1 or _fills(counts[-1])):  # sums along the rows of images
         columns = permute(seen, axes=(0, 1, 2, *entries, *places))
@@ -275,6 +254,32 @@ def _is_long(sizes: Shape, counts: Shape) -> bool:
 
 def _fills(size: DimLike) -> TypeGuard[int]:
     return isinstance(size, int) and size >= _ROW
+
+
+def _reaches_far(node: Node) -> Ints | None:
+    """The windows' sizes where many of the products are by zeros around the image, and groups of
+    windows that reach over the same edges are large: then the zeros are left out.
+
+    The same for a convolution and for its gradient by the kernel, which change batch and channels.
+    """
+    (x, w), attrs = node.operands, node.attrs
+    if any(isinstance(size, int) and size < _ROW for size in (x.shape[0], x.shape[2])):
+        return None
+    if any(spread != 1 for spread in attrs["spreads"]):
+        return None
+    inside, sizes = 1.0, list[int]()
+    names = ("counts", "lows", "strides", "dilations")
+    for *numbers, size, extent in zip(
+        *(attrs[name] for name in names), w.shape[3:], x.shape[3:], strict=True
+    ):
+        count, low, stride, dilation = numbers
+        known = all(isinstance(number, int) for number in (count, low, extent))
+        if not (known and isinstance(size, int)) or 0 in (count, size):
+            return None
+        sizes.append(size)
+        place = np.arange(count)[:, None] * stride + np.arange(size) * dilation - low
+        inside *= float(np.mean((place >= 0) & (place < extent)))
+    return tuple(sizes) if inside < _INSIDE else None
 
 
 def _as_rows(batch: DimLike, positions: DimLike) -> bool:

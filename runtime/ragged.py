@@ -1,0 +1,154 @@
+# pyright: basic
+"""Products of which each row takes some of the steps only, written as LLVM IR.
+
+Windows that reach over the edges of an image meet zeros there.  Here nobody stores these zeros,
+and nobody multiplies by them: rows come in groups whose windows reach over the same edges (the same
+place in all images of a batch), and a table says which runs of steps a group takes.  A tile never
+goes beyond a group.  What is left out would add 0 · w to a sum: no bit changes.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from .building import Builder, Value, counted, larger, number, smaller
+from .micro_kernel import INT, POINTER, UNROLL, Tile, Writer
+
+
+class Ragged(Writer):
+    """Writes the products of one element type into a module; `tiles`: for many rows and few, each
+    for two vectors of columns and for one."""
+
+    def contraction(self, symbol: str, tiles: tuple[tuple[Tile, Tile], ...], segment: int) -> None:
+        """The public function: segments of steps outside, blocks of columns in these, rows inside.
+
+        contract_in(a, row_table, step_table, runs, most, group, unit, first, b, b_row, 1, c,
+        c_row, rows, columns, depth, initial, initial_row): rows `first` and on, whose table of
+        offsets begins there, and the runs of all groups.  The rest is as in `tile`.
+        """
+        signature = [
+            *[POINTER] * 4, INT, INT, INT, INT, POINTER, INT, INT, POINTER, INT, INT, INT, INT,
+            POINTER, INT,
+        ]  # fmt: skip
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), signature), symbol)
+        function.attributes.add("nounwind")
+        (
+            a, row_table, step_table, runs, most, group, unit, begin,
+            b, b_row, _, c, c_row, rows, columns, depth, initial, initial_row,
+        ) = function.args  # fmt: skip
+        self.variants = {
+            (tile, masked): self.tile(tile, masked)
+            for pair in tiles
+            for tile in pair
+            for masked in ((True,) if self.always_masked else (True, False))
+        }
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        group = larger(builder, group, number(1))
+        line = builder.add(builder.mul(most, number(2)), number(1))
+        depth = larger(builder, depth, number(0))
+        parts = builder.sdiv(builder.add(depth, number(segment - 1)), number(segment))
+        parts = larger(builder, parts, number(1))
+        length = builder.sdiv(builder.sub(builder.add(depth, parts), number(1)), parts)
+        length = builder.and_(builder.add(length, number(UNROLL - 1)), number(-UNROLL))
+        length = larger(builder, length, number(UNROLL))
+        nothing = builder.icmp_unsigned("==", initial, ir.Constant(POINTER, None))
+
+        def down(column, width, k, steps, tiles) -> None:
+            """All rows of the columns column .. column + width, group by group."""
+            right = self.at(builder, self.at(builder, b, builder.mul(k, b_row)), column)
+            ways = self.entry(builder, step_table, k)
+            first = builder.icmp_signed("==", k, number(0))
+            fresh = builder.and_(first, nothing)
+            start = self.at(builder, builder.select(first, initial, c), column)
+            start_row = builder.select(first, initial_row, c_row)
+            target = self.at(builder, c, column)
+            before = builder.block
+            head, body, after = (function.append_basic_block(f"group{x}") for x in ("", "_in", "s"))
+            now = builder.sdiv(begin, group)
+            builder.branch(head)
+            builder.position_at_end(head)
+            here = builder.phi(INT)
+            here.add_incoming(now, before)
+            low = builder.sub(builder.mul(here, group), begin)
+            builder.cbranch(builder.icmp_signed("<", low, rows), body, after)
+            builder.position_at_end(body)
+            entry = self.entry(builder, runs, builder.mul(here, line))
+            following = builder.load(entry, align=8, typ=INT)
+            own = self.entry(builder, entry, number(1))
+            high = builder.sub(builder.mul(following, group), begin)
+            high = smaller(builder, high, rows)
+            tile, few = tiles
+            with counted(builder, larger(builder, low, number(0)), high, number(tile.rows)) as i:
+                left = builder.sub(high, i)
+                arguments = [
+                    a, self.entry(builder, row_table, i), ways, right, b_row,
+                    self.at(builder, target, builder.mul(i, c_row)), c_row, left, width, steps,
+                    self.at(builder, start, builder.mul(i, start_row)), start_row, fresh,
+                    right, number(0), own, most, unit, k,
+                ]  # fmt: skip
+                with builder.if_else(builder.icmp_signed("<=", left, number(few.rows))) as (
+                    rest,
+                    whole,
+                ):
+                    with rest:
+                        self.call(builder, few, width, arguments)
+                    with whole:
+                        self.call(builder, tile, width, arguments)
+            here.add_incoming(following, builder.block)
+            builder.branch(head)
+            builder.position_at_end(after)
+
+        (wide, slim), (low_wide, low_slim) = tiles
+        step = number(wide.vectors * self.lanes)
+        with counted(builder, number(0), larger(builder, depth, number(1)), length) as k:
+            steps = smaller(builder, builder.sub(depth, k), length)
+            with counted(builder, number(0), columns, step) as j:
+                width = smaller(builder, builder.sub(columns, j), step)
+                narrow = builder.icmp_signed("<=", width, number(self.lanes))
+                with builder.if_else(narrow) as (one, two):
+                    with one:
+                        down(j, width, k, steps, (slim, low_slim))
+                    with two:
+                        down(j, width, k, steps, (wide, low_wide))
+        builder.ret_void()
+
+    def through_all(self, builder: Builder, through, depth: Value, sums: list, runs: list) -> list:
+        """`through` the runs of a tile, as far as they are among the steps that are here."""
+        table, most, unit, passed = runs
+
+        def bound(place: Value) -> Value:
+            units = builder.load(self.entry(builder, table, place), align=8, typ=INT)
+            step = builder.sub(builder.mul(units, unit), passed)
+            return smaller(builder, larger(builder, step, number(0)), depth)
+
+        function, before = builder.function, builder.block
+        head, body, after = (function.append_basic_block(f"run{part}") for part in ("", "_in", "s"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        run = builder.phi(INT)
+        run.add_incoming(number(0), before)
+        running = [builder.phi(self.vector) for _ in sums]
+        for phi, value in zip(running, sums, strict=True):
+            phi.add_incoming(value, before)
+        builder.cbranch(builder.icmp_signed("<", run, most), body, after)
+        builder.position_at_end(body)
+        low = builder.mul(run, number(2))
+        first = bound(low)
+        end = larger(builder, bound(builder.add(low, number(1))), first)
+        for phi, value in zip(running, through(first, end, running), strict=True):
+            phi.add_incoming(value, builder.block)
+        run.add_incoming(builder.add(run, number(1)), builder.block)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return running
+
+    def call(self, builder, tile: Tile, width, arguments) -> None:
+        if self.always_masked:
+            builder.call(self.variants[tile, True], arguments)
+            return
+        full = builder.icmp_signed("==", width, number(tile.vectors * self.lanes))
+        with builder.if_else(full) as (inside, edge):
+            with inside:
+                builder.call(self.variants[tile, False], arguments)
+            with edge:
+                builder.call(self.variants[tile, True], arguments)
