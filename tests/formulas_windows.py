@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -62,8 +63,23 @@ def convolve(
     return result
 
 
+def patches(
+    x: NumpyArray, counts: Any, sizes: Any, lows: Any, strides: Any, dilations: Any
+) -> NumpyArray:
+    """Entry by entry, by definition."""
+    batch, groups, channels = x.shape[:3]
+    result = np.zeros((groups, *counts, batch, *sizes, channels), x.dtype)
+    for o in np.ndindex(*counts):
+        for k in np.ndindex(*sizes):
+            place = np.multiply(o, strides) + np.multiply(k, dilations) - lows
+            if (place >= 0).all() and (place < x.shape[3:]).all():
+                result[(slice(None), *o, slice(None), *k)] = x[(..., *place)].transpose(1, 0, 2)
+    return result.reshape((groups, prod(counts) * batch, prod(sizes) * channels))
+
+
 FORMULAS: dict[str, Callable[..., Any]] = {
     "windows": windows,
     "overlap_add": overlap_add,
     "convolve": convolve,
+    "patches": patches,
 }
