@@ -85,12 +85,17 @@ class _Loop:
         limit = "" if loop.limit is None else typed(state, self.stored, loop.limit)
 
         before, state.steps = state.steps, []
+        outermost = state.early is None
+        if outermost:
+            state.early = before
         if loop.proceed is not None:
             rest = [node for node in loop.proceed.nodes if node.op.kind != "leaf"]
             self.lower(state, loop.proceed, asked, {}, rest)
             state.steps.append(Break(typed(state, asked, loop.proceed.outputs[0])))
         self.lower_body([node for node in schedule(loop.body) if node not in fixed])
         body, state.steps = tuple(state.steps), before
+        if outermost:
+            state.early = None
 
         count = ""
         if loop.steps is not None and self.is_read(loop.steps):

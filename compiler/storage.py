@@ -66,6 +66,7 @@ class Lowering:
     at_once: concats that are written when all before them is done: over what that may read.
     walks: whether this is for a CPU: products may read a left side by tables of offsets, kernels
     take the order in which memory lies.  tables: those that there are.
+    early: in a loop, the steps before the outermost one.
     """
 
     buffers: dict[str, Buffer] = field(default_factory=dict[str, Buffer])
@@ -80,6 +81,7 @@ class Lowering:
     guarded: bool = False
     walks: bool = False
     tables: dict[Parts, str] = field(default_factory=dict[Parts, str])
+    early: list[Step] | None = None
 
     def buffer(self, kind: BufferKind, type_: TensorType, name: str = "", **more: object) -> str:
         if not name:

@@ -142,7 +142,8 @@ def tables(state: Lowering, node: Node, walk: Walked) -> list[str]:
 def _table(state: Lowering, node: Node, parts: Parts) -> str:
     """A buffer of all offsets that `parts` make, the last part fastest.
 
-    A constant where the sizes are known, and else what a small kernel writes before the product.
+    A constant where the sizes are known, and else what a small kernel writes before the product;
+    of one in a loop before the loop, since sizes stay.
     """
     sizes, strides = tuple(size for size, _ in parts), tuple(stride for _, stride in parts)
     total = product(sizes)
@@ -159,5 +160,8 @@ def _table(state: Lowering, node: Node, parts: Parts) -> str:
     draft = Draft(sizes, ["parallel"] * len(sizes), 0, state.check)
     name = draft.argument(int64, True)
     draft.store(draft.index(strides), name, sizes, dense(TensorType(int64, sizes)))
+    here = state.steps
+    state.steps = here if state.early is None else state.early
     launch(state, node, *finish(draft, "offsets"), [target])
+    state.steps = here
     return target

@@ -19,7 +19,7 @@ from gradloom.compiler.pipeline import compile_graph
 from gradloom.frontends.function import cpu_target
 from gradloom.ir.dims import evaluate
 from gradloom.ir.kernel_text import parse_kernel
-from gradloom.ir.program import Launch
+from gradloom.ir.program import Launch, Loop, walk
 from gradloom.ir.target import Target
 from gradloom.ir.units import touched
 from gradloom.runtime import tile
@@ -65,6 +65,28 @@ def test_a_walk_means_the_same_interpreted_and_compiled(threads: int) -> None:
         for thread in range(threads):
             call(unused, unused, table, dims, unused, thread, threads)
         np.testing.assert_allclose(given["a4"], arrays["a4"], 1e-12, 1e-12)
+
+
+def test_tables_of_a_loop_are_made_once() -> None:
+    """Before the outermost of a loop of loops: sizes stay."""
+    x = gl.placeholder(("B", 2, "H", "W"), "float64", "x")
+    w = gl.placeholder((2, 2, 3, 3), "float64", "w")
+
+    def step(image: Any, _: Any) -> Any:
+        return gl.tanh(gl.nn.conv2d(image, w, padding="same")), None
+
+    def steps(image: Any, _: Any) -> Any:
+        return gl.scan(step, image, None, length=3)[0], None
+
+    last, _ = gl.scan(steps, x, None, length=2)
+    outputs = [last, gl.grad(gl.sum(gl.square(last)), w)]
+    function = gl.function([x, w], outputs)
+    loops = [loop for loop in function.program.steps if isinstance(loop, Loop)]
+    inside = [step for loop in loops for step in walk(loop.body)]
+    assert loops and not [s for s in inside if isinstance(s, Launch) and "offsets" in s.kernel]
+    arrays = [numbers(2, 2, 5, 4), numbers(2, 2, 3, 3)]
+    for value, got in zip(outputs, function(*arrays), strict=True):
+        close(got, value.eval({x: arrays[0], w: arrays[1]}))
 
 
 def test_threads_that_walk_wait_for_all_that_is_written() -> None:
