@@ -22,11 +22,11 @@ class Emitter(Protocol):
     """What this file needs of the writer of a kernel."""
 
     kernel: Kernel
-    lanes: int
 
     def line(self, text: str, loc: Loc = ()) -> None: ...
     def begin(self, text: str) -> None: ...
     def unravel(self, axes: Sequence[Axis], flat: str) -> None: ...
+    def vectors(self, index: str, low: Size, high: Size) -> None: ...
     def address(self, access: Access) -> str: ...
     def stages(self, loops: Sequence[Axis]) -> None: ...
 
@@ -50,8 +50,11 @@ def product_text(emitter: Emitter, item: Contract) -> None:
     if alone:
         return
     begin(f"for {i} in range(first, first + count):")
-    begin(f"for {j} in range(left, left + width, {emitter.lanes}):")
-    line(f"m = lanes(left + width - {j})")
+    if isinstance(columns.extent, int) and columns.extent <= NARROW:
+        emitter.vectors(j, 0, columns.extent)
+    else:
+        line("right = left + width")
+        emitter.vectors(j, "left", "right")
     place = emitter.address(replace(item.scratch, strides=(*item.scratch.strides[:-1], 1)))
     line(f"{item.result} = load({item.scratch.argument}, {place}, m)")
     emitter.stages([])

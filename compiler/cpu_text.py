@@ -19,6 +19,13 @@ def total(*terms: str) -> str:
     return " + ".join(kept) or "0"
 
 
+def difference(high: Size, low: Size, enclosed: bool = False) -> str:
+    """high − low, in parentheses where it is a factor."""
+    if low == 0:
+        return str(high)
+    return f"({high} - {low})" if enclosed else f"{high} - {low}"
+
+
 def minus_one(extent: Size) -> Size:
     """The last index of an axis, 0 where it has none."""
     return max(extent - 1, 0) if isinstance(extent, int) else f"max({extent} - 1, 0)"

@@ -12,10 +12,10 @@ each panel while it is in cache.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from ..ir.dtypes import DType, int64
 from ..ir.kernel import (
-    BLOCK,
     Access,
     Axis,
     Compute,
@@ -29,9 +29,9 @@ from ..ir.kernel import (
     Running,
     Store,
 )
-from ..ir.loc import Loc
-from ..ir.units import block_length, layout, outer_axes
+from ..ir.units import CACHED, block_length, layout, outer_axes
 from . import scalar
+from .cpu_loops import Loops
 from .cpu_products import product_text
 from .cpu_text import combined, minus_one, product, total
 from .scalar import identity, two_sum
@@ -42,11 +42,10 @@ def emit_cpu(kernel: Kernel, lanes: int) -> str:
     return _Emitter(kernel, lanes).source()
 
 
-class _Emitter:
+class _Emitter(Loops):
     def __init__(self, kernel: Kernel, lanes: int) -> None:
-        self.kernel, self.lanes = kernel, lanes
-        self.lines: list[str] = []
-        self.depth = 1
+        scatters = any(isinstance(item, Store) and item.combine for item in kernel.body)
+        super().__init__(kernel, lanes, 1 if scatters else lanes)
         self.stage, self.full, self.level = kernel.stages(), kernel.full(), kernel.level()
         self.dtypes: dict[str, DType] = {a.name: a.dtype for a in kernel.arguments}
         for item in kernel.body:
@@ -54,22 +53,10 @@ class _Emitter:
                 self.dtypes[item.result] = scalar.INDEX
             elif not isinstance(item, Store):
                 self.dtypes[item.result] = item.dtype
-        self.axes = kernel.axes
+        self.past: list[str] = []
         self.reduced = [n for n, axis in enumerate(self.axes) if axis.role == "reduce"]
         self.last = len(self.axes) - 1
         self.vector_is_reduced = self.last in self.reduced
-        scatters = any(isinstance(item, Store) and item.combine for item in kernel.body)
-        self.step = 1 if scatters and self.vector_is_reduced else lanes
-
-    # --- lines
-
-    def line(self, text: str, loc: Loc = ()) -> None:
-        comment = f"  # {', '.join(map(str, loc))}" if loc else ""
-        self.lines.append("    " * self.depth + text + comment)
-
-    def begin(self, text: str) -> None:
-        self.line(text)
-        self.depth += 1
 
     def source(self) -> str:
         kernel = self.kernel
@@ -89,23 +76,11 @@ class _Emitter:
 
     # --- loops
 
-    def share(self, units: str) -> None:
-        """The loop over this thread's part of the units of work."""
-        self.line(f"units = {units}")
-        self.begin("for u in range(units * tid // nth, units * (tid + 1) // nth):")
-
-    def unravel(self, axes: Sequence[Axis], flat: str) -> None:
-        """The indices of `axes` from a flat one."""
-        for axis in reversed(axes):
-            first = axis is axes[0]
-            self.line(f"{axis.name} = {flat}" if first else f"{axis.name} = {flat} % {axis.extent}")
-            if not first:
-                self.line(f"{flat} = {flat} // {axis.extent}")
-
     def blocks(self) -> None:
         """The last axis is parallel."""
         *_, vector = self.axes
         outer, block = outer_axes(self.kernel), block_length(self.kernel, self.lanes)
+        self.past = self.stores_past()
         single = isinstance(vector.extent, int) and vector.extent <= block
         if not single:
             self.line(f"blocks = ({vector.extent} + {block - 1}) // {block}")
@@ -113,14 +88,43 @@ class _Emitter:
         if outer:
             self.line("o = u" if single else "o = u // blocks")
             self.unravel(outer, "o")
-        j, stop = vector.name, str(vector.extent)
         if single:
-            self.begin(f"for {j} in range(0, {stop}, {self.lanes}):")
+            self.vectors(vector.name, 0, vector.extent)
         else:
             self.line(f"start = u % blocks * {block}")
-            self.begin(f"for {j} in range(start, min(start + {block}, {stop}), {self.lanes}):")
-        self.line(f"m = lanes({stop} - {j})")
+            self.line(f"end = min(start + {block}, {vector.extent})")
+            self.vectors(vector.name, "start", "end")
         self.stages([self.axes[n] for n in self.reduced])
+        if self.past:
+            self.depth = 1
+            self.line(f"fence({self.past[0]}_past)")
+
+    def stores_past(self) -> list[str]:
+        """The outputs that go past the caches where they are large, as lines of the kernel say.
+
+        A plain store reads a line first that it then writes over.  Not where axes are reduced,
+        whose inputs are more than the results, nor where a vector does not fill a register.
+        """
+        kernel = self.kernel
+        moved = sum(a.dtype.bytes for a in kernel.arguments)
+        extents = [axis.extent for axis in self.axes]
+        known = [size for size in extents if isinstance(size, int)]
+        small = len(known) == len(extents) and prod(known) * moved < CACHED
+        if self.reduced or small or (isinstance(extents[-1], int) and extents[-1] < self.lanes):
+            return []
+        inputs = [a.name for a in kernel.arguments if not a.is_output]
+        found: list[str] = []
+        for argument in kernel.arguments:
+            stores = kernel.stores(argument.name)
+            plain = all(not s.combine and not s.access.terms for s in stores)
+            if argument.is_output and argument.dtype.bits >= 32 and plain:
+                if all(s.access.strides[-1] == 1 for s in stores):
+                    names = ", ".join([argument.name, *inputs])
+                    self.line(
+                        f"{argument.name}_past = is_past({product(*extents, moved)}, {names})"
+                    )
+                    found.append(argument.name)
+        return found
 
     def rows(self) -> None:
         """The last axis is reduced."""
@@ -134,29 +138,6 @@ class _Emitter:
                 self.line("o = u")
                 self.unravel(outer, "o")
         self.stages([self.axes[n] for n in self.reduced])
-
-    def reduction_loops(self, axes: Sequence[Axis], long: Sequence[Reduce]) -> None:
-        """Open the loops over the reduced axes, the vector one with its mask.
-
-        The innermost goes in blocks where sums are `long`: each has an accumulator of its own.
-        """
-        chunk = self.kernel.chunk
-        for axis in axes:
-            low, high = "0", str(axis.extent)
-            if chunk and axis is self.axes[0]:
-                low, high = f"u * {chunk}", f"min(u * {chunk} + {chunk}, {high})"
-            is_vector = axis is self.axes[-1]
-            step = self.step if is_vector else 1
-            end = high
-            if long and axis is axes[-1]:
-                start, length = f"{axis.name}_block", BLOCK * step
-                self.begin(f"for {start} in range({low}, {high}, {length}):")
-                for fold in long:
-                    self.line(f"{fold.result}_block = {identity(fold)}")
-                low, end = start, f"min({start} + {length}, {high})"
-            self.begin(f"for {axis.name} in range({low}, {end}{f', {step}' if step > 1 else ''}):")
-            if is_vector:
-                self.line(f"m = lanes({f'{high} - {axis.name}' if step > 1 else 1})")
 
     def stages(self, loops: Sequence[Axis]) -> None:
         """The body: values of the row, then a walk over the reduced axes, and so on."""
@@ -210,7 +191,7 @@ class _Emitter:
             if isinstance(item, Running):
                 self.line(f"{item.result} = {identity(item)}")
         depth = self.depth
-        self.reduction_loops(loops, long)
+        inside = self.reduction_loops(loops, long)
         for item in reversed(chosen):
             self.instruction(item, check=self.stage[item.result] == stage)  # type: ignore[union-attr]
         for fold in folds:
@@ -221,7 +202,7 @@ class _Emitter:
             self.line(f"{place} = {combined(fold.combine, place, value)}", fold.loc)
         for store in stores:
             self.instruction(store)
-        self.depth -= 1
+        self.depth = inside
         for fold in long:
             for line in two_sum(fold.result, f"{fold.result}_block", identity(fold)):
                 self.line(line, fold.loc)
@@ -335,6 +316,10 @@ class _Emitter:
             address = total(address, "u")
         if stride == 0:
             self.line(f"store_one({argument}, {address}, {operand})")
+        elif argument in self.past:
+            self.line(
+                f"store_past({argument}, {address}, {operand}, m, {argument}_past > {self.tail})"
+            )
         elif stride == 1:
             self.line(f"store({argument}, {address}, {operand}, m)")
         else:

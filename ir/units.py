@@ -26,6 +26,7 @@ SHARE = 4096  # elements of the last axis in a block
 COLUMNS = 4  # vectors of the last axis in a block, where other axes are reduced
 TILE = 8  # rows of a product that are a unit
 NARROW, WIDE = 64, 32  # columns of a strip: at least, and a multiple of
+CACHED = 1 << 25  # bytes that a kernel may move and find in a cache afterwards
 ANYWHERE = 1 << 48  # more elements than there are
 
 

@@ -7,7 +7,8 @@ import math
 
 from .coefficients import ARC_SINE, ARC_TANGENT, HALF_PI
 from .lanes import Lanes, absolute, at_most, copysign, fma, in_double, polynomial, select
-from .maths import INF, scale, split
+from .maths import INF, split
+from .scaling import scale
 
 # tan(π/8): up to here the polynomial reaches, above it the angle is taken from π/4.
 EIGHTH = math.sqrt(2.0) - 1.0

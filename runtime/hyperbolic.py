@@ -15,8 +15,8 @@ HUGE = 2.0**100
 
 def _half_exp(size: Lanes) -> Lanes:
     """½ e^size for size ≥ 0, which overflows no sooner than sinh and cosh do."""
-    r, exponent = reduce_exponent(at_most(size, 90.0 if size.bits == 32 else 711.0))
-    return scale(exp_minus_one(r) + 1.0, exponent - 1)
+    r, n, exponent = reduce_exponent(at_most(size, 90.0 if size.bits == 32 else 711.0))
+    return scale(exp_minus_one(r) + 1.0, exponent - 1, n - 1.0)
 
 
 def sinh(x: Lanes) -> Lanes:

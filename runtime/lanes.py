@@ -254,6 +254,23 @@ class Lanes:
         undefined = ir.Constant(self.type, ir.Undefined)
         return Lanes(self.builder, self.builder.shuffle_vector(self.value, undefined, mask))
 
+    def part(self, first: int, count: int) -> Lanes:
+        """The vector of `count` lanes from `first` on."""
+        whole = first == 0 and count == self.type.count
+        return self if whole else self.shuffle(range(first, first + count))
+
+    @staticmethod
+    def joined(parts: Sequence[Lanes]) -> Lanes:
+        """Vectors of one length, a power of two of them, one behind the other."""
+        while len(parts) > 1:
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts = [left._beside(right) for left, right in pairs]
+        return parts[0]
+
+    def _beside(self, right: Lanes) -> Lanes:
+        both = _lane_list(tuple(range(2 * self.type.count)))
+        return Lanes(self.builder, self.builder.shuffle_vector(self.value, right.value, both))
+
     def extract(self, lane: int) -> Lanes:
         """One lane as a scalar."""
         index = ir.Constant(ir.IntType(32), lane)

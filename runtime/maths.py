@@ -12,10 +12,13 @@ from __future__ import annotations
 import math
 
 from .coefficients import (
+    COTH,
     ERF,
     EXP,
     EXP2,
+    HALF_COTH,
     LN2,
+    LN2_ROUNDED,
     LOG2_E,
     LOG2_E_PARTS,
     LOG_32,
@@ -24,17 +27,15 @@ from .coefficients import (
     QUANTILE_CENTRE,
     QUANTILE_FAR,
     QUANTILE_TAIL,
-    TANH,
 )
 from .lanes import Lanes, absolute, at_least, at_most, copysign, fma, polynomial, select
+from .scaling import BIAS, FRACTION_BITS, power_of_two, scale
 
 INF = math.inf
 NAN = math.nan
 
 # Added to a number it rounds it to an integer, which then stands in the low bits of the sum.
 ROUNDER = {32: 12582912.0, 64: 6755399441055744.0}
-FRACTION_BITS = {32: 23, 64: 52}
-BIAS = {32: 127, 64: 1023}
 
 
 def round_to_integer(x: Lanes, factor: float = 1.0) -> tuple[Lanes, Lanes]:
@@ -48,22 +49,11 @@ def round_to_integer(x: Lanes, factor: float = 1.0) -> tuple[Lanes, Lanes]:
     return sum_ - rounder, sum_.as_bits() - x.constant(rounder).as_bits()
 
 
-def power_of_two(exponent: Lanes) -> Lanes:
-    """2^exponent of an integer vector, in the range of normal numbers."""
-    return ((exponent + BIAS[exponent.bits]) << FRACTION_BITS[exponent.bits]).as_floats()
-
-
-def scale(x: Lanes, exponent: Lanes) -> Lanes:
-    """x·2^exponent for any exponent within twice the dtype's, rounded once if x is about 1."""
-    half = exponent >> 1
-    return x * power_of_two(half) * power_of_two(exponent - half)
-
-
-def reduce_exponent(x: Lanes) -> tuple[Lanes, Lanes]:
-    """r and the integer n of x = n ln 2 + r, |r| ≤ ½ ln 2."""
+def reduce_exponent(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
+    """r and the integer n of x = n ln 2 + r, |r| ≤ ½ ln 2: n as a float and as an integer."""
     n, exponent = round_to_integer(x, LOG2_E)
     high, low = LN2[x.bits]
-    return fma(n, -low, fma(n, -high, x)), exponent
+    return fma(n, -low, fma(n, -high, x)), n, exponent
 
 
 def exp_minus_one(r: Lanes) -> Lanes:
@@ -71,17 +61,22 @@ def exp_minus_one(r: Lanes) -> Lanes:
     return fma(r * r, polynomial(r, EXP[r.bits]), r)
 
 
+def exp_of_rest(r: Lanes) -> Lanes:
+    """e^r for |r| ≤ ½ ln 2."""
+    return fma(fma(polynomial(r, EXP[r.bits]), r, 1.0), r, 1.0)
+
+
 def exp_normal(x: Lanes) -> Lanes:
     """e^x where neither x nor the result leaves the normal numbers."""
-    r, exponent = reduce_exponent(x)
-    return (exp_minus_one(r) + 1.0) * power_of_two(exponent)
+    r, _, exponent = reduce_exponent(x)
+    return exp_of_rest(r) * power_of_two(exponent)
 
 
 def exp(x: Lanes) -> Lanes:
     """e^x."""
     low, high = (-104.0, 89.0) if x.bits == 32 else (-746.0, 710.0)
-    r, exponent = reduce_exponent(at_most(at_least(x, low), high))
-    return scale(exp_minus_one(r) + 1.0, exponent)
+    r, n, exponent = reduce_exponent(at_most(at_least(x, low), high))
+    return scale(exp_of_rest(r), exponent, n)
 
 
 def exp2(x: Lanes) -> Lanes:
@@ -90,41 +85,57 @@ def exp2(x: Lanes) -> Lanes:
     bounded = at_most(at_least(x, low), high)
     n, exponent = round_to_integer(bounded)
     r = bounded - n
-    return scale(fma(r, polynomial(r, EXP2[x.bits]), 1.0), exponent)
+    return scale(fma(r, polynomial(r, EXP2[x.bits]), 1.0), exponent, n)
 
 
 def expm1(x: Lanes) -> Lanes:
     """e^x − 1, precise near 0."""
     # Below `low` the result is −1 to the last bit; that keeps 2^-n finite.
     low, high = (-20.0, 89.0) if x.bits == 32 else (-40.0, 710.0)
-    r, exponent = reduce_exponent(at_most(at_least(x, low), high))
+    r, n, exponent = reduce_exponent(at_most(at_least(x, low), high))
     # 2^n (p + 1) − 1 = 2^n (p + (1 − 2^-n)); for large n the small term no longer matters.
     bounded = select(exponent > 64, 64, exponent)
     shifted = exp_minus_one(r) + (1.0 - power_of_two(-bounded))
-    return copysign(scale(shifted, exponent), x)
+    return copysign(scale(shifted, exponent, n), x)
 
 
 def tanh(x: Lanes) -> Lanes:
-    """tanh x: an odd polynomial near 0, 1 − 2/(e^2x + 1) elsewhere."""
-    size = absolute(x)
-    square = size * size
-    near = fma(size * square, polynomial(square, TANH[x.bits]), size)
-    power = exp_normal(at_most(size + size, 20.0 if x.bits == 32 else 40.0))
-    far = 1.0 - 2.0 / (power + 1.0)
-    return copysign(select(size < 0.6, near, far), x)
+    """1 − 2 / (e^2|x| + 1), and near 0 |x| − |x| g / (1 + g), both in the same division.
+
+    |x| = ½ n ln 2 + h, where n is 0 near 0; g = h coth h − 1 and p = 1 + g − h, so that
+    e^2|x| = 2^n (p + 2h) / p.
+    """
+    size = at_most(absolute(x), 10.0 if x.bits == 32 else 20.0)
+    is_far = size > 0.6
+    n, exponent = round_to_integer(size, 2 * LOG2_E)
+    # One part of ln 2 will do: the larger n is, the less h matters.
+    h = select(is_far, fma(n, -0.5 * LN2_ROUNDED[x.bits], size), size)
+    square = h * h
+    g = square * polynomial(square, COTH[x.bits])
+    whole = g + 1.0
+    p = whole - h
+    inverse, double = power_of_two(-exponent), power_of_two(1 - exponent)
+    above = select(is_far, p, g) * select(is_far, double, h)
+    below = select(is_far, fma(inverse + 1.0, p, h + h), whole)
+    return copysign(select(is_far, 1.0, h) - above / below, x)
 
 
 def sigmoid(x: Lanes) -> Lanes:
-    """1 / (1 + e^-x), without overflow and precise for negative x."""
-    power = exp(-absolute(x))
-    total = power + 1.0
-    inverse = 1.0 / total
-    numerator = select(x < 0.0, power, 1.0)
-    # One Newton step gives back what the sum and the reciprocal lost.
-    lost = power - (total - 1.0)
-    result = numerator * inverse
-    rest = fma(-result, lost, fma(-result, total, numerator))
-    return fma(rest, inverse, result)
+    """1 / (1 + e^-x), in one division; for positive x as 1 − sigmoid(−x).
+
+    −|x| = n ln 2 + r and p = r coth ½ r + r, so that e^r = p / (p − 2r) and the result is
+    2^n p / (p + 2^n p − 2r), from where it is small as 2^n (1 + (2r − 2^n p) / (…)).
+    """
+    r, n, exponent = reduce_exponent(at_least(-absolute(x), -104.0 if x.bits == 32 else -746.0))
+    square = r * r
+    p = fma(square, polynomial(square, HALF_COTH[x.bits]), 2.0) + r
+    twice, least = r + r, -BIAS[x.bits]
+    power = power_of_two(select(exponent > least, exponent, least))
+    is_small = n < -1.5
+    above = select(is_small, fma(-power, p, twice), p)
+    ratio = above / fma(power + 1.0, p, -twice)
+    result = scale(select(is_small, ratio + 1.0, ratio), exponent, n)
+    return select(x < 0.0, result, 1.0 - result)
 
 
 def to_float(exponent: Lanes) -> Lanes:

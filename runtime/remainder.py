@@ -6,7 +6,8 @@ from __future__ import annotations
 from llvmlite import ir
 
 from .lanes import Lanes, absolute, any_lane, copysign, fma, select
-from .maths import INF, NAN, scale, split
+from .maths import INF, NAN, split
+from .scaling import scale
 
 # A quotient of fewer bits than this is reduced exactly in one step.
 STEP_BITS = {32: 20, 64: 48}

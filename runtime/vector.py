@@ -208,6 +208,7 @@ def _memory_functions(count: int) -> dict[str, VectorFunction]:
         "store": (lambda d: [INT64, data(d), mask], memory.store),
         "store_strided": (lambda d: [INT64, INT64, data(d), mask], memory.store_strided),
         "scatter": (lambda d: [indices, data(d), mask], memory.scatter),
+        "store_past": (lambda d: [INT64, data(d), mask, types.boolean], memory.store_past),
         "store_one": (lambda d: [INT64, data(d)], memory.store_one),
     }
     functions = {
@@ -229,6 +230,25 @@ def _memory_functions(count: int) -> dict[str, VectorFunction]:
         lambda b, given, p, n: b.bitcast(memory.element(b, p, n, kind(given)), p.type),
     )
     return functions
+
+
+def _past_functions() -> dict[str, VectorFunction]:
+    """Of stores that go past the caches: whether they shall, and waiting for them."""
+
+    def rule(size: Any, *pointers: Any) -> Any:
+        fits = is_scalar(size) and pointers and all(pointer_dtype(p) for p in pointers)
+        return fits and (INT64, [INT64, *pointers])
+
+    return {
+        "is_past": VectorFunction(
+            "is_past", rule, lambda builder, _, *values: memory.is_past(builder, *values)
+        ),
+        "fence": VectorFunction(
+            "fence",
+            lambda past: past == INT64 and (types.void, [INT64]),
+            lambda builder, _, past: memory.fence(builder, past),
+        ),
+    }
 
 
 def _pointer_function(dtype: str) -> VectorFunction:
@@ -378,5 +398,6 @@ def vocabulary(lanes: int) -> dict[str, Any]:
     for dtype in (*FLOATS, "i32", "i64"):
         for product in (dtype, f"at_{dtype}", f"in_{dtype}"):
             names[f"contract_{product}"] = _contraction(product)
+    names |= _past_functions()
     names |= _memory_functions(lanes) | _index_functions(lanes) | _lane_functions(lanes)
     return names

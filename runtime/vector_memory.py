@@ -12,6 +12,8 @@ from typing import Any
 
 from llvmlite import ir
 
+from ..ir.units import CACHED
+from . import native
 from .conversion import item_size, memory_type
 from .lanes import Lanes, constant, declare, integer_type, lane_numbers, mangled, select
 
@@ -101,6 +103,47 @@ def store(builder: Any, pointer: Any, index: Any, value: Any, mask: Any, dtype: 
     address = element(builder, pointer, index, dtype)
     data = to_memory(Lanes(builder, value), dtype).value
     _masked(builder, "store", address, data, mask, dtype)
+
+
+def store_past(
+    builder: Any, pointer: Any, index: Any, value: Any, mask: Any, past: Any, dtype: str
+) -> None:
+    """`store`; where `past` holds, which only full masks may, and the address is a multiple of the
+    vector's size, without reading the lines first and without leaving them in the caches."""
+    address = element(builder, pointer, index, dtype)
+    data = to_memory(Lanes(builder, value), dtype).value
+    size = item_size(dtype) * mask.type.count
+    low = builder.and_(builder.ptrtoint(address, INT64), ir.Constant(INT64, size - 1))
+    fits = builder.icmp_signed("==", low, ir.Constant(INT64, 0))
+    with builder.if_else(builder.and_(past, fits)) as (yes, no):
+        with yes:
+            whole = builder.inttoptr(builder.ptrtoint(address, INT64), data.type.as_pointer())
+            instruction = builder.store(data, whole, align=size)
+            hint = builder.module.add_metadata([ir.Constant(integer_type(32), 1)])
+            instruction.set_metadata("nontemporal", hint)
+        with no:
+            _masked(builder, "store", address, data, mask, dtype)
+
+
+def is_past(builder: Any, size: Any, output: Any, *inputs: Any) -> Any:
+    """1 where a launch moves so many bytes (`size`) that caches do not hold them and `output` is
+    none of `inputs`, which would have its lines in the caches anyway; else 0."""
+    past = builder.icmp_signed(">=", size, ir.Constant(INT64, CACHED))
+    own = builder.ptrtoint(output, INT64)
+    for pointer in inputs:
+        other = builder.icmp_signed("!=", builder.ptrtoint(pointer, INT64), own)
+        past = builder.and_(past, other)
+    return builder.zext(past, INT64)
+
+
+def fence(builder: Any, past: Any) -> None:
+    """What was stored past the caches is there before whatever is stored from now on."""
+    with builder.if_then(builder.icmp_signed("!=", past, ir.Constant(INT64, 0)), likely=False):
+        if native.host().triple.startswith("x86_64"):
+            callee = declare(builder.module, "llvm.x86.sse.sfence", ir.VoidType(), [])
+            builder.call(callee, [])
+        else:
+            builder.fence("seq_cst")
 
 
 def scatter(builder: Any, pointer: Any, indices: Any, value: Any, mask: Any, dtype: str) -> None:

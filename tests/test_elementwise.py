@@ -17,6 +17,7 @@ import pytest
 import gradloom as gl
 from gradloom.ir import dtypes as dt
 from gradloom.ir.errors import DTypeError
+from gradloom.ir.units import CACHED
 
 from .op_cases import assert_close, edges, run, spacing
 
@@ -381,3 +382,14 @@ def test_roots_and_logarithms_that_are_whole():
     tens = gl.function([x], gl.log10(x))(np.array([10.0**n for n in range(23)]))
     np.testing.assert_array_equal(tens, np.arange(23.0))
     assert np.all(gl.function([x], gl.sinc(x))(np.arange(1.0, 40.0)) == 0)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_more_than_caches_hold(rows: int):
+    """Results that are stored past the caches, in rows that begin anywhere."""
+    size = CACHED // 8 // rows + 7
+    x = np.arange(rows * size, dtype=np.float32).reshape(rows, size)
+    v = gl.placeholder(("R", "N"), name="v")
+    for threads in (1, 2):
+        result = gl.function([v], v + 1, threads=threads)(x)
+        np.testing.assert_array_equal(result, x + 1)

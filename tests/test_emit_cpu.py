@@ -75,14 +75,46 @@ def test_source_of_a_row_kernel() -> None:
         "        o = u\n"
         "        i = o\n"
         "        v1 = f32(-inf)\n"
+        "        m = lanes(10)\n"
         "        for j in range(0, 10, 16):\n"
-        "            m = lanes(10 - j)\n"
         "            v0 = load(a0, i * 10 + j, m)\n"
         "            v1 = maximum(v1, where(m, v0, f32(-inf)))  # loss.py:3\n"
         "        v1 = reduce_maximum(v1)\n"
+        "        m = lanes(10)\n"
         "        for j in range(0, 10, 16):\n"
-        "            m = lanes(10 - j)\n"
         "            v0 = load(a0, i * 10 + j, m)\n"
         "            v2 = v0 - v1  # loss.py:4\n"
         "            store(a1, i * 10 + j, v2, m)\n"
+    )
+
+
+def test_source_of_vectors_whose_number_is_not_known() -> None:
+    kernel = parse_kernel(
+        """kernel double(a0: f32, a1: out f32; d0) over i: parallel d0 {
+          v0 = load a0[i] : f32
+          v1 = add v0, v0 : f32
+          store a1[i] = v1
+        }"""
+    )
+    assert emit_cpu(kernel, 16) == (
+        "def double(buffers, dims, status, tid, nth):\n"
+        "    a0 = f32_pointer(buffers, 0)\n"
+        "    a1 = f32_pointer(buffers, 1)\n"
+        "    d0 = dims[0]\n"
+        "    a1_past = is_past(d0 * 8, a1, a0)\n"
+        "    blocks = (d0 + 4095) // 4096\n"
+        "    units = blocks\n"
+        "    for u in range(units * tid // nth, units * (tid + 1) // nth):\n"
+        "        start = u % blocks * 4096\n"
+        "        end = min(start + 4096, d0)\n"
+        "        i_rest = end - start & 15\n"
+        "        i_whole = end - i_rest\n"
+        "        for tail in range(2):\n"
+        "            m = lanes(16 + tail * (i_rest - 16))\n"
+        "            for i in range(start + tail * (i_whole - start), "
+        "i_whole + tail * i_rest, 16):\n"
+        "                v0 = load(a0, i, m)\n"
+        "                v1 = v0 + v0\n"
+        "                store_past(a1, i, v1, m, a1_past > tail)\n"
+        "    fence(a1_past)\n"
     )

@@ -47,15 +47,15 @@ def _sigmoid(x: Any) -> Any:
 mp = CONTEXT
 _erfc = np.vectorize(math.erfc, [float])
 FUNCTIONS = {
-    "exp": Function((1.1, 1.0), np.exp, mp.exp, (-104, -746), (89, 710)),
+    "exp": Function((1.0, 0.9), np.exp, mp.exp, (-104, -746), (89, 710)),
     "exp2": Function((1.0, 1.0), np.exp2, lambda x: mp.mpf(2) ** x, (-151, -1076), (129, 1025)),
     "expm1": Function((1.7, 1.8), np.expm1, mp.expm1, (-30, -50), (89, 710)),
     "log": Function((1.0, 1.0), np.log, mp.log, (0, 0)),
     "log2": Function((1.1, 1.0), np.log2, lambda x: mp.log(x) / mp.log(2), (0, 0)),
     "log1p": Function((1.6, 1.4), np.log1p, mp.log1p, (-1, -1)),
-    "tanh": Function((1.5, 1.4), np.tanh, mp.tanh, (-10, -22), (10, 22)),
+    "tanh": Function((1.4, 1.2), np.tanh, mp.tanh, (-10, -22), (10, 22)),
     "sigmoid": Function(
-        (1.6, 1.5), _sigmoid, lambda x: 1 / (1 + mp.exp(-x)), (-104, -746), (20, 40)
+        (1.6, 1.3), _sigmoid, lambda x: 1 / (1 + mp.exp(-x)), (-104, -746), (20, 40)
     ),
     "erf": Function((1.1, 1.1), np.vectorize(math.erf, [float]), mp.erf, (-4.5, -6.5), (4.5, 6.5)),
     "rsqrt": Function((1.5, 1.5), lambda x: 1 / np.sqrt(x), lambda x: 1 / mp.sqrt(x), (0, 0)),

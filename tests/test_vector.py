@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gradloom.ir.units import CACHED
 from gradloom.runtime.loader import load_kernel
 
 LANES = 16
@@ -154,6 +155,35 @@ def test_broadcast_store_one_offset_index() -> None:
     same(result, np.array([3.0] * 16 + [2.0, -1.0]))
     same(numbers, 5 - 3 * np.arange(16))
     assert flags[0]
+
+
+@pytest.mark.parametrize("dtype", ["i32", "f32", "f64"])
+def test_stores_past_the_caches(dtype: str) -> None:
+    """At whatever address; what the mask leaves out stays where it is not past."""
+    kernel = Kernel(
+        f"p = {dtype}_pointer(buffers, 0)\nr = {dtype}_pointer(buffers, 1)\n"
+        "m = lanes(dims[1])\nstore_past(r, dims[0], load(p, 0, m), m, dims[2] > 0)\nfence(dims[2])"
+    )
+    values = np.arange(1, 17).astype(NUMPY[dtype])
+    for place in (0, 1, 16, 21, 32):
+        for count, past in ((16, 1), (16, 0), (5, 0)):
+            result = np.zeros(80, NUMPY[dtype])
+            kernel(values, result, dims=(place, count, past))
+            expected = np.zeros(80, NUMPY[dtype])
+            expected[place : place + count] = values[:count]
+            same(result, expected)
+
+
+def test_what_goes_past_the_caches() -> None:
+    """Where there is more than caches hold, and the result is no input as well."""
+    kernel = Kernel(
+        "p = f32_pointer(buffers, 0)\nq = f32_pointer(buffers, 1)\n"
+        "store_one(i64_pointer(buffers, 2), 0, index(is_past(dims[0], p, q), 0))"
+    )
+    a, b, answer = np.zeros(4, np.float32), np.zeros(4, np.float32), np.zeros(1, np.int64)
+    for other, size, wanted in ((b, CACHED, 1), (b, CACHED - 1, 0), (a, CACHED, 0)):
+        kernel(a, other, answer, dims=(size,))
+        assert answer[0] == wanted
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,0 +1,96 @@
+"""Lines of a CPU kernel and the loops among them: shares of threads, vectors, reduced axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir.kernel import BLOCK, Axis, Kernel, Reduce, Size
+from ..ir.loc import Loc
+from .cpu_text import difference, total
+from .scalar import identity
+
+
+class Loops:
+    """Lines of text that are written one after the other, and the depth of the next."""
+
+    def __init__(self, kernel: Kernel, lanes: int, step: int) -> None:
+        """step: how far the vectors of a reduced last axis lie apart, 1 where it goes in order."""
+        self.kernel, self.lanes, self.step = kernel, lanes, step
+        self.axes = kernel.axes
+        self.lines: list[str] = []
+        self.depth = 1
+        self.tail = "0"  # says in the text that the mask leaves lanes out
+
+    def line(self, text: str, loc: Loc = ()) -> None:
+        comment = f"  # {', '.join(map(str, loc))}" if loc else ""
+        self.lines.append("    " * self.depth + text + comment)
+
+    def begin(self, text: str) -> None:
+        self.line(text)
+        self.depth += 1
+
+    def share(self, units: str) -> None:
+        """The loop over this thread's part of the units of work."""
+        self.line(f"units = {units}")
+        self.begin("for u in range(units * tid // nth, units * (tid + 1) // nth):")
+
+    def unravel(self, axes: Sequence[Axis], flat: str) -> None:
+        """The indices of `axes` from a flat one."""
+        for axis in reversed(axes):
+            first = axis is axes[0]
+            self.line(f"{axis.name} = {flat}" if first else f"{axis.name} = {flat} % {axis.extent}")
+            if not first:
+                self.line(f"{flat} = {flat} // {axis.extent}")
+
+    def vectors(self, index: str, low: Size, high: Size) -> None:
+        """Open the loop over the vectors from `low` to before `high`.
+
+        What is left behind the last whole vector has a loop of its own around the same body, so
+        that the mask never changes within one.
+        """
+        lanes = self.lanes
+        if low == 0 and isinstance(high, int) and (high < lanes or high % lanes == 0):
+            self.line(f"m = lanes({min(high, lanes)})")
+            self.begin(f"for {index} in range(0, {high}, {lanes}):")
+            return
+        whole, rest = f"{index}_whole", f"{index}_rest"
+        self.line(f"{rest} = {difference(high, low)} & {lanes - 1}")
+        self.line(f"{whole} = {high} - {rest}")
+        self.tail = "tail"
+        self.begin("for tail in range(2):")
+        self.line(f"m = lanes({lanes} + tail * ({rest} - {lanes}))")
+        begin = total(str(low), f"tail * {difference(whole, low, True)}")
+        self.begin(f"for {index} in range({begin}, {whole} + tail * {rest}, {lanes}):")
+
+    def reduction_loops(self, axes: Sequence[Axis], long: Sequence[Reduce]) -> int:
+        """Open the loops over the reduced axes, the vector one with its mask.
+
+        The innermost goes in blocks where sums are `long`: each has an accumulator of its own.
+        Returns the depth of what stands in a block, behind the loop within.
+        """
+        chunk, depth = self.kernel.chunk, self.depth
+        for axis in axes:
+            low: Size = 0
+            high: Size = axis.extent
+            if chunk and axis is self.axes[0]:
+                self.line(f"start = u * {chunk}")
+                self.line(f"end = min(start + {chunk}, {high})")
+                low, high = "start", "end"
+            step = self.step if axis is self.axes[-1] else 1
+            if long and axis is axes[-1]:
+                block, length = f"{axis.name}_block", BLOCK * step
+                is_one = isinstance(high, int) and high <= length
+                self.begin(f"for {block} in range({low}, {high}, {length}):")
+                for fold in long:
+                    self.line(f"{fold.result}_block = {identity(fold)}")
+                depth = self.depth
+                if not is_one:
+                    self.line(f"{block}_end = min({block} + {length}, {high})")
+                    low, high = block, f"{block}_end"
+            if step > 1:
+                self.vectors(axis.name, low, high)
+                continue
+            if axis is self.axes[-1]:
+                self.line("m = lanes(1)")
+            self.begin(f"for {axis.name} in range({low}, {high}):")
+        return depth
