@@ -53,7 +53,7 @@ FUNCTIONS = {
     "log": Function((1.0, 1.0), np.log, mp.log, (0, 0)),
     "log2": Function((1.1, 1.0), np.log2, lambda x: mp.log(x) / mp.log(2), (0, 0)),
     "log1p": Function((1.6, 1.4), np.log1p, mp.log1p, (-1, -1)),
-    "tanh": Function((1.4, 1.2), np.tanh, mp.tanh, (-10, -22), (10, 22)),
+    "tanh": Function((1.4, 1.3), np.tanh, mp.tanh, (-10, -22), (10, 22)),
     "sigmoid": Function(
         (1.6, 1.3), _sigmoid, lambda x: 1 / (1 + mp.exp(-x)), (-104, -746), (20, 40)
     ),
