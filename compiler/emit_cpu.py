@@ -34,6 +34,7 @@ from . import scalar
 from .cpu_loops import Loops
 from .cpu_products import product_text
 from .cpu_text import combined, minus_one, product, total
+from .cpu_turns import turned_text
 from .scalar import identity, two_sum
 
 
@@ -68,6 +69,8 @@ class _Emitter(Loops):
         match layout(kernel):
             case "panels":
                 product_text(self, next(i for i in kernel.body if isinstance(i, Contract)))
+            case "squares":
+                turned_text(self)
             case "blocks":
                 self.blocks()
             case "rows" | "pieces":

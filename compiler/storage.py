@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ..ir.array import Array
-from ..ir.dims import DimLike, Shape, floordiv, product
+from ..ir.dims import DimLike, floordiv, product
 from ..ir.kernel import Kernel
 from ..ir.op import View
 from ..ir.ops.branch import SWITCH
@@ -18,7 +18,6 @@ from ..ir.tensor import Node, Tensor, TensorType
 from .draft import Draft, finish
 from .guard import guard
 
-SQUARE = 16  # entries to a side: a line of memory, and a vector, of float32
 Parts = tuple[tuple[DimLike, DimLike], ...]  # sizes and strides of axes that are walked as one
 
 
@@ -156,35 +155,12 @@ def contiguous(state: Lowering, stored: dict[Tensor, Stored], tensor: Tensor) ->
 
 def copy(state: Lowering, tensor: Tensor, source: Stored, target: Stored) -> None:
     """A kernel that writes the tensor to another place."""
-    shape, views = tensor.shape, (source.view, target.view)
-    if state.walks:
-        shape, views = _in_squares(shape, views)
+    shape = tensor.shape
     draft = Draft(shape, ["parallel"] * len(shape), 0, state.check)
     read, written = draft.argument(tensor.dtype, False), draft.argument(tensor.dtype, True)
-    value = draft.load(tensor, read, views[0], shape=shape)
-    draft.store(value, written, shape, views[1])
+    value = draft.load(tensor, read, source.view)
+    draft.store(value, written, shape, target.view)
     launch(state, tensor.node, *finish(draft, "copy"), [source.buffer, target.buffer])
-
-
-def _in_squares(shape: Shape, views: tuple[View, View]) -> tuple[Shape, tuple[View, View]]:
-    """A transposition as one of squares: the lines of memory that a vector is gathered from are
-    in cache still when the next one is, however far apart they are."""
-    last, steps = len(shape) - 1, views[0].strides
-    across = [axis for axis in range(last) if steps[axis] == 1 and shape[axis] != 1]
-    if not across or steps[last] in (0, 1):
-        return shape, views
-    pair = (across[-1], last)
-    sizes = [size for axis in pair if isinstance(size := shape[axis], int)]
-    if len(sizes) < 2 or any(size % SQUARE or size == 0 for size in sizes):
-        return shape, views
-    parted = tuple(n // SQUARE if axis in pair else n for axis, n in enumerate(shape))
-
-    def squares(view: View) -> View:
-        outer = [s * SQUARE if axis in pair else s for axis, s in enumerate(view.strides)]
-        outer = [0 if n == 1 else s for n, s in zip(parted, outer, strict=True)]
-        return View((*outer, *(view.strides[axis] for axis in pair)), view.offset)
-
-    return (*parted, SQUARE, SQUARE), (squares(views[0]), squares(views[1]))
 
 
 def move(state: Lowering, tensor: Tensor, source: Stored, target: str) -> None:

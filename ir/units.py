@@ -6,6 +6,7 @@ depends on the layout:
 ``panels``  a contraction: TILE rows of a strip of columns of one entry of the batch;
 ``pieces``  a sum that is split: one piece of the first axis;
 ``rows``    the last axis is reduced: an index of the parallel axes;
+``squares`` a transposed copy: an index of the axes that stay, and some of the last axis;
 ``blocks``  else: an index of the outer parallel axes, and a block of the last axis.
 
 The parts of threads depend on their number, the results do not.
@@ -19,13 +20,15 @@ from typing import Literal
 
 from .kernel import Access, Axis, Contract, Kernel, Load, Size, Store
 
-Layout = Literal["panels", "pieces", "rows", "blocks"]
+Layout = Literal["panels", "pieces", "rows", "blocks", "squares"]
 Range = tuple[int, int]  # from, to: the second is beyond the last
 
 SHARE = 4096  # elements of the last axis in a block
 COLUMNS = 4  # vectors of the last axis in a block, where other axes are reduced
 TILE = 8  # rows of a product that are a unit
 NARROW, WIDE = 64, 32  # columns of a strip: at least, and a multiple of
+SIDE = 32  # elements of the last axis in a block of a transposed copy
+LEAST = 8  # elements of an axis that is worth turning
 CACHED = 1 << 25  # bytes that a kernel may move and find in a cache afterwards
 ANYWHERE = 1 << 48  # more elements than there are
 
@@ -33,9 +36,34 @@ ANYWHERE = 1 << 48  # more elements than there are
 def layout(kernel: Kernel) -> Layout:
     if any(isinstance(item, Contract) for item in kernel.body):
         return "panels"
+    if turned(kernel) is not None:
+        return "squares"
     if kernel.axes[-1].role == "parallel":
         return "blocks"
     return "pieces" if kernel.chunk else "rows"
+
+
+def turned(kernel: Kernel) -> int | None:
+    """The axis along which a copy reads neighbours, if it writes them along the last one."""
+    match kernel.body:
+        case (Load(result, read, dtype), Store(written, operand)) if operand == result:
+            simple = dtype.name in ("float32", "float64", "int32", "int64")
+            simple = simple and not (read.terms or written.terms)
+        case _:
+            return None
+    *outer, last = kernel.axes
+    if not simple or written.strides[-1] != 1 or read.strides[-1] in (0, 1):
+        return None
+    if any(axis.role == "reduce" for axis in kernel.axes) or is_short(last):
+        return None
+    for n in reversed(range(len(outer))):
+        if read.strides[n] == 1 and written.strides[n] != 0 and not is_short(outer[n]):
+            return n
+    return None
+
+
+def is_short(axis: Axis) -> bool:
+    return isinstance(axis.extent, int) and axis.extent < LEAST
 
 
 def outer_axes(kernel: Kernel) -> list[Axis]:
@@ -47,6 +75,8 @@ def outer_axes(kernel: Kernel) -> list[Axis]:
             return []
         case "rows":
             return [axis for axis in kernel.axes if axis.role == "parallel"]
+        case "squares":
+            return [axis for n, axis in enumerate(kernel.axes[:-1]) if n != turned(kernel)]
         case "blocks":
             return [axis for axis in kernel.axes[:-1] if axis.role == "parallel"]
 
@@ -107,6 +137,8 @@ class _Walk:
                 inner = [(columns, strip), (rows, TILE)]
             case "blocks":
                 inner = [(len(kernel.axes) - 1, block_length(kernel, lanes))]
+            case "squares":
+                inner = [(len(kernel.axes) - 1, SIDE)]
             case "pieces":
                 inner = [(0, kernel.chunk)]
             case "rows":

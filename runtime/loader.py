@@ -32,8 +32,8 @@ from .cache import default_cache, reached
 _COMMENT = re.compile(r"[ \t]*(#[^\n]*)?$", re.MULTILINE)
 _BLANK = re.compile(r"\n{2,}")
 _NAME = re.compile(r"\bdef +(\w+)")
-_PRODUCT = r"((?:at_|in_)?(?:f32|f64|i32|i64))"
-_CONTRACT = re.compile(rf"\bcontract_{_PRODUCT}\(")  # in kernel text
+_PRODUCT = r"((?:at_|in_|turn_)?(?:f32|f64|i32|i64))"
+_CONTRACT = re.compile(rf"\b(?:contract_)?{_PRODUCT}\(")  # in kernel text
 _CONTRACTION = re.compile((tile.PREFIX + _PRODUCT).encode())  # in object code
 
 

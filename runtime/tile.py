@@ -32,11 +32,12 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from . import micro_kernel, native, panel, ragged
+from . import micro_kernel, native, panel, ragged, turn
 from .building import Builder, Value, counted, larger, number, smaller
 from .micro_kernel import INT, POINTER, UNROLL, Tile
 from .panel import Packer
 from .ragged import Ragged
+from .turn import Turner
 
 PREFIX = "gradloom_contract_"
 SEGMENT = 400  # contraction steps of B's column block kept in cache at a time
@@ -342,8 +343,12 @@ def source(dtype: str, lanes: int) -> str:
     """LLVM assembly of `gradloom_contract_<dtype>_<lanes>`, for vectors of `lanes` float32.
 
     dtype: of the elements; with `at_` in front, of the function that goes by tables, with `in_` of
-    the one that also goes by runs.
+    the one that also goes by runs, with `turn_` of what only copies, transposed.
     """
+    if dtype.startswith("turn_"):
+        turner = Turner(dtype, lanes, native.host().fused)
+        turner.copy(f"{PREFIX}{dtype}_{lanes}")
+        return str(turner.module)
     if dtype.startswith("in_"):
         some = Ragged(dtype, lanes, native.host().fused)
         rows, few = _PLANS[lanes].wide.rows, 2
@@ -358,7 +363,7 @@ def source(dtype: str, lanes: int) -> str:
 @functools.cache
 def _own_text() -> bytes:
     texts: list[bytes] = []
-    for path in (__file__, micro_kernel.__file__, panel.__file__, ragged.__file__):
+    for path in (__file__, micro_kernel.__file__, panel.__file__, ragged.__file__, turn.__file__):
         with open(path, "rb") as file:
             texts.append(file.read())
     return b"".join(texts)

@@ -360,6 +360,27 @@ def _contraction(name: str) -> VectorFunction:
     return VectorFunction(f"contract_{name}", rule, emit)
 
 
+def _turn(dtype: str) -> VectorFunction:
+    """The call of a transposed copy that is compiled apart; see `turn`."""
+    pointer = pointer_type(dtype)
+    wanted = (pointer, INT64, pointer, INT64, INT64, INT64)
+
+    def rule(*given: Any) -> Any:
+        pairs = zip(wanted, given, strict=False)
+        fits = all(want == INT64 or want == got for want, got in pairs)
+        return fits and len(given) == len(wanted) and (types.void, wanted)
+
+    def emit(builder: Any, _: Any, *values: Any) -> None:
+        values = tuple(
+            memory.opaque(builder, x) if isinstance(x.type, ir.PointerType) else x for x in values
+        )
+        name = f"gradloom_contract_turn_{dtype}"
+        kinds = [x.type for x in values]
+        builder.call(memory.declare(builder.module, name, ir.VoidType(), kinds), values)
+
+    return VectorFunction(f"turn_{dtype}", rule, emit)
+
+
 def _lane_functions(count: int) -> dict[str, VectorFunction]:
     mask = vector("bool", count)
 
@@ -398,6 +419,7 @@ def vocabulary(lanes: int) -> dict[str, Any]:
     for dtype in (*FLOATS, "i32", "i64"):
         for product in (dtype, f"at_{dtype}", f"in_{dtype}"):
             names[f"contract_{product}"] = _contraction(product)
+        names[f"turn_{dtype}"] = _turn(dtype)
     names |= _past_functions()
     names |= _memory_functions(lanes) | _index_functions(lanes) | _lane_functions(lanes)
     return names
