@@ -176,7 +176,7 @@ def test_pools_side_by_side_are_taken_back_without_a_gather() -> None:
 
 
 @pytest.mark.parametrize("shape", [(32, 48), (3, 16, 5, 32), (16, 17), (0, 16, 16)])
-def test_transpositions_in_squares(shape: tuple[int, ...]) -> None:
+def test_right_sides_the_other_way_round(shape: tuple[int, ...]) -> None:
     """A matrix that products need the other way round is copied exactly, whatever its sides."""
     x = gl.placeholder(shape, "float32", "x")
     y = gl.placeholder((*shape[:-2], 2, shape[-1]), "float32", "y")
@@ -185,8 +185,3 @@ def test_transpositions_in_squares(shape: tuple[int, ...]) -> None:
     data = numbers(*shape).astype(np.float32)
     found = gl.function([x, y], product)(data, left)
     np.testing.assert_allclose(found, left @ np.swapaxes(data, -1, -2), 1e-4, 1e-4)
-    program = compile_graph(gl.Graph("g", [x, y], [product]), cpu_target()).program
-    assert program is not None
-    copies = [kernel for kernel in program.kernels if kernel.name.startswith("copy")]
-    square = all(size % 16 == 0 for size in (shape[-2], shape[-1]))
-    assert [k.axes[-1].extent == k.axes[-2].extent == 16 for k in copies] == [square]
