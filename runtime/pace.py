@@ -38,7 +38,7 @@ class Pace:
         """
         self.calls += 1
         self.slept |= slept
-        if self.calls > 1 or seconds > self.SECONDS:  # the first one may have woken a thread
+        if self.calls > 1 or seconds > 10 * self.SECONDS:  # the first one may have woken a thread
             self.seconds += seconds
             self.timed += 1
         few = self.timed < self.CALLS and self.seconds < 10 * self.SECONDS
@@ -52,8 +52,8 @@ class Pace:
             self._begin(together=False)
             return 0
         faster = self.mean < mean
-        # Alone only for a while, at first for a short one: it may have been chance, or pass.
-        first, most = (16, 256) if faster else (4, 64)
+        # Alone only for a while: it may have been chance, or pass.
+        first, most = (16, 256) if faster else (4, 16)
         self.hold = min(2 * self.hold, most) if faster == self.settled else first
         self.settled = faster
         calls = self.hold * (self.spent + self.seconds) / min(self.mean, mean)
