@@ -11,6 +11,7 @@ from ..ir.loc import current_loc, located
 from ..ir.program import Program
 from ..ir.progress import watched
 from ..ir.target import Target
+from ..runtime import ahead
 from .kept import Kept
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Compiled:
         kept = Kept(graph, target, (fusion, guarded, budget, sorted(sizes.items())))
         found = kept.find()
         between = perf_counter()
+        if found is None and target.kind == "cpu":
+            ahead.begin(_products(graph), target.lanes)
         self.program: Program = found or self.as_compiled
         after = perf_counter()
         if found is None:
@@ -75,3 +78,10 @@ class Compiled:
         if self._budget is None:
             return plain
         return compile_within(self.graph, plain, compiled, self._budget, self._sizes, self._fusion)
+
+
+def _products(graph: Graph) -> tuple[str, ...]:
+    """The products that a graph's program needs at least, by the dtype that they are summed in."""
+    matmuls = [node for node in graph.walk() if node.op.name == "matmul"]
+    floats = {node.results[0].dtype for node in matmuls if node.results[0].dtype.is_float}
+    return tuple(sorted({"f32" if dtype.is_half else str(dtype) for dtype in floats}))

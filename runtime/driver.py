@@ -48,6 +48,12 @@ if hasattr(os, "register_at_fork"):  # a child must not find it held by a thread
 _programs: dict[str, int] = {}
 
 
+def prepare() -> None:
+    """Load what every program refers to, at its first use."""
+    with _lock:
+        load()
+
+
 def native_program(steps: Sequence[Step]) -> int:
     """The address of the function that runs `steps`; equal steps are one function, kept on disk."""
     text = program_source(steps)
