@@ -182,9 +182,13 @@ def reduce(value: Lanes, combine: Callable[[Lanes, Lanes], Lanes]) -> Lanes:
     count = value.type.count
     result = value
     half = count // 2
-    while half:
+    while half >= 4:
         low: Sequence[int] = range(half)
         result = combine(result.shuffle(low), result.shuffle([half + lane for lane in low]))
+        half //= 2
+    while half:  # the rest of one register: lanes of no use beside the others cost nothing
+        others = [lane ^ half for lane in range(result.type.count)]
+        result = combine(result, result.shuffle(others))
         half //= 2
     return result.shuffle([0] * count)
 

@@ -140,6 +140,31 @@ def _reduction(combine: Emit) -> Emit:
     return lambda dtype, value: reduce(value, lambda a, b: combine(dtype, a, b))
 
 
+def _extreme(sign: str, combine: Emit) -> Emit:
+    """The greatest or the least lane; of floats, the one that `combine` would leave.
+
+    Integers are compared in one cycle, floats with care for nan and −0 in many, and here each
+    comparison waits for the one before.  So floats are compared as integers in the same order:
+    the bits as they are, of negative numbers all but the sign turned over.  A nan is made the
+    greatest number there is, or the least.
+    """
+
+    def emit(dtype: str, value: Lanes) -> Lanes:
+        if dtype not in FLOATS:
+            return reduce(value, lambda a, b: combine(dtype, a, b))
+        nan = copysign(absolute(value), 1.0 if sign == ">" else -1.0)
+        keys = _in_order(select(value == value, value, nan).as_bits())
+        found = reduce(keys, lambda a, b: select(a.compare(sign, b), a, b))
+        return _in_order(found).as_floats()
+
+    return emit
+
+
+def _in_order(bits: Lanes) -> Lanes:
+    """Bits of floats as integers of the same order, and back."""
+    return bits ^ ((bits >> (bits.bits - 1)) & ((1 << (bits.bits - 1)) - 1))
+
+
 def _running(combine: Emit) -> Emit:
     """From lane to lane, going on from the last lane of the vector before."""
 
@@ -165,8 +190,8 @@ FUNCTIONS: dict[str, Row] = {
     "sign": (NUMBERS, None, _sign),
     "reduce_add": (DTYPES, None, _reduction(_add)),
     "reduce_multiply": (DTYPES, None, _reduction(_multiply)),
-    "reduce_maximum": (DTYPES, None, _reduction(_maximum)),
-    "reduce_minimum": (DTYPES, None, _reduction(_minimum)),
+    "reduce_maximum": (DTYPES, None, _extreme(">", _maximum)),
+    "reduce_minimum": (DTYPES, None, _extreme("<", _minimum)),
     "running_add": (DTYPES, None, _running(_add)),
     "running_multiply": (DTYPES, None, _running(_multiply)),
     "running_maximum": (DTYPES, None, _running(_maximum)),

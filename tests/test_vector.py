@@ -248,6 +248,34 @@ def test_reductions(dtype: str, lanes: int) -> None:
         assert all(np.isnan(result).all() for result in results)
 
 
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_extremes_of_special_numbers(dtype: str, lanes: int) -> None:
+    """nan of either sign wins; +0 is above −0; infinities and subnormal numbers are numbers."""
+    pointer = f"{dtype}_pointer(buffers, "
+    kernel = Kernel(
+        f"v = load({pointer}0), 0, all_lanes())\n"
+        f"store({pointer}1), 0, reduce_maximum(v), all_lanes())\n"
+        f"store({pointer}2), 0, reduce_minimum(v), all_lanes())\n",
+        lanes,
+    )
+    kind = NUMPY[dtype]
+    tiny = np.finfo(kind).smallest_subnormal
+    numbers = [-np.inf, np.finfo(kind).min, -1.5, -1.0, -tiny, -0.0, 0.0, tiny, 1.0, 1.5, np.inf]
+    rng = np.random.default_rng(0)
+    greatest, least = np.zeros(lanes, kind), np.zeros(lanes, kind)
+    for _ in range(200):
+        places = rng.integers(0, len(numbers), lanes)
+        chosen = np.array(numbers, kind)[places]
+        kernel(chosen, greatest, least)
+        for found, place in ((greatest, places.max()), (least, places.min())):
+            assert found.tobytes() == np.full(lanes, numbers[place], kind).tobytes(), chosen
+        for nan in (np.nan, -np.nan):
+            chosen[rng.integers(lanes)] = nan
+            kernel(chosen, greatest, least)
+            assert np.isnan(greatest).all() and np.isnan(least).all()
+
+
 def test_fail_reports_the_first_failure_only() -> None:
     kernel = Kernel(
         "fail(status, 7, index(100, 10), index(0, 1) > dims[0])\n"
