@@ -9,7 +9,7 @@ cannot fail moves, since a loop may take no step at all: no checks and no host c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 
 from ..ir.batching import Batch
@@ -183,12 +183,19 @@ def _feeds_a_loop(body: Graph, tensors: Iterable[Tensor]) -> bool:
     return False
 
 
-def for_all_steps(scan: Scan, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The tensors of the body over all steps, with the steps as leading axis."""
-    n = len(scan.carries)
-    values = dict(zip(scan.body.inputs[n:], scan.flow[n:], strict=True))
-    batch = _AllSteps(scan.length, values, {*scan.body.inputs[n : n + len(scan.sequences)]}, True)
-    batch.walk(node for node in topological(tensors) if node.op.name != "input")
+def for_all_steps(
+    scan: Scan, tensors: Sequence[Tensor], kept: Mapping[Tensor, Tensor] | None = None
+) -> list[Tensor]:
+    """The tensors of the body over all steps, with the steps as leading axis.
+
+    kept: tensors of the body that are there already, over all steps.
+    """
+    n, kept = len(scan.carries), kept or {}
+    values = {**dict(zip(scan.body.inputs[n:], scan.flow[n:], strict=True)), **kept}
+    entries = scan.body.inputs[n : n + len(scan.sequences)]
+    batch = _AllSteps(scan.length, values, {*entries, *kept}, True)
+    nodes = topological(tensors, [tensor.node for tensor in kept])
+    batch.walk(node for node in nodes if node.op.name != "input")
     return [batch.spread(tensor) for tensor in tensors]
 
 

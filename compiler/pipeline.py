@@ -16,6 +16,7 @@ from ..ir.tensor import Node, Tensor
 from ..ir.verify import verify
 from .alike import alike
 from .blocks import blocks
+from .contained import contained
 from .contract_fma import contract_fma
 from .cse import cse
 from .dead import dead
@@ -66,6 +67,7 @@ PASSES: dict[str, Pass] = {
     "alike": alike,
     "residual": residual,
     "hoist": hoist,  # after residual: what is kept needs no product, be it of all steps
+    "contained": contained,  # behind cse: what is the same is one tensor
     "totals": totals,  # after hoist: a loop's own products are those that wait for its carries
     "unroll": unroll,  # last of those on loops; nothing is folded behind it, by NumPy's bits
     "select": select,  # after expanding: only then it shows what computes the row
@@ -98,8 +100,8 @@ ROUND: tuple[str, ...] = ("differentiate", "release", "cse", "stabilise", "simpl
 AFTER: tuple[str, ...] = (
     *("fold", "cse", "dead", "sums", "pieces", "widen", "expand", "simplify", "cse"),
     *("contract_fma", "fold", "merge", "alike", "cse", "residual", "hoist", "cse", "alike"),
-    *("cse", "totals", "dead", "innermost", "unroll", "select", "halos", "blocks", "lift"),
-    *("split", "cse"),
+    *("cse", "contained", "totals", "dead", "innermost", "unroll", "select", "halos"),
+    *("blocks", "lift", "split", "cse"),
     *("masks", "fuse"),
 )
 
@@ -131,6 +133,7 @@ ORDER: tuple[tuple[str, str, str], ...] = (
     ("residual", "hoist", "what is kept needs no product, be it one for all steps"),
     ("hoist", "unroll", "a step without its product may be small"),
     ("contract_fma", "totals", "a sum of products is one chain of multiply-adds, in a loop or not"),
+    ("contained", "totals", "parts of one concat are kept as one"),
     ("alike", "totals", "a carry that is there twice is kept but once"),
     ("residual", "totals", "the way back is found by its histories, before it goes forwards"),
     ("totals", "unroll", "a step without its sums may be small"),

@@ -25,12 +25,12 @@ _NO_STEP = (*ALIASES, "leaf")
 Size = Callable[[DimLike], int]
 
 
-def nominal(size: DimLike) -> int:
-    """A size with `NOMINAL` in the place of each name."""
+def nominal(size: DimLike, number: int = NOMINAL) -> int:
+    """A size with `number` in the place of each name."""
     return (
         size
         if isinstance(size, int)
-        else max(evaluate(size, dict.fromkeys(symbols(size), NOMINAL)), 0)
+        else max(evaluate(size, dict.fromkeys(symbols(size), number)), 0)
     )
 
 

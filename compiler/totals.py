@@ -22,12 +22,15 @@ from ..ir.ops.shape import permute_dims, reshape
 from ..ir.ops.slicing import flip
 from ..ir.ops.while_loop import WHILE
 from ..ir.tensor import Node, Tensor
+from .contained import place_in, slice_in
 from .hoist import Known, for_all_steps, when_known
 from .pattern import uniform
 from .report import Report
 from .schedule import nominal
 from .unroll import pays
 from .walk import remake
+
+SOME = 32  # rows in a batch of as many as a call has
 
 
 class Total(NamedTuple):
@@ -89,19 +92,28 @@ def _totals(scan: Scan) -> list[Total]:
             continue
         reads = [t for user in {*body.users[before]} for t in user.operands if t is before]
         gives = [t for t in body.outputs if t is before or t is after]
-        rows, right = _rows(node.operands[0]), node.operands[1]
-        if len(reads) > 1 or len(gives) > 1 or after in body.users or rows is None:
+        left, right = node.operands[:2]
+        if len(reads) > 1 or len(gives) > 1 or after in body.users:
             continue
-        if any(known[t] is Known.BEFORE or _is_of_a_loop(t) for t in (rows, right)):
+        rows = _rows(left)
+        if rows is None or any(known[t] is Known.BEFORE or _is_of_a_loop(t) for t in (left, right)):
             continue
         found.append(Total(i, node, rows, right))
-    return found
+    return _as_parts(found)
 
 
 def _rows(left: Tensor) -> Tensor | None:
     """The matrix whose columns are those of a left side as rows, if there is one."""
-    node = left.node
-    return node.operands[0] if node.op.name == "permute" and left.ndim == 2 else None
+    if left.node.op.name == "permute":
+        return left.node.operands[0]
+    return reshape(left, left.shape[::-1]) if left.shape[1] == 1 else None
+
+
+def _origin(tensor: Tensor) -> Tensor:
+    """What a tensor is a view of."""
+    while tensor.node.op.kind == "view":
+        tensor = tensor.node.operands[0]
+    return tensor
 
 
 def _is_of_a_loop(tensor: Tensor) -> bool:
@@ -111,32 +123,59 @@ def _is_of_a_loop(tensor: Tensor) -> bool:
     return tensor.node.op.name == "scan"
 
 
+def _as_parts(found: Sequence[Total]) -> list[Total]:
+    """The same, with what is part of a concat that another reads as a slice of that: so the two
+    are kept as one."""
+    read = dict.fromkeys(_origin(t) for total in found for t in (total.rows, total.right))
+    wholes = [tensor for tensor in read if tensor.node.op.name == "concat"]
+
+    def part(tensor: Tensor) -> Tensor:
+        made = tensor
+        while made.node.op.name == "reshape":
+            made = made.node.operands[0]
+        for whole in wholes:
+            if place_in(made, whole) is not None:
+                found = slice_in(made, whole, whole)
+                return found if tensor is made else reshape(found, tensor.shape)
+        return tensor
+
+    return [total._replace(rows=part(total.rows), right=part(total.right)) for total in found]
+
+
 def _worthwhile(scan: Scan, found: Sequence[Total]) -> list[Total]:
     """Those for which a step keeps fewer numbers than it would go through, all of one right side
     together, for they share it."""
     chosen: list[Total] = []
-    for right in dict.fromkeys(total.right for total in found):
-        group = [total for total in found if total.right is right]
-        kept = _kept(scan, group)
-        if sum(nominal(t.size) for t in kept) <= sum(
-            nominal(t.right.shape[-1] * t.rows.shape[-1]) for t in group
-        ):
+    for right in dict.fromkeys(_origin(total.right) for total in found):
+        group = [total for total in found if _origin(total.right) is right]
+        kept = sum(map(_size, _kept(scan, group)))
+        if kept <= sum(_size(total.node.results[0]) for total in group):
             chosen += group
     return chosen
 
 
+def _size(tensor: Tensor) -> int:
+    """How many numbers it holds; where sizes have names, of a small batch."""
+    return nominal(tensor.size, SOME)
+
+
 def _kept(scan: Scan, found: Sequence[Total]) -> list[Tensor]:
-    """What of the body has to be kept for them: what is no part of a sequence."""
+    """What of the body has to be kept for them: what is no part of a sequence, nor kept anyway.
+
+    Of views that together are no smaller it is what they are views of.
+    """
     start = len(scan.carries)
-    entries = {*scan.body.inputs[start : start + len(scan.sequences)]}
-
-    def is_there(tensor: Tensor) -> bool:
-        while tensor.node.op.kind == "view":
-            tensor = tensor.node.operands[0]
-        return tensor in entries
-
-    read = dict.fromkeys(tensor for total in found for tensor in (total.rows, total.right))
-    return [tensor for tensor in read if not is_there(tensor)]
+    there = {*scan.body.inputs[start : start + len(scan.sequences)], *scan.body.outputs[start:]}
+    views: dict[Tensor, dict[Tensor, None]] = {}
+    for total in found:
+        for tensor in (total.rows, total.right):
+            views.setdefault(_origin(tensor), {})[tensor] = None
+    kept: list[Tensor] = []
+    for origin, seen in views.items():
+        if origin not in there:
+            whole = _size(origin) <= sum(map(_size, seen))
+            kept += [origin] if whole else seen
+    return kept
 
 
 def _behind(scan: Scan, found: Sequence[Total]) -> list[Tensor]:
@@ -166,11 +205,9 @@ def _behind(scan: Scan, found: Sequence[Total]) -> list[Tensor]:
         finals = dict(zip(stays, made.finals, strict=True))
         history = dict(zip(stays, map(turned, made.history), strict=True))
         stacked = [turned(rows) for rows in made.stacked[:count]]
-    wholes = dict(zip(kept, made.stacked[count:], strict=True))
-    entries = dict.fromkeys(
-        t for total in found for t in (total.rows, total.right) if t not in wholes
-    )
-    wholes |= zip(entries, for_all_steps(made, [*entries]), strict=True)
+    there = dict(zip((*body.outputs[n:], *kept), made.stacked, strict=True))
+    read = dict.fromkeys(tensor for total in found for tensor in (total.rows, total.right))
+    wholes = dict(zip(read, for_all_steps(made, [*read], there), strict=True))
     for total in found:
         with located(total.node.loc):
             finals[total.place] = _product(

@@ -21,7 +21,7 @@ from .graphs import Dice, Seeded
 
 NumpyArray = np.ndarray[Any, Any]
 LENGTHS = (0, 1, 2, 7)
-OVER_LOOPS = frozenset({"merge", "alike", "residual", "hoist", "totals", "unroll"})
+OVER_LOOPS = frozenset({"merge", "alike", "residual", "hoist", "contained", "totals", "unroll"})
 BATCH, SIZE = 3, 9
 
 

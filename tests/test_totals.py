@@ -10,6 +10,7 @@ import pytest
 
 import gradloom as gl
 from gradloom.ir.ops.contraction import matmul_add
+from gradloom.ir.program import Launch, Loop
 from gradloom.ir.tensor import Tensor
 
 from .random_loops import LENGTHS, check_bits, drawn_arrays, scans_of, without
@@ -65,6 +66,29 @@ def test_as_many_rows_as_the_call_has() -> None:
         assert sums_left(made) == 0
 
 
+@pytest.mark.parametrize("batch", [(), (ROWS,)], ids=["alone", "batch"])
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_cells(name: str, batch: tuple[int, ...]) -> None:
+    """What a cell's weights share is kept once, and no step copies a part of it; the state alone,
+    a vector, is a row."""
+    weights = getattr(gl.recurrent, f"{name}_weights")(WIDTH, STATE)
+    cell = getattr(gl.recurrent, name)(**weights)
+    zero = gl.zeros((*batch, STATE))
+    x = gl.placeholder(("T", *batch, WIDTH), name="x")
+    last, _ = gl.scan(cell, (zero, zero) if name == "lstm" else zero, x)
+    loss = gl.sum(gl.square(last if name == "gru" else last[0]))
+    outputs = gl.grad(loss, [*weights.values()])
+    for length in (0, 3):
+        arrays = drawn_arrays([x], {"T": length}, length)
+        made = check_bits([x], outputs, arrays, TOTALS, tolerance=None)
+        assert sums_left(made) == 0
+    (_, back) = scans_of(made)
+    assert len(back.stacked) == {"lstm": 1, "gru": 2}[name]
+    steps = [step for loop in made.program.steps if isinstance(loop, Loop) for step in loop.body]
+    copied = [step for step in steps if isinstance(step, Launch) and "copy" in step.kernel]
+    assert not copied
+
+
 def test_what_would_take_more_memory_than_it_saves_stays() -> None:
     inputs, outputs = recurrent(64, 4 * STATE)
     assert sums_left(gl.function(inputs, outputs)) == 2
@@ -86,6 +110,10 @@ def test_segments_stay_small() -> None:
     np.testing.assert_array_equal(made[0](*arrays), made[1](*arrays))
 
 
+def _halves(h: Tensor, x: Tensor) -> Tensor:
+    return gl.concat([gl.sin(x), h], axis=1)
+
+
 Body = Callable[[Tensor, Tensor, Tensor], Any]
 
 # Bodies of a carry `total` and a state, whether forwards or backwards, and sums that stay.
@@ -96,6 +124,9 @@ BODIES: dict[str, tuple[Body, int]] = {
     "of a part": (lambda total, x, h: ((matmul_add(x[:, 1:4].T, h, total), gl.sin(h + x)), h), 0),
     "read": (lambda total, x, h: ((matmul_add(x.T, x, total), h * total[0, 0]), None), 1),
     "read behind": (lambda total, x, h: ((matmul_add(x.T, x, total), h), total), 1),
+    "turned": (lambda total, x, h: ((matmul_add(gl.flip(x, 1).T, x, total), h), None), 0),
+    "a row": (lambda total, x, h: ((total + gl.flip(h[0])[:, None] @ x[1:2], gl.sin(h)), h), 0),
+    "part": (lambda total, x, h: ((total + h.T @ gl.sin(x), gl.sin(h)), _halves(h, x)), 0),
     "no columns": (lambda total, x, h: ((matmul_add(x.T @ h, h.T @ x, total), h), None), 1),
     "fixed": (lambda total, x, h: ((matmul_add(gl.ones((2, ROWS)), x, total), h), None), 1),
 }
