@@ -35,7 +35,7 @@ from .emit_cpu import emit_cpu
 from .guard import NUMBER
 from .kernels import build_kernel, space_of_region
 from .loops import lower_loop
-from .orders import laid, order_of, wants_c_order
+from .orders import laid, order_of, rows_laid, wants_c_order
 from .parts import lies_at, parts_in_place, slices
 from .schedule import schedule
 from .storage import (
@@ -272,6 +272,10 @@ def _fused(
     targets = [_slice(state, result, wanted) for result in node.results]
     walk = next((w for x in node.operands if (w := stored[x].walk) is not None), None)
     order = _order(state, graph, node, sources, targets, wanted)
+    if any(inner.op.kind == "contraction" for inner in region.nodes):
+        for position, result in enumerate(node.results):
+            if result not in state.overwritten and result not in wanted:
+                targets[position] = rows_laid(graph, result)
     kernel, sizes, scratch = build_kernel(region, sources, state.check, targets, walk, order)
     arguments = [stored[operand].buffer for operand in node.operands]
     arguments += tables(state, node, walk) if walk is not None else ()
@@ -289,8 +293,9 @@ def _fused(
                 stored[result] = Stored(target, dense(result.type))
         if result not in stored:
             stored[result] = wanted.get(result) or state.temporary(result.type)
-            if order is not None and result not in wanted:
-                stored[result] = replace(stored[result], view=targets[position])
+            view = targets[position]
+            if view is not None and result not in wanted:
+                stored[result] = replace(stored[result], view=view)
         places.append(stored[result].buffer)
     if scratch == len(node.results):
         (made,) = (n.results[0] for n in region.nodes if n.op.kind == "contraction")

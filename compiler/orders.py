@@ -76,33 +76,53 @@ def laid(shape: Shape, order: Sequence[int], rank: int) -> View:
     return View(tuple(0 if n == 1 else strides[axis] for axis, n in enumerate(shape)), 0)
 
 
+def rows_laid(graph: Graph, product: Tensor) -> View | None:
+    """How the rows of a product lie best: its heads side by side, say; None: in C order.
+
+    Their entries stay side by side, and so the product can leave them in any order.
+    """
+    best, least = None, _copies(graph, product, dense(product.type))
+    for user in graph.users.get(product, ()):
+        if user.op.name == "permute" and user.attrs["axes"][-1] == product.ndim - 1:
+            view = laid(product.shape, user.attrs["axes"], product.ndim)
+            copies = _copies(graph, product, view)
+            if copies < least:
+                best, least = view, copies
+    return best
+
+
 def wants_c_order(graph: Graph, tensor: Tensor, view: View) -> bool:
     """Whether somebody would copy a tensor that lies so, who need not if it lay in C order."""
-    return _copied(graph, tensor, view) and not _copied(graph, tensor, dense(tensor.type))
+    copied, _ = _copies(graph, tensor, view)
+    return copied > 0 and _copies(graph, tensor, dense(tensor.type))[0] == 0
 
 
-def _copied(graph: Graph, tensor: Tensor, view: View) -> bool:
-    """Whether somebody must copy a tensor that lies so, to read it as he does."""
+def _copies(graph: Graph, tensor: Tensor, view: View) -> tuple[int, int]:
+    """How many must copy a tensor that lies so, to read it as they do; and how many walk it by
+    tables."""
     in_order = view.strides == dense(tensor.type).strides
+    copied, walked = int(tensor in graph.results_set and not in_order), 0
     for user in graph.users.get(tensor, ()):
         if user.op is FUSED:
             region = user.regions[0]
             inner = region.inputs[next(i for i, x in enumerate(user.operands) if x is tensor)]
             apart = view.strides[-1:] != (1,) and tensor.shape[-1:] != (1,)
-            if apart and any(
+            copied += apart and any(
                 reader.op.kind == "contraction" and reader.operands[0] is not inner
                 for reader in region.users.get(inner, ())
-            ):
-                return True
+            )
         elif user.op.view is not None:
             (result,), seen = user.results, user.op.view(user, view)
-            if seen is None and not is_left_side(result, graph):
-                return True
-            if seen is not None and _copied(graph, result, seen):
-                return True
-        elif not in_order:
-            return True
-    return tensor in graph.results_set and not in_order
+            if seen is not None:
+                more = _copies(graph, result, seen)
+                copied, walked = copied + more[0], walked + more[1]
+            elif is_left_side(result, graph):
+                walked += 1
+            else:
+                copied += 1
+        else:
+            copied += not in_order
+    return copied, walked
 
 
 def _may_choose(region: Graph, space: Space) -> bool:

@@ -13,7 +13,7 @@ from ..ir.dims import DimLike, Shape
 from ..ir.graph import Graph
 from ..ir.op import View
 from ..ir.ops.control import FUSED
-from ..ir.ops.shape import reshape
+from ..ir.ops.shape import inverse, reshape
 from ..ir.tensor import Node, Tensor
 from .carries import root
 from .storage import Lowering, Stored, dense, right_sides
@@ -35,7 +35,7 @@ def parts_in_place(
         target = wanted.get(result)
         at = dense(result.type) if target is None else target.view
         for part, place in slices(node, at):
-            made = root(part)
+            made = _made(part)
             taken = made in wanted or made in state.overwritten or made.node not in when
             if taken or not _stores_anywhere(made):
                 continue
@@ -75,12 +75,32 @@ def _stores_anywhere(made: Tensor) -> bool:
     return node.op.kind == "concat"
 
 
+def _made(part: Tensor) -> Tensor:
+    """What a part was before its axes were put in another order, joined or parted."""
+    while part.node.op.name in ("reshape", "permute"):
+        part = part.node.operands[0]
+    return part
+
+
 def _as_made(part: Tensor, made: Tensor, place: View) -> View | None:
-    """The view of `made` by which `part`, the same in another shape, lies at `place`."""
-    if part.shape == made.shape:  # perhaps reshaped there and back
-        return place
-    back = reshape(part, made.shape).node
-    return None if back.op.view is None else back.op.view(back, place)
+    """The view of `made` by which `part`, the same numbers in another shape, lies at `place`."""
+    while part is not made:
+        node = part.node
+        (before,) = node.operands
+        if node.op.name == "permute":
+            strides = tuple(place.strides[axis] for axis in inverse(node.attrs["axes"]))
+            place = View(strides, place.offset)
+        else:
+            origin = root(part)
+            before = origin if origin.shape == part.shape else before  # there and back
+            back = reshape(part, before.shape).node
+            if before.shape != part.shape:
+                seen = None if back.op.view is None else back.op.view(back, place)
+                if seen is None:
+                    return None
+                place = seen
+        part = before
+    return place
 
 
 def _may_lie(

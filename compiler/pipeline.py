@@ -45,6 +45,7 @@ from .split import split
 from .stabilise import stabilise
 from .sums import sums
 from .totals import totals
+from .turn import turn
 from .unroll import unroll
 from .widen import widen
 
@@ -71,6 +72,7 @@ PASSES: dict[str, Pass] = {
     "totals": totals,  # after hoist: a loop's own products are those that wait for its carries
     "unroll": unroll,  # last of those on loops; nothing is folded behind it, by NumPy's bits
     "select": select,  # after expanding: only then it shows what computes the row
+    "turn": turn,  # before contract_fma: a gradient that lies as its parameter may be added to it
     "contract_fma": contract_fma,  # before fusion, so that fusion changes no bit
     "lift": lift,  # reshapes stand at memory, not inside what one kernel computes
     "innermost": innermost,  # before fusion as well: it chooses an order of additions
@@ -99,7 +101,7 @@ BEFORE: tuple[str, ...] = ("release", "cse", "fold", "isolate", "stabilise", "si
 ROUND: tuple[str, ...] = ("differentiate", "release", "cse", "stabilise", "simplify")
 AFTER: tuple[str, ...] = (
     *("fold", "cse", "dead", "sums", "pieces", "widen", "expand", "simplify", "cse"),
-    *("contract_fma", "fold", "merge", "alike", "cse", "residual", "hoist", "cse", "alike"),
+    *("turn", "contract_fma", "fold", "merge", "alike", "cse", "residual", "hoist", "cse", "alike"),
     *("cse", "contained", "totals", "dead", "innermost", "unroll", "select", "halos"),
     *("blocks", "lift", "split", "cse"),
     *("masks", "fuse"),
@@ -119,6 +121,7 @@ ORDER: tuple[tuple[str, str, str], ...] = (
     ("widen", "expand", "a softmax of halves is rounded once, not at each step"),
     ("widen", "contract_fma", "between two ops on halves there is a rounding"),
     ("expand", "contract_fma", "formulas bring products and sums with them"),
+    ("turn", "contract_fma", "a gradient that lies as its parameter may be added to it"),
     ("contract_fma", "fuse", "fusion must change no bit"),
     ("expand", "select", "softmax is no kernel op, its formula is"),
     ("simplify", "select", "simplify makes gathers of what select makes maxima"),
