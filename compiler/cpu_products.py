@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ..ir.kernel import Access, Axis, Contract, Kernel, Size
 from ..ir.loc import Loc
-from ..ir.units import NARROW, TILE, WIDE
+from ..ir.units import INSIDE, NARROW, TILE, WIDE
 from .cpu_text import product, total
 
 PANEL = 64  # rows of a product that its epilogue goes over while they are in cache
@@ -46,7 +46,21 @@ def product_text(emitter: Emitter, item: Contract) -> None:
     else:
         begin(f"for first in range(top, bottom, {PANEL}):")
         line(f"count = min({PANEL}, bottom - first)")
-    _call(emitter, item)
+    if item.scratch is None:
+        span = INSIDE // item.dtype.bytes // PANEL
+        line(f"sums = {item.dtype}_inside()")
+        begin(f"for start in range(left, left + width, {span}):")
+        line(f"part = min(left + width - start, {span})")
+        _call(emitter, item, ("start", "part"), f"sums, {span}")
+        begin(f"for {i} in range(first, first + count):")
+        begin(f"for {j} in range(start, start + part, {emitter.lanes}):")
+        line(f"m = lanes(start + part - {j})")
+        line(f"{item.result} = load(sums, ({i} - first) * {span} + {j} - start, m)")
+        emitter.stages([])
+        return
+    row = item.scratch.strides[-2]
+    place = at(item.scratch, batch, product("first", row), "left")
+    _call(emitter, item, ("left", "width"), f"{place}, {row}")
     if alone:
         return
     begin(f"for {i} in range(first, first + count):")
@@ -87,32 +101,35 @@ def _tiles(emitter: Emitter, batch: Sequence[Axis], rows: Axis, columns: Axis) -
         emitter.unravel(batch, "o")
 
 
-def _call(emitter: Emitter, item: Contract) -> None:
-    """The product of `count` rows from `first` on and `width` columns from `left` on."""
+def at(access: Access, batch: Sequence[Axis], *inner: str) -> str:
+    """The address of an element of this entry of the batch."""
+    lead = [product(a.name, s) for a, s in zip(batch, access.strides, strict=False)]
+    return f"offset({access.argument}, {total(str(access.offset), *lead, *inner)})"
+
+
+def _call(emitter: Emitter, item: Contract, columns: tuple[str, str], out: str) -> None:
+    """The product of `count` rows from `first` on, and as many columns, into `out`.
+
+    columns: the first, and how many.  out: where, and the stride of its rows.
+    """
     batch = emitter.kernel.axes[:-2]
-
-    def at(access: Access, *inner: str) -> str:
-        lead = [product(a.name, s) for a, s in zip(batch, access.strides, strict=False)]
-        return f"offset({access.argument}, {total(str(access.offset), *lead, *inner)})"
-
+    first, many = columns
     *_, a_row, a_depth = item.lhs.strides
     *_, b_depth, b_column = item.rhs.strides
     start = ""
     if item.initial is not None:
         row = item.initial.strides[-2]
-        start = f", {at(item.initial, product('first', row), 'left')}, {row}"
+        start = f", {at(item.initial, batch, product('first', row), first)}, {row}"
     depth: Size = item.depth
     if item.walk is None:
-        left = f"{item.dtype}({at(item.lhs, product('first', a_row))}, {a_row}, {a_depth}"
+        left = f"{item.dtype}({at(item.lhs, batch, product('first', a_row))}, {a_row}, {a_depth}"
     else:
         walk, depth = item.walk, item.walk.period
         rounds = 1 if depth == item.depth else f"{item.depth} // max({depth}, 1)"
-        left = f"{item.dtype}({at(item.lhs, '0')}, offset({walk.rows}, first), {walk.steps}"
+        left = f"{item.dtype}({at(item.lhs, batch, '0')}, offset({walk.rows}, first), {walk.steps}"
         if (runs := walk.runs) is None:
             left = f"at_{left}, {rounds}, {walk.stride}"
         else:
             left = f"in_{left}, {runs.table}, {runs.most}, {runs.group}, {runs.unit}, first"
-    right = f"{at(item.rhs, product('left', b_column))}, {b_depth}, {b_column}"
-    row = item.scratch.strides[-2]
-    out = f"{at(item.scratch, product('first', row), 'left')}, {row}"
-    emitter.line(f"contract_{left}, {right}, {out}, count, width, {depth}{start})", item.loc)
+    right = f"{at(item.rhs, batch, product(first, b_column))}, {b_depth}, {b_column}"
+    emitter.line(f"contract_{left}, {right}, {out}, count, {many}, {depth}{start})", item.loc)

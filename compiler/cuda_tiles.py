@@ -217,9 +217,8 @@ class _Tiles:
         for item in self.kernel.body:
             if isinstance(item, Contract):
                 lines.add(f"{item.result} = {self.sums[item.result]}[{self.a}, {self.b}]")
-                if (
-                    item.scratch.argument not in stored
-                ):  # nothing else goes there: it may be an output
+                # Where nothing else goes, the sums may be an output.
+                if item.scratch is not None and item.scratch.argument not in stored:
                     stores.append(Store(item.scratch, item.result))
             elif isinstance(item, Store):
                 stores.append(item)

@@ -243,7 +243,8 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
                 initial = None if item.initial is None else access(item.initial)
                 lhs, rhs, depth = side(item.lhs), side(item.rhs), own(item.depth)
                 made = replace(item, lhs=lhs, rhs=rhs, depth=depth, initial=initial)
-                made = replace(made, scratch=access(item.scratch))
+                if item.scratch is not None:
+                    made = replace(made, scratch=access(item.scratch))
                 if item.walk is not None:
                     same = item.walk.period == item.depth
                     period = depth if same else own(item.walk.period)

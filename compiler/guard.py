@@ -80,7 +80,7 @@ class _Guard:
 
     def guarded(self) -> Kernel:
         for item in reversed(self.kernel.body):
-            if isinstance(item, Contract) and not self.kernel.stores(item.scratch.argument):
+            if isinstance(item, Contract) and item.scratch is not None:
                 self.needs[item.result] = None  # the product itself is what is left there
             self.pass_on(item)
         good: list[tuple[str, str]] = []  # what must hold, and the value that it is about

@@ -40,16 +40,14 @@ def build_kernel(
     targets: Sequence[View | None] | None = None,
     walk: Walked | None = None,
     order: Sequence[int] | None = None,
-) -> tuple[Kernel, tuple[DimLike, ...], int | None]:
+) -> tuple[Kernel, tuple[DimLike, ...]]:
     """The kernel of a region.
 
     sources, targets: how each input and each output lies in its buffer; None: as all of it.
     walk: how its product finds its left side, if the strides of that do not say it.
     order: of the axes, if not their own.
-    Arguments are the inputs' buffers, a walk's tables, then the outputs'.  Returns the kernel,
-    the sizes that its parameters stand for, and the position of the output that a contraction uses
-    as scratch, which is all of its buffer; equal to the number of outputs where it needs one more
-    buffer; None without contraction.
+    Arguments are the inputs' buffers, a walk's tables, then the outputs'.  Returns the kernel and
+    the sizes that its parameters stand for.
     """
     space = space_of_region(region)
     rank = len(space.shape)
@@ -64,22 +62,16 @@ def build_kernel(
     tables = [draft.argument(int64, False) for _ in range(count)]
     outputs = [draft.argument(tensor.dtype, True) for tensor in region.outputs]
     places = targets or [None] * len(outputs)
-    scratch: int | None = None
+    left: int | None = None  # the output in which a product leaves its sums as they are
     if space.contraction is not None:
         (made,) = (n for n in region.nodes if n.op.kind == "contraction")
-        product = made.results[0]
-        same = [
-            i
-            for i, tensor in enumerate(region.outputs)
-            if tensor.type == product.type and _has_unit_rows(tensor, places[i])
-        ]
-        own = [i for i in same if region.outputs[i] is product]
-        scratch = [*own, *same, len(outputs)][0]
-        if scratch == len(outputs):
-            outputs.append(draft.argument(product.dtype, True))
-        name = outputs[scratch]
-        view = None if scratch >= len(region.outputs) else places[scratch]
-        _contract(draft, made, inputs, name, view)
+        for i, tensor in enumerate(region.outputs):
+            if tensor is made.results[0] and left is None and _has_unit_rows(tensor, places[i]):
+                left = i
+        if left is None:
+            _contract(draft, made, inputs)
+        else:
+            _contract(draft, made, inputs, outputs[left], places[left])
         if walk is not None:
             period, stride = cast(Any, (walk.period, walk.stride))
             found = Walk(tables[0], tables[1], period, stride)
@@ -89,8 +81,8 @@ def build_kernel(
             draft.body[-1] = replace(draft.body[-1], walk=found)
     for node in region.nodes:
         _lower_node(draft, node, inputs)
-    for position, (tensor, name) in enumerate(zip(region.outputs, outputs, strict=False)):
-        if scratch == position and tensor.node.op.kind == "contraction":
+    for position, (tensor, name) in enumerate(zip(region.outputs, outputs, strict=True)):
+        if left == position:
             continue
         value = _operand(draft, tensor, inputs)
         view = places[position] or View(contiguous_strides(tensor.shape), 0)
@@ -99,8 +91,7 @@ def build_kernel(
         draft.store(value, name, tensor.shape, view)
     if order is not None:
         draft.reorder(order)
-    kernel, sizes = finish(draft, _name(region))
-    return kernel, sizes, scratch
+    return finish(draft, _name(region))
 
 
 def _name(region: Graph) -> str:
@@ -205,10 +196,12 @@ def _has_unit_rows(output: Tensor, view: View | None) -> bool:
     return view is None or view.strides[-1] == 1 or output.shape[-1] == 1
 
 
-def _contract(draft: Draft, node: Node, inputs: Inputs, out: str, view: View | None = None) -> None:
+def _contract(
+    draft: Draft, node: Node, inputs: Inputs, out: str = "", view: View | None = None
+) -> None:
     """Strides of lhs and rhs by axis of the result; the shared axis stands in the other's place.
 
-    view: how the sums lie in the argument `out`, if not as all of it.
+    out: the argument that the sums go to, if to any; view: how they lie there, if not as all of it.
     """
     x, y, *totals = node.operands
     (a, left), (b, right) = inputs[x], inputs[y]
@@ -230,7 +223,7 @@ def _contract(draft: Draft, node: Node, inputs: Inputs, out: str, view: View | N
     rhs = access(b, (*batch(y, right.strides), right.strides[-2], column), right.offset)
     result, depth = node.results[0], cast(Any, x.shape[-1])
     view = view or View(contiguous_strides(result.shape), 0)
-    scratch = access(out, view.strides, view.offset)
+    scratch = access(out, view.strides, view.offset) if out else None
     initial = None
     for total in totals:
         argument, view = inputs[total]

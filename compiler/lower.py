@@ -14,7 +14,6 @@ from itertools import islice
 from ..ir.array import Array
 from ..ir.dims import minimum, product
 from ..ir.graph import Graph
-from ..ir.kernel import Argument, Contract, Kernel
 from ..ir.op import View
 from ..ir.ops.branch import SWITCH
 from ..ir.ops.control import FUSED
@@ -221,7 +220,7 @@ def lower_nodes(
         for result in node.results:
             if result in stored:  # not where nothing reads it
                 state.origins.setdefault(stored[result].buffer, result)
-        for name in islice(state.buffers, known, None):  # copies, scratch
+        for name in islice(state.buffers, known, None):  # copies
             state.origins.setdefault(name, node.results[0])
 
 
@@ -276,7 +275,7 @@ def _fused(
         for position, result in enumerate(node.results):
             if result not in state.overwritten and result not in wanted:
                 targets[position] = rows_laid(graph, result)
-    kernel, sizes, scratch = build_kernel(region, sources, state.check, targets, walk, order)
+    kernel, sizes = build_kernel(region, sources, state.check, targets, walk, order)
     arguments = [stored[operand].buffer for operand in node.operands]
     arguments += tables(state, node, walk) if walk is not None else ()
     places: list[str] = []
@@ -286,9 +285,6 @@ def _fused(
             names = [argument.name for argument in kernel.arguments]
             old = {names[i] for i, buffer in enumerate(arguments) if buffer == target}
             own = len(arguments) + position
-            if scratch == position and old and kernel.stores(names[own]):
-                kernel = _own_scratch(kernel, result)  # the raw product must not cover it early
-                scratch = len(node.results)
             if not old or kernel.may_overwrite(names[own], old):
                 stored[result] = Stored(target, dense(result.type))
         if result not in stored:
@@ -297,9 +293,6 @@ def _fused(
             if view is not None and result not in wanted:
                 stored[result] = replace(stored[result], view=view)
         places.append(stored[result].buffer)
-    if scratch == len(node.results):
-        (made,) = (n.results[0] for n in region.nodes if n.op.kind == "contraction")
-        places.append(state.temporary(made.type).buffer)
     launch(state, node, kernel, sizes, [*arguments, *places])
 
 
@@ -340,19 +333,6 @@ def _slice(state: Lowering, result: Tensor, wanted: dict[Tensor, Stored]) -> Vie
         return None
     place = wanted[result]
     return None if is_whole(state, place, result.type) else place.view
-
-
-def _own_scratch(kernel: Kernel, made: Tensor) -> Kernel:
-    """The kernel with a scratch buffer apart from its outputs, as a last argument."""
-    name = f"a{len(kernel.arguments)}"
-    body = tuple(
-        replace(item, scratch=replace(item.scratch, argument=name))
-        if isinstance(item, Contract)
-        else item
-        for item in kernel.body
-    )
-    arguments = (*kernel.arguments, Argument(name, made.dtype, True))
-    return replace(kernel, arguments=arguments, body=body)
 
 
 def _host(state: Lowering, stored: dict[Tensor, Stored], node: Node) -> None:

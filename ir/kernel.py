@@ -183,7 +183,8 @@ class Contract:
 
     The strides of `lhs` and `rhs` are per axis; that of their own axis in place of j, or i, is
     the stride along k.  rhs has unit stride along j or along k.  The sum stands in `scratch`, in
-    an output argument and of unit stride along j, before the rest of the body reads it.
+    an output argument and of unit stride along j, before the rest of the body reads it; None: it
+    stays inside.
 
     walk: where lhs[i, k] is, if its strides along i and k, then 0, do not say it.
     initial: what each sum starts from in place of 0, of unit stride along j.  It is read before
@@ -194,7 +195,7 @@ class Contract:
     lhs: Access
     rhs: Access
     depth: Size
-    scratch: Access
+    scratch: Access | None
     dtype: DType
     initial: Access | None = None
     walk: Walk | None = None
@@ -350,7 +351,7 @@ class Kernel:
                     return False
                 if item.initial is not None and item.initial.argument in {output, *inputs}:
                     return self._adds_in_place(item, output, inputs)
-                if item.scratch.argument == output and (inputs or stores):
+                if item.scratch is not None and item.scratch.argument == output:
                     return not inputs
         if len(stores) != 1:
             return not stores and not inputs
@@ -376,6 +377,8 @@ class Kernel:
     def _adds_in_place(self, item: Contract, output: str, inputs: Collection[str]) -> bool:
         """Whether a contraction alone reads `inputs`, where it then puts its sums: in `output`."""
         assert item.initial is not None
+        if item.scratch is None:
+            return False
         whole = len(self.axes) == 2 and item.initial.offset == item.scratch.offset
         for axis, before, behind in zip(
             self.axes, item.initial.strides, item.scratch.strides, strict=True

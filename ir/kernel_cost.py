@@ -169,7 +169,8 @@ class _Visit:
                 self.panel(self.reads, runs.table, groups * (2 * self.number(runs.most) + 1))
         if item.initial is not None:
             self.touch(self.reads, item.initial)
-        self.panel(self.writes, item.scratch.argument, prod(self.extents))
+        if item.scratch is not None:
+            self.panel(self.writes, item.scratch.argument, prod(self.extents))
 
     def store(self, item: Store) -> None:
         axes = self.touch(self.writes, item.access)

@@ -74,7 +74,8 @@ def print_instruction(instruction: Instruction, axes: tuple[Axis, ...]) -> str:
                     left += f" in {runs.table} of {runs.most} every {runs.group} by {runs.unit}"
             text = f"{result} = contract {left}, {_access(rhs, axes)} over {depth}"
             text += "" if initial is None else f" from {_access(initial, axes)}"
-            return f"{text} in {_access(scratch, axes)} : {dtype}" + _loc(loc)
+            text += "" if scratch is None else f" in {_access(scratch, axes)}"
+            return f"{text} : {dtype}" + _loc(loc)
         case Store(access, operand, combine, check):
             text = f"store {_access(access, axes)} = {operand}" + (f" by {combine}" * bool(combine))
             return text + (f" check {check}" if check else "")
@@ -103,7 +104,7 @@ _LINES: dict[str, re.Pattern[str]] = {
         r"(\w+) = contract (\w+)\[(.*)\](?: by (\w+), (\w+) of (\w+) at (-?\w+)"
         r"(?: in (\w+) of (\w+) every (\w+) by (\w+))?)?, "
         r"(\w+)\[(.*)\] over (\w+)"
-        r"(?: from (\w+)\[(.*)\])? in (\w+)\[(.*)\] : (\w+)$"
+        r"(?: from (\w+)\[([^\]]*)\])?(?: in (\w+)\[([^\]]*)\])? : (\w+)$"
     ),
     "store": re.compile(r"store (\w+)\[(.*)\] = (\w+)(?: by (\w+))?(?: check (\w+))?$"),
     "compute": re.compile(r"(\w+) = (\w+) ([\w, ]*?)(?: \{(.*)\})?(?: check (\w+))? : (\w+)$"),
@@ -172,7 +173,7 @@ def parse_instruction(text: str, axes: tuple[Axis, ...]) -> Instruction:
                 walk = None
                 if way[0]:
                     walk = Walk(way[0], way[1], _size(way[2]), _size(way[3]), runs)
-                scratch = parse_access(s, place, axes)
+                scratch = parse_access(s, place, axes) if s else None
                 return Contract(result, lhs, rhs, size, scratch, kind, initial, walk, loc)
             case "store", (argument, inner, operand, combine, check):
                 access = parse_access(argument, inner, axes)

@@ -26,6 +26,7 @@ Range = tuple[int, int]  # from, to: the second is beyond the last
 SHARE = 4096  # elements of the last axis in a block
 COLUMNS = 4  # vectors of the last axis in a block, where other axes are reduced
 TILE = 8  # rows of a product that are a unit
+INSIDE = 1 << 16  # bytes of sums of a product that a thread keeps to itself
 NARROW, WIDE = 64, 32  # columns of a strip: at least, and a multiple of
 SIDE = 32  # elements of the last axis in a block of a transposed copy
 LEAST = 8  # elements of an axis that is worth turning
@@ -196,7 +197,9 @@ class _Walk:
         """What a contraction reads, and the rows that it writes."""
         *batch, rows, columns = self.box
         depth = (0, self.value(item.depth))
-        found = [(item.scratch.argument, *self.spanned(item.scratch, self.box))]
+        found: list[tuple[str, int, int]] = []
+        if item.scratch is not None:
+            found.append((item.scratch.argument, *self.spanned(item.scratch, self.box)))
         if depth[1] > 0:
             found.append((item.lhs.argument, *self.spanned(item.lhs, [*batch, rows, depth])))
             found.append((item.rhs.argument, *self.spanned(item.rhs, [*batch, depth, columns])))

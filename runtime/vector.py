@@ -18,6 +18,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.core.extending import models, register_model
 
+from ..ir.units import INSIDE
 from . import vector_memory as memory
 from . import vector_operators as operators
 from .building import number
@@ -264,6 +265,20 @@ def _pointer_function(dtype: str) -> VectorFunction:
     return VectorFunction(f"{dtype}_pointer", rule, emit)
 
 
+def _inside_function(dtype: str) -> VectorFunction:
+    """Memory of this call's own: INSIDE bytes on the stack, the same each time."""
+    pointer, element = pointer_type(dtype), memory.memory_type(dtype)
+
+    def emit(builder: Any, _: Any) -> Any:
+        kind = ir.ArrayType(element, INSIDE // memory.item_size(dtype))
+        with builder.goto_entry_block():
+            place = builder.alloca(kind, name="inside")
+            place.align = 64
+            return builder.bitcast(place, element.as_pointer())
+
+    return VectorFunction(f"{dtype}_inside", lambda: (pointer, []), emit)
+
+
 def _cast_function(name: str, dtype: str, count: int) -> VectorFunction:
     target = vector(dtype, count)
 
@@ -417,6 +432,7 @@ def vocabulary(lanes: int) -> dict[str, Any]:
         names[cast] = _cast_function(cast, dtype, lanes)
         names[f"{dtype}_pointer"] = _pointer_function(dtype)
     for dtype in (*FLOATS, "i32", "i64"):
+        names[f"{dtype}_inside"] = _inside_function(dtype)
         for product in (dtype, f"at_{dtype}", f"in_{dtype}"):
             names[f"contract_{product}"] = _contraction(product)
         names[f"turn_{dtype}"] = _turn(dtype)

@@ -181,7 +181,7 @@ class _Run:
             total = total + self.operand(item.initial, tuple(self.extents))
         result = total.astype(item.dtype.numpy)
         stored = [i.access.argument for i in self.kernel.body if isinstance(i, Store)]
-        if item.scratch.argument not in stored:
+        if item.scratch is not None and item.scratch.argument not in stored:
             buffer = self.arrays[item.scratch.argument]
             buffer[self.places(item.scratch, result.shape, buffer)] = result
         return result

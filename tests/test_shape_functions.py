@@ -302,7 +302,7 @@ def test_a_reshape_is_a_view_where_numpys_is_one() -> None:
             wanted.shape = after
         except AttributeError:
             wanted = None
-        node = gl.placeholder(seen.shape).reshape(after).node
+        node: Any = gl.placeholder(seen.shape).reshape(after).node
         if node.op.name != "reshape":
             continue
         strides = tuple(s // 4 * (n != 1) for s, n in zip(seen.strides, seen.shape, strict=True))
