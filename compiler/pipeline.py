@@ -168,6 +168,7 @@ class Compilation:
     order: Sequence[Node] | None = None  # of the last stage's nodes, where it is not `schedule`'s
     budgeted: Budgeted | None = None
     seconds: dict[str, float] = field(default_factory=dict[str, float])  # by stage, and the rest
+    sound: set[Node] = field(default_factory=set[Node])  # that the verifier knows
 
     @property
     def report(self) -> Reports:
@@ -198,8 +199,9 @@ class Compilation:
             else:
                 result = (function or PASSES[name])(graph)
         if check and result is not graph:
+            same = result.constraints is self.graph.constraints  # under others all is looked at
             with self.timed("verify"):
-                verify(result, name)
+                verify(result, name, sound=self.sound if same else None)
         self.stages[label] = result
         return result
 
@@ -223,7 +225,7 @@ def compile_graph(
     made = Compilation(graph)
     if check:
         with made.timed("verify"):
-            verify(graph)
+            verify(graph, sound=made.sound)
     for name in BEFORE:
         graph = made.run(name, graph, check)
     while has_requests(graph):

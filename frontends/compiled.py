@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from ..ir.collector import without_collector
 from ..ir.graph import Graph
 from ..ir.loc import current_loc, located
 from ..ir.program import Program
@@ -72,7 +73,8 @@ class Compiled:
         from ..compiler.pipeline import compile_graph
 
         def compiled(graph: Graph) -> Compilation:
-            return compile_graph(graph, self.target, self._fusion, guarded=self._guarded)
+            with without_collector():
+                return compile_graph(graph, self.target, self._fusion, guarded=self._guarded)
 
         plain = compiled(self.graph)
         if self._budget is None:

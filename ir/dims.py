@@ -57,7 +57,8 @@ class Dim:
         def text(item: tuple[Monomial, int]) -> tuple[int, list[str]]:
             return -len(item[0]), [str(atom) for atom in item[0]]
 
-        self.terms = tuple(sorted(terms.items(), key=text))
+        items = terms.items()
+        self.terms = tuple(sorted(items, key=text) if len(items) > 1 else items)
         self._hash = hash(self.terms)
 
     def __hash__(self) -> int:
@@ -75,6 +76,8 @@ class Dim:
 
     @_of_sizes
     def __mul__(self, other: DimLike) -> DimLike:
+        if isinstance(other, int):
+            return self if other == 1 else _normal({atoms: n * other for atoms, n in self.terms})
         terms: dict[Monomial, int] = {}
         for left, a in self.terms:
             for right, b in _terms(other).items():

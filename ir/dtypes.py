@@ -30,6 +30,8 @@ class DType:
     bits: int
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         if isinstance(other, (str, type, np.dtype)):
             try:
                 other = as_dtype(other)  # pyright: ignore[reportUnknownArgumentType]

@@ -10,12 +10,19 @@ from .shapes import Equality, collect_equalities, counterexample
 from .tensor import Node, Tensor
 
 
-def verify(graph: Graph, after: str = "", known: Sequence[Equality] | None = None) -> None:
+def verify(
+    graph: Graph,
+    after: str = "",
+    known: Sequence[Equality] | None = None,
+    sound: set[Node] | None = None,
+) -> None:
     """Raise VerifyError, with the graph and a mark at the node, where a rule is broken.
 
     known: the equalities of sizes that hold, else the graph's constraints.  A pass keeps them; a
-    node that takes more for granted would run unchecked, on sizes that differ.
+    node that takes more for granted would run unchecked, on sizes that differ.  sound: nodes whose
+    types were found right under these, and need not be looked at again; more are added.
     """
+    sound = set() if sound is None else sound
     if known is None:
         known = [Equality(c.left, c.right) for c in graph.constraints]
     computed: set[Tensor] = {*graph.inputs, *graph.parameters}
@@ -28,14 +35,15 @@ def verify(graph: Graph, after: str = "", known: Sequence[Equality] | None = Non
         if any(operand not in computed for operand in node.operands):
             problem = "reads a value that is not computed before it"
         else:
-            problem = _problem(node, known)
+            problem = "" if node in sound else _problem(node, known)
         if problem:
             where = f" after {after}" if after else ""
             line = f"%{graph.names[node.results[0]]} = {node.op.name}"
             text = str(graph).replace(line, f">>>>> {line}", 1)
             raise VerifyError(f"{line} {problem}{where}\n{text}")
         for region in node.regions:
-            verify(region, after, known)
+            verify(region, after, known, sound)
+        sound.add(node)
         computed.update(node.results)
     for target, value in graph.updates:
         if target.type != value.type:

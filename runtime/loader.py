@@ -10,7 +10,6 @@ vocabulary.
 from __future__ import annotations
 
 import functools
-import gc
 import hashlib
 import importlib.util
 import os
@@ -18,19 +17,17 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..ir.collector import without_collector
 from ..ir.progress import tell
 from . import native, tile
 from .cache import default_cache, reached
 
-_COMMENT = re.compile(r"[ \t]*(#[^\n]*)?$", re.MULTILINE)
-_BLANK = re.compile(r"\n{2,}")
 _NAME = re.compile(r"\bdef +(\w+)")
 _PRODUCT = r"((?:at_|in_|turn_)?(?:f32|f64|i32|i64))"
 _CONTRACT = re.compile(rf"\b(?:contract_)?{_PRODUCT}\(")  # in kernel text
@@ -70,7 +67,8 @@ def normalise(source: str) -> str:
 
     Kernel text has no strings (the whitelist sees to it), so what follows a # is a comment.
     """
-    text = _BLANK.sub("\n", _COMMENT.sub("", source)).strip("\n") + "\n"
+    lines = (line.partition("#")[0].rstrip(" \t") for line in source.split("\n"))
+    text = "\n".join(filter(None, lines)) + "\n"
     return _NAME.sub("def kernel", text, count=1)
 
 
@@ -124,7 +122,7 @@ def _compile(sources: Sequence[str], lanes: int) -> list[bytes]:
         sys.setswitchinterval(min(interval, 0.0005))
     products = {found for source in sources for found in _CONTRACT.findall(source)}
     try:
-        with ThreadPoolExecutor(1) as llvm, _without_collector():
+        with ThreadPoolExecutor(1) as llvm, without_collector():
             # The first of these while Numba is imported.
             tiles = [llvm.submit(tile.contraction, dtype, lanes) for dtype in products]
             made: list[Future[tuple[bytes, float]]] = []
@@ -141,18 +139,6 @@ def _compile(sources: Sequence[str], lanes: int) -> list[bytes]:
     for work in made:
         _count("llvm", work.result()[1])
     return [work.result()[0] for work in made]
-
-
-@contextmanager
-def _without_collector() -> Generator[None]:
-    """No garbage collection meanwhile: a fifth of the time while much is built, and kept."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _object_code(assembly: str, prepare: Callable[[Any], None]) -> tuple[bytes, float]:
