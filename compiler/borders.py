@@ -21,8 +21,9 @@ from ..ir.dims import product
 from ..ir.graph import Graph
 from ..ir.tensor import Node, Tensor
 from .cut import FOREVER, Cut
+from .nominal import nominal
 from .recompute import OPERATIONS_A_BYTE
-from .schedule import ALIASES, nominal
+from .schedule import ALIASES
 from .space import is_read, reads_at_index
 
 if TYPE_CHECKING:

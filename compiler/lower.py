@@ -34,7 +34,7 @@ from .emit_cpu import emit_cpu
 from .guard import NUMBER
 from .kernels import build_kernel, space_of_region
 from .loops import lower_loop
-from .orders import laid, order_of, rows_laid, wants_c_order
+from .orders import laid, order_of, rows_laid, stays_near, turned_first, wants_c_order
 from .parts import lies_at, parts_in_place, slices
 from .schedule import schedule
 from .storage import (
@@ -275,8 +275,16 @@ def _fused(
         for position, result in enumerate(node.results):
             if result not in state.overwritten and result not in wanted:
                 targets[position] = rows_laid(graph, result)
-    kernel, sizes = build_kernel(region, sources, state.check, targets, walk, order)
     arguments = [stored[operand].buffer for operand in node.operands]
+    if state.walks:
+        space = space_of_region(region)
+        for i in turned_first(region, space, sources, order):
+            operand, axes = node.operands[i], order or range(len(space.shape))
+            turned = state.temporary(operand.type)
+            turned = replace(turned, view=laid(operand.shape, axes, len(space.shape)))
+            copy(state, operand, stored[operand], turned)
+            sources[i], arguments[i] = turned.view, turned.buffer
+    kernel, sizes = build_kernel(region, sources, state.check, targets, walk, order)
     arguments += tables(state, node, walk) if walk is not None else ()
     places: list[str] = []
     for position, result in enumerate(node.results):
@@ -318,8 +326,9 @@ def _order(
     if order is None:
         return None
     for i, result in enumerate(node.results):
-        if fixed[i] is None and wants_c_order(graph, result, laid(result.shape, order, rank)):
-            fixed[i] = dense(result.type)
+        if fixed[i] is None and stays_near(result, order, rank):
+            if wants_c_order(graph, result, laid(result.shape, order, rank)):
+                fixed[i] = dense(result.type)
     order = order_of(region, space, sources, fixed)
     if order is not None:
         for i, result in enumerate(node.results):

@@ -20,7 +20,7 @@ from ..ir.kernel import Compute, Kernel, Store
 from ..ir.parameter import ALIGNMENT
 from ..ir.plan import Plan, nbytes, plan
 from ..ir.program import Check, Copy, Launch, Program, Step
-from .schedule import NOMINAL
+from .nominal import NOMINAL
 
 THREADS = 2
 MOST_BYTES = 1 << 20  # of temporaries: beyond, steps take far longer than barriers

@@ -13,14 +13,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..ir.dims import DimLike, Shape
+from ..ir.dims import DimLike, Shape, product
 from ..ir.graph import Graph
 from ..ir.op import View
 from ..ir.ops.control import FUSED
 from ..ir.shapes import contiguous_strides
-from ..ir.tensor import Tensor
+from ..ir.tensor import Node, Tensor
+from ..ir.units import LEAST
 from .fuse import Space
-from .schedule import nominal
+from .nominal import nominal
+from .space import reads_at_index
 from .storage import dense
 from .walks import is_left_side
 
@@ -95,6 +97,45 @@ def wants_c_order(graph: Graph, tensor: Tensor, view: View) -> bool:
     """Whether somebody would copy a tensor that lies so, who need not if it lay in C order."""
     copied, _ = _copies(graph, tensor, view)
     return copied > 0 and _copies(graph, tensor, dense(tensor.type))[0] == 0
+
+
+def turned_first(
+    region: Graph, space: Space, sources: Sequence[View], order: Sequence[int] | None
+) -> list[int]:
+    """The inputs to copy before they are read in that order of the axes: those that lie the other
+    way round, so that each vector is gathered from far apart, and are read more than once."""
+    if space.contraction is not None or space.ordered or not space.shape:
+        return []
+    rank = len(space.shape)
+    last = (rank - 1) if order is None else order[-1]
+    found: list[int] = []
+    for i, (tensor, view) in enumerate(zip(region.inputs, sources, strict=True)):
+        plain = all(reads_at_index(node, k) for node, k in _readings(region, tensor))
+        axis = last - (rank - tensor.ndim)
+        if not plain or axis < 0 or _is_few(tensor.shape[axis]) or view.strides[axis] in (0, 1):
+            continue
+        turns = 1 in view.strides and not _is_few(view.strides[axis])
+        if turns and nominal(product(space.shape)) >= 2 * nominal(tensor.size):
+            found.append(i)
+    return found
+
+
+def _readings(region: Graph, tensor: Tensor) -> list[tuple[Node, int]]:
+    users = region.users.get(tensor, ())
+    return [(node, k) for node in users for k, x in enumerate(node.operands) if x is tensor]
+
+
+def _is_few(size: DimLike) -> bool:
+    return isinstance(size, int) and size < LEAST
+
+
+def stays_near(tensor: Tensor, order: Sequence[int], rank: int) -> bool:
+    """Whether vectors of a result that is made in that order are neighbours in C order too.
+
+    If not, it is faster to turn what was made than to write it far apart.
+    """
+    axis = order[-1] - (rank - tensor.ndim)
+    return axis < 0 or dense(tensor.type).strides[axis] in (0, 1)
 
 
 def _copies(graph: Graph, tensor: Tensor, view: View) -> tuple[int, int]:

@@ -13,25 +13,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import heappop, heappush
 
-from ..ir.dims import DimLike, evaluate, symbols
+from ..ir.dims import DimLike
 from ..ir.graph import Graph
 from ..ir.tensor import Node, Tensor
+from .nominal import nominal
 from .storage import fills_buffer
 
-NOMINAL = 128
 ALIASES = ("view", "order")  # kinds of nodes whose result is the memory of the first operand
 _NO_STEP = (*ALIASES, "leaf")
 
 Size = Callable[[DimLike], int]
-
-
-def nominal(size: DimLike, number: int = NOMINAL) -> int:
-    """A size with `number` in the place of each name."""
-    return (
-        size
-        if isinstance(size, int)
-        else max(evaluate(size, dict.fromkeys(symbols(size), number)), 0)
-    )
 
 
 class Work:

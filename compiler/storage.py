@@ -17,6 +17,7 @@ from ..ir.shapes import contiguous_strides
 from ..ir.tensor import Node, Tensor, TensorType
 from .draft import Draft, finish
 from .guard import guard
+from .nominal import nominal
 
 Parts = tuple[tuple[DimLike, DimLike], ...]  # sizes and strides of axes that are walked as one
 
@@ -160,6 +161,9 @@ def copy(state: Lowering, tensor: Tensor, source: Stored, target: Stored) -> Non
     read, written = draft.argument(tensor.dtype, False), draft.argument(tensor.dtype, True)
     value = draft.load(tensor, read, source.view)
     draft.store(value, written, shape, target.view)
+    if state.walks:  # along what lies together where it goes
+        steps = [abs(nominal(stride)) for stride in target.view.strides]
+        draft.reorder(sorted(range(len(shape)), key=lambda axis: -steps[axis]))
     launch(state, tensor.node, *finish(draft, "copy"), [source.buffer, target.buffer])
 
 

@@ -24,9 +24,9 @@ from ..ir.ops.while_loop import WHILE
 from ..ir.tensor import Node, Tensor
 from .contained import place_in, slice_in
 from .hoist import Known, for_all_steps, when_known
+from .nominal import nominal
 from .pattern import uniform
 from .report import Report
-from .schedule import nominal
 from .unroll import pays
 from .walk import remake
 

@@ -20,8 +20,8 @@ from ..ir.op import View
 from ..ir.ops.control import FUSED
 from ..ir.tensor import Node, Tensor, TensorType
 from .draft import Draft, finish
+from .nominal import NOMINAL, nominal
 from .runs import runs_of
-from .schedule import NOMINAL, nominal
 from .storage import Lowering, Parts, Stored, Taken, Walked, dense, launch
 
 LARGEST = 1 << 16  # entries of a table that is a constant

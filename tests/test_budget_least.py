@@ -15,7 +15,7 @@ import pytest
 import gradloom as gl
 from gradloom.compiler.fuse import fuse
 from gradloom.compiler.lean import lean
-from gradloom.compiler.schedule import nominal
+from gradloom.compiler.nominal import nominal
 from gradloom.ir.errors import ArgumentError
 from gradloom.ir.graph import Graph
 from gradloom.ir.verify import verify

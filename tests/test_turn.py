@@ -84,3 +84,19 @@ def test_only_what_is_long_is_turned(shape: tuple[int, ...], order: tuple[int, .
         data = np.random.default_rng(0).normal(size=shape).astype(np.float32)
         found = gl.function([x], gl.transpose(x, order))(data)
         np.testing.assert_array_equal(found, data.transpose(order))
+
+
+def test_what_is_read_again_and_again_the_other_way_round_is_turned_first() -> None:
+    """Copying once is less than gathering each vector from far apart, twice or more."""
+    x, y = gl.placeholder(("B", 16, 20), name="x"), gl.placeholder((3, 20, "B", 16), name="y")
+    result = gl.moveaxis(x, 2, 0) * y
+    program = compile_graph(gl.Graph("g", [x, y], [result]), cpu_target()).program
+    assert program is not None
+    assert [kernel.name for kernel in program.kernels] == ["copy", "multiply_kernel"]
+    assert "load_strided" not in "".join(kernel.source for kernel in program.kernels)
+    rng = np.random.default_rng(0)
+    for n in (0, 1, 9):
+        a = rng.normal(size=(n, 16, 20)).astype(np.float32)
+        b = rng.normal(size=(3, 20, n, 16)).astype(np.float32)
+        found = gl.function([x, y], result)(a, b)
+        np.testing.assert_array_equal(found, np.moveaxis(a, 2, 0) * b)
