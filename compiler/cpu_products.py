@@ -52,9 +52,9 @@ def product_text(emitter: Emitter, item: Contract) -> None:
         begin(f"for start in range(left, left + width, {span}):")
         line(f"part = min(left + width - start, {span})")
         _call(emitter, item, ("start", "part"), f"sums, {span}")
+        line("right = start + part")
         begin(f"for {i} in range(first, first + count):")
-        begin(f"for {j} in range(start, start + part, {emitter.lanes}):")
-        line(f"m = lanes(start + part - {j})")
+        emitter.vectors(j, "start", "right")
         line(f"{item.result} = load(sums, ({i} - first) * {span} + {j} - start, m)")
         emitter.stages([])
         return

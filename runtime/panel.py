@@ -67,6 +67,9 @@ class Packer(Writer):
             with counted(builder, number(0), depth, lanes) as k:
                 (mask,) = self.masks(builder, builder.sub(depth, k), 1)
                 block = [self.load(builder, self.at(builder, head, k), mask) for head in heads]
+                further = builder.add(k, builder.mul(b_col, lanes))
+                for head in heads:  # what the next columns need
+                    self.prefetch(builder, self.at(builder, head, further))
                 for i, row in enumerate(self._transposed(builder, block)):
                     place = builder.mul(builder.add(k, number(i)), width)
                     self.store(builder, row, self.at(builder, target, place), None)

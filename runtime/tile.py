@@ -28,11 +28,11 @@ import functools
 import hashlib
 import os
 import threading
-from dataclasses import dataclass
 
 from llvmlite import ir
 
-from . import micro_kernel, native, panel, ragged, turn
+from . import blocking, micro_kernel, native, panel, ragged, turn
+from .blocking import PLANS, Block, Cut, Operands, Plan, even
 from .building import Builder, Value, counted, larger, number, smaller
 from .micro_kernel import INT, POINTER, UNROLL, Tile
 from .panel import Packer
@@ -45,62 +45,6 @@ STREAMED = 8  # and where a tile has all rows, so that B is read but once, and B
 LONG = 1000  # columns; the processor then sees a few rows that are read on and on
 KEPT = 3  # tiles that read a block of B which are worth a copy, rows one behind the other
 ROWS = 128  # of A in a block, which stays in the second cache while blocks of B go by
-
-
-@dataclass(frozen=True)
-class Operands:
-    """What a product is called with: addresses, each with its strides, sizes, and the start."""
-
-    a: tuple[Value, Value, Value]
-    b: tuple[Value, Value, Value]
-    c: tuple[Value, Value]
-    sizes: tuple[Value, Value, Value]
-    initial: tuple[Value, Value]
-
-
-@dataclass(frozen=True)
-class Block:
-    """The same of one block of columns and one segment."""
-
-    a: tuple[Value, Value, Value]
-    b: tuple[Value, Value]
-    c: tuple[Value, Value]
-    sizes: tuple[Value, Value, Value]
-    start: tuple[Value, Value, Value]
-    ahead: tuple[Value, Value]
-    panel: tuple[Value, Value]
-
-
-@dataclass(frozen=True)
-class Cut:
-    """How a product is cut: terms of a segment, columns of a block, whether there is but one row,
-    whether blocks of B are turned into a panel, and whether the first tile copies them to one."""
-
-    most: Value
-    width: Value
-    single: Value
-    packs: Value
-    keeps: Value
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The tiles for one width of vectors: for many rows and few, wide and of one vector, and for
-    one row."""
-
-    wide: Tile
-    narrow: Tile
-    low: Tile
-    least: Tile
-    thin: Tile
-
-
-# As many accumulators as leave registers for a row of B and a broadcast; more of them spill.
-_PLANS = {
-    16: Plan(Tile(8, 2), Tile(8, 1), Tile(4, 2), Tile(4, 1), Tile(1, 8)),
-    8: Plan(Tile(6, 2), Tile(6, 1), Tile(3, 2), Tile(3, 1), Tile(1, 8)),
-    4: Plan(Tile(4, 2), Tile(4, 1), Tile(2, 2), Tile(2, 1), Tile(1, 8)),
-}
 
 
 class _Products(Packer):
@@ -201,9 +145,9 @@ class _Products(Packer):
         (rows, columns, depth), (initial, initial_row) = given.sizes, given.initial
         most, width = cut.most, cut.width
         depth = larger(builder, depth, number(0))
-        height = _even(builder, rows, number(ROWS), self.plan.wide.rows)
+        height = even(builder, rows, number(ROWS), self.plan.wide.rows)
         multiple = max(self.lanes, UNROLL)
-        length = smaller(builder, _even(builder, depth, most, multiple), most)
+        length = smaller(builder, even(builder, depth, most, multiple), most)
 
         with counted(builder, number(0), larger(builder, depth, number(1)), length) as k:
             part_depth = smaller(builder, builder.sub(depth, k), length)
@@ -330,15 +274,6 @@ class _Products(Packer):
                 builder.call(self.variants[tile, True, keeps], arguments)
 
 
-def _even(builder: Builder, whole: Value, most: Value, multiple: int) -> Value:
-    """How long the parts of `whole` are, if they are as few as `most` allows, and about equal."""
-    parts = builder.udiv(builder.sub(builder.add(whole, most), number(1)), most)
-    parts = larger(builder, parts, number(1))
-    share = builder.udiv(builder.sub(builder.add(whole, parts), number(1)), parts)
-    share = builder.udiv(builder.add(share, number(multiple - 1)), number(multiple))
-    return builder.mul(larger(builder, share, number(1)), number(multiple))
-
-
 def source(dtype: str, lanes: int) -> str:
     """LLVM assembly of `gradloom_contract_<dtype>_<lanes>`, for vectors of `lanes` float32.
 
@@ -351,19 +286,22 @@ def source(dtype: str, lanes: int) -> str:
         return str(turner.module)
     if dtype.startswith("in_"):
         some = Ragged(dtype, lanes, native.host().fused)
-        rows, few = _PLANS[lanes].wide.rows, 2
+        rows, few = PLANS[lanes].wide.rows, 2
         tiles = tuple((Tile(n, 2), Tile(n, 1)) for n in (rows, few))
         some.contraction(f"{PREFIX}{dtype}_{lanes}", tiles, SEGMENT)
         return str(some.module)
     tiles = _Products(dtype, lanes, native.host().fused)
-    tiles.contraction(_PLANS[lanes])
+    tiles.contraction(PLANS[lanes])
     return str(tiles.module)
+
+
+_PARTS = (blocking, micro_kernel, panel, ragged, turn)
 
 
 @functools.cache
 def _own_text() -> bytes:
     texts: list[bytes] = []
-    for path in (__file__, micro_kernel.__file__, panel.__file__, ragged.__file__, turn.__file__):
+    for path in (__file__, *(part.__file__ for part in _PARTS)):
         with open(path, "rb") as file:
             texts.append(file.read())
     return b"".join(texts)

@@ -1,0 +1,74 @@
+# pyright: basic
+"""How a product is cut into tiles: the tiles for each width of vectors, what goes with a block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .building import Builder, Value, larger, number
+from .micro_kernel import Tile
+
+
+@dataclass(frozen=True)
+class Operands:
+    """What a product is called with: addresses, each with its strides, sizes, and the start."""
+
+    a: tuple[Value, Value, Value]
+    b: tuple[Value, Value, Value]
+    c: tuple[Value, Value]
+    sizes: tuple[Value, Value, Value]
+    initial: tuple[Value, Value]
+
+
+@dataclass(frozen=True)
+class Block:
+    """The same of one block of columns and one segment."""
+
+    a: tuple[Value, Value, Value]
+    b: tuple[Value, Value]
+    c: tuple[Value, Value]
+    sizes: tuple[Value, Value, Value]
+    start: tuple[Value, Value, Value]
+    ahead: tuple[Value, Value]
+    panel: tuple[Value, Value]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a product is cut: terms of a segment, columns of a block, whether there is but one row,
+    whether blocks of B are turned into a panel, and whether the first tile copies them to one."""
+
+    most: Value
+    width: Value
+    single: Value
+    packs: Value
+    keeps: Value
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tiles for one width of vectors: for many rows and few, wide and of one vector, and for
+    one row."""
+
+    wide: Tile
+    narrow: Tile
+    low: Tile
+    least: Tile
+    thin: Tile
+
+
+# As many accumulators as leave registers for a row of B and a broadcast; more of them spill.
+PLANS = {
+    16: Plan(Tile(8, 2), Tile(8, 1), Tile(4, 2), Tile(4, 1), Tile(1, 8)),
+    8: Plan(Tile(6, 2), Tile(6, 1), Tile(3, 2), Tile(3, 1), Tile(1, 8)),
+    4: Plan(Tile(4, 2), Tile(4, 1), Tile(2, 2), Tile(2, 1), Tile(1, 8)),
+}
+
+
+def even(builder: Builder, whole: Value, most: Value, multiple: int) -> Value:
+    """How long the parts of `whole` are, if they are as few as `most` allows, and about equal."""
+    parts = builder.udiv(builder.sub(builder.add(whole, most), number(1)), most)
+    parts = larger(builder, parts, number(1))
+    share = builder.udiv(builder.sub(builder.add(whole, parts), number(1)), parts)
+    share = builder.udiv(builder.add(share, number(multiple - 1)), number(multiple))
+    return builder.mul(larger(builder, share, number(1)), number(multiple))

@@ -1,0 +1,140 @@
+# pyright: basic
+"""Products as functions compute them: any sizes and layouts, what follows, shares of threads."""
+
+from __future__ import annotations
+
+import itertools
+from functools import cache
+from random import Random
+
+import numpy as np
+import pytest
+
+import gradloom as gl
+from gradloom.ir.kernel import Contract
+from gradloom.ir.program import Copy
+from gradloom.ir.units import NARROW, TILE, box, strip_length
+from gradloom.runtime import executable
+
+SIZES = [0, 1, 2, 3, 7, 8, 9, 16, 17, 31, 33, 65]
+LAYOUTS = [*itertools.product([False, True], repeat=2)]
+
+
+@cache
+def function(dtype, turned, follows, threads, batch=False):
+    """a @ b, each perhaps the transpose of what is given, and something that reads it."""
+    lead = ("B",) if batch else ()
+    a = gl.placeholder((*lead, *(("K", "M") if turned[0] else ("M", "K"))), dtype, name="a")
+    b = gl.placeholder((*lead, *(("N", "K") if turned[1] else ("K", "N"))), dtype, name="b")
+    c = gl.placeholder(("N",), dtype, name="c")
+    left, right = (gl.swapaxes(x, -1, -2) if t else x for x, t in zip((a, b), turned, strict=True))
+    product = left @ right
+    results = {"": [product], "alone": [product * 2 + c], "beside": [product, product - c]}
+    return gl.function([a, b, c], results[follows], threads=threads)
+
+
+def drawn(rng, dtype, shape):
+    if dtype[0] == "f":
+        return rng.standard_normal(shape).astype(dtype)
+    return rng.integers(-100, 100, shape).astype(dtype)
+
+
+def judged(dtype, turned, follows, sizes, rng, lead=()):
+    """One thread against float64; two and three against the bits of one."""
+    rows, depth, columns = sizes
+    a = drawn(rng, dtype, (*lead, *((depth, rows) if turned[0] else (rows, depth))))
+    b = drawn(rng, dtype, (*lead, *((columns, depth) if turned[1] else (depth, columns))))
+    c = drawn(rng, dtype, (columns,))
+    wide = np.int64 if dtype[0] == "i" else np.float64
+    left, right = (
+        (x.swapaxes(-1, -2) if t else x).astype(wide) for x, t in zip((a, b), turned, strict=True)
+    )
+    product = left @ right
+    wanted = {"": [product], "alone": [product * 2 + c], "beside": [product, product - c]}[follows]
+    allowed = 0.0
+    if dtype[0] == "f":
+        allowed = 4 * (depth + 2) * np.finfo(dtype).eps * (np.abs(left) @ np.abs(right) + 1)
+    one = function(dtype, turned, follows, 1, bool(lead))(a, b, c)
+    for found, value in zip(one, wanted, strict=True):
+        assert (np.abs(found.astype(wide) - value) <= allowed).all(), (turned, sizes)
+    for threads in (2, 3):
+        more = function(dtype, turned, follows, threads, bool(lead))(a, b, c)
+        for found, value in zip(more, one, strict=True):
+            assert found.tobytes() == value.tobytes(), (turned, sizes, threads)
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    """Small work, too, is shared out."""
+    monkeypatch.setattr(executable, "TINY", 0)
+
+
+@pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize("turned", LAYOUTS)
+def test_any_sizes(turned):
+    rng, pick = np.random.default_rng(0), Random(str(turned))
+    for follows in ("", "alone", "beside"):
+        for _ in range(12):
+            judged("float32", turned, follows, [pick.choice(SIZES) for _ in range(3)], rng)
+
+
+@pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize("dtype", ["float64", "int32", "int64"])
+def test_other_types(dtype):
+    rng, pick = np.random.default_rng(1), Random(dtype)
+    for _ in range(8):
+        judged(dtype, (False, True), "alone", [pick.choice(SIZES) for _ in range(3)], rng)
+
+
+@pytest.mark.usefixtures("shared")
+def test_batches():
+    rng, pick = np.random.default_rng(2), Random(2)
+    for lead in (0, 1, 3, 5):
+        for follows in ("", "alone"):
+            sizes = [pick.choice(SIZES) for _ in range(3)]
+            judged("float32", (False, True), follows, sizes, rng, (lead,))
+
+
+@pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (1, 70, 1100), (5, 33, 1030), (8, 9, 300), (1, 600, 1), (150, 300, 1),  # few rows; columns
+        (200, 130, 70), (40, 900, 40), (300, 3, 300), (136, 400, 33),  # several blocks each way
+    ],
+)  # fmt: skip
+def test_cut_in_several_ways(sizes):
+    rng = np.random.default_rng(3)
+    for turned in LAYOUTS:
+        judged("float32", turned, "alone", sizes, rng)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared")
+def test_many_more_sizes():
+    rng, pick = np.random.default_rng(4), Random(4)
+    sizes = [*SIZES, 64, 100, 127, 128, 129, 255, 400, 401, 777, 1025]
+    for turned, follows in itertools.product(LAYOUTS, ("", "alone", "beside")):
+        for _ in range(60):
+            judged("float32", turned, follows, [pick.choice(sizes) for _ in range(3)], rng)
+
+
+def test_transposed_factors_are_not_copied():
+    for turned in LAYOUTS:
+        made = function("float32", turned, "alone", 1).program
+        assert len(made.kernels) == 1
+        assert not any(isinstance(step, Copy) for step in made.steps)
+        (product,) = (i for i in made.kernels[0].body if isinstance(i, Contract))
+        assert product.scratch is None  # nor do the sums need memory
+
+
+def test_strips_cover_the_columns_evenly():
+    for columns, blocks, threads in itertools.product([0, 1, 64, 65, 1000], [0, 1, 3], [1, 2, 7]):
+        strip = strip_length(columns, blocks, threads)
+        assert strip >= NARROW
+        strips = -(-columns // strip)
+        if blocks >= threads:
+            assert strips <= 1
+        assert strips * max(blocks, 1) <= threads + blocks
+    assert strip_length(1024, 1, 2) == 512
+    assert box([2, TILE], 0, 2 * TILE) == [(0, 2), (0, TILE)]
