@@ -13,6 +13,7 @@ from gradloom.ir.ops.contraction import matmul_add
 from gradloom.ir.program import Launch, Loop
 from gradloom.ir.tensor import Tensor
 
+from .cuda_device import simulated
 from .random_loops import LENGTHS, check_bits, drawn_arrays, scans_of, without
 
 TOTALS = frozenset({"totals"})
@@ -87,6 +88,23 @@ def test_cells(name: str, batch: tuple[int, ...]) -> None:
     steps = [step for loop in made.program.steps if isinstance(loop, Loop) for step in loop.body]
     copied = [step for step in steps if isinstance(step, Launch) and "copy" in step.kernel]
     assert not copied
+
+
+@pytest.mark.slow
+def test_on_the_simulated_device() -> None:
+    """Windows that go forwards over what lies backwards."""
+    xs, start = gl.placeholder(("T", 2, 3), name="xs"), gl.placeholder((3, 3), name="start")
+
+    def body(carry: tuple[Tensor, Tensor], x: Tensor) -> Any:
+        total, h = carry
+        return (matmul_add(x.T, x - h, total), h + x), None
+
+    (total, last), _ = gl.scan(body, (start, gl.zeros((2, 3))), xs, reverse=True)
+    function = gl.function([xs, start], [total, last])
+    assert sums_left(function) == 0
+    arrays = [np.arange(18, dtype="f4").reshape(3, 2, 3), np.ones((3, 3), "f4")]
+    for got, expected in zip(simulated(function)(arrays), function(*arrays), strict=True):
+        np.testing.assert_array_equal(got, expected)
 
 
 def test_what_would_take_more_memory_than_it_saves_stays() -> None:
