@@ -65,8 +65,10 @@ class Kept:
             return None
         text = data.decode()
         constants: dict[str, np.ndarray[Any, Any]] = {}
+        held: list[object] = []  # what others let go of meanwhile would be missing
         for digest in _BLOB.findall(text):
-            if large(digest) is None:
+            held.append(large(digest))
+            if held[-1] is None:
                 values = default_cache().get(f"constant-{digest}")
                 if values is None:
                     return None
