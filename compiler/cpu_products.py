@@ -1,7 +1,8 @@
 """CPU source of a product: what a thread runs of it, the call of the tiles, the rest of the body.
 
-Threads share out tiles of rows, and strips of columns where there are fewer such tiles than
-threads.  What follows the product goes over a panel of some rows while they are in cache.
+Threads share out tiles of rows, or strips of columns: where results are few, or tiles fewer than
+threads (`ir/units.py`).  What follows the product goes over a panel of some rows while they are in
+cache.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Protocol
 
 from ..ir.kernel import Access, Axis, Contract, Kernel, Size
 from ..ir.loc import Loc
-from ..ir.units import INSIDE, NARROW, TILE, WIDE
+from ..ir.units import FEW, INSIDE, NARROW, TILE, WIDE
 from .cpu_text import product, total
 
 PANEL = 64  # rows of a product that its epilogue goes over while they are in cache
@@ -85,7 +86,9 @@ def _tiles(emitter: Emitter, batch: Sequence[Axis], rows: Axis, columns: Axis) -
     line(f"tiles = max(({rows.extent} + {TILE - 1}) // {TILE}, 1)")
     cut = isinstance(wide, str) or wide > NARROW
     if cut:
-        blocks = product(*(axis.extent for axis in batch), "tiles")
+        above = f"max({rows.extent} - {wide}, {product(rows.extent, wide)} - {FEW})"
+        line(f"many = min(max({above}, 0), 1)")
+        blocks = product(*(axis.extent for axis in batch), "((tiles - 1) * many + 1)")
         line(f"parts = (nth - 1) // max({blocks}, 1) + 1")
         share = f"(({wide} + parts - 1) // parts + {WIDE - 1}) // {WIDE} * {WIDE}"
         line(f"strip = max({NARROW}, {share})")

@@ -27,7 +27,8 @@ SHARE = 4096  # elements of the last axis in a block
 COLUMNS = 4  # vectors of the last axis in a block, where other axes are reduced
 TILE = 8  # rows of a product that are a unit
 INSIDE = 1 << 16  # bytes of sums of a product that a thread keeps to itself
-NARROW, WIDE = 64, 32  # columns of a strip: at least, and a multiple of
+NARROW, WIDE = 32, 32  # columns of a strip: at least, and a multiple of
+FEW = 4096  # results of a product that threads exchange in less time than its weights
 SIDE = 32  # elements of the last axis in a block of a transposed copy
 LEAST = 8  # elements of an axis that is worth turning
 CACHED = 1 << 25  # bytes that a kernel may move and find in a cache afterwards
@@ -88,9 +89,15 @@ def block_length(kernel: Kernel, lanes: int) -> int:
     return COLUMNS * lanes if reduces else SHARE
 
 
-def strip_length(columns: int, blocks: int, threads: int) -> int:
-    """How many columns of a product are a strip: all, where there are as many blocks of rows as
-    threads, and else as many as leave some for each."""
+def strip_length(rows: int, columns: int, entries: int, threads: int) -> int:
+    """How many columns of a product are a strip, where the batch has so many entries: all, where
+    there are as many tiles of rows as threads, and else as many as leave some for each.
+
+    And so also where the results are few and lie in a wide matrix.  Then threads exchange results
+    rather than weights: those that one step writes are read by the same thread in the next.
+    """
+    few = rows <= columns and rows * columns <= FEW
+    blocks = entries if few else entries * max(-(-rows // TILE), 1)
     parts = (threads - 1) // max(blocks, 1) + 1
     share = -(-columns // parts)
     return max(NARROW, -(-share // WIDE) * WIDE)
@@ -133,8 +140,8 @@ class _Walk:
         match kind:
             case "panels":
                 rows, columns = len(kernel.axes) - 2, len(kernel.axes) - 1
-                blocks = prod(counts) * max(-(-self.box[rows][1] // TILE), 1)
-                strip = strip_length(self.box[columns][1], blocks, threads)
+                sizes = self.box[rows][1], self.box[columns][1]
+                strip = strip_length(*sizes, prod(counts), threads)
                 inner = [(columns, strip), (rows, TILE)]
             case "blocks":
                 inner = [(len(kernel.axes) - 1, block_length(kernel, lanes))]

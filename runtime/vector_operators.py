@@ -152,7 +152,7 @@ def _extreme(sign: str, combine: Emit) -> Emit:
     def emit(dtype: str, value: Lanes) -> Lanes:
         if dtype not in FLOATS:
             return reduce(value, lambda a, b: combine(dtype, a, b))
-        nan = copysign(absolute(value), 1.0 if sign == ">" else -1.0)
+        nan = copysign(absolute(value), value.constant(1.0 if sign == ">" else -1.0))
         keys = _in_order(select(value == value, value, nan).as_bits())
         found = reduce(keys, lambda a, b: select(a.compare(sign, b), a, b))
         return _in_order(found).as_floats()
