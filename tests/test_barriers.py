@@ -85,6 +85,13 @@ def test_training_steps(size: int, momentum: bool) -> None:
     compare(step.program, list(batch(size)), size, step._parameters)
 
 
+@pytest.mark.parametrize("size", [9, 32, 60])
+def test_layers_that_are_shared_out_by_columns(size: int) -> None:
+    """Few rows of a wide layer: a thread has columns of it, and all rows of those."""
+    step, _, _ = network((12, 64, 70, 5))
+    compare(step.program, list(batch(size)), size, step._parameters)
+
+
 def test_products_that_read_windows() -> None:
     rng = np.random.default_rng(0)
     w = gl.parameter(rng.normal(size=(4, 2, 3, 3)).astype("f4"))
