@@ -43,6 +43,20 @@ def emit_cpu(kernel: Kernel, lanes: int) -> str:
     return _Emitter(kernel, lanes).source()
 
 
+def is_ranked(fold: Reduce) -> bool:
+    """Whether what a fold has so far is kept as integers in the order of the numbers.
+
+    The largest of integers is one instruction, where that of floats has to ask for nan and for
+    the signs of zeros, each time before the next number can come.
+    """
+    return fold.combine in ("maximum", "minimum") and fold.dtype.is_float and not fold.dtype.is_half
+
+
+def accumulator(fold: Reduce) -> str:
+    """The name of what a fold has so far."""
+    return f"{fold.result}_rank" if is_ranked(fold) else fold.result
+
+
 class _Emitter(Loops):
     def __init__(self, kernel: Kernel, lanes: int) -> None:
         scatters = any(isinstance(item, Store) and item.combine for item in kernel.body)
@@ -173,7 +187,9 @@ class _Emitter(Loops):
     ) -> None:
         """One walk over the reduced axes: what `folds` and `stores` need, again if need be."""
         for fold in folds:
-            self.line(f"{fold.result} = {identity(fold)}")
+            start = identity(fold)
+            start = f"rank_{fold.combine}({start})" if is_ranked(fold) else start
+            self.line(f"{accumulator(fold)} = {start}")
         long = [fold for fold in folds if self.kernel.compensates(fold)]
         for fold in long:
             self.line(f"{fold.result}_lost = {identity(fold)}")
@@ -201,7 +217,9 @@ class _Emitter(Loops):
             value = fold.operand
             if self.vector_is_reduced:
                 value = f"where(m, {value}, {identity(fold)})"
-            place = f"{fold.result}_block" if fold in long else fold.result
+            if is_ranked(fold):
+                value = f"rank_{fold.combine}({value})"
+            place = f"{fold.result}_block" if fold in long else accumulator(fold)
             self.line(f"{place} = {combined(fold.combine, place, value)}", fold.loc)
         for store in stores:
             self.instruction(store)
@@ -210,9 +228,14 @@ class _Emitter(Loops):
             for line in two_sum(fold.result, f"{fold.result}_block", identity(fold)):
                 self.line(line, fold.loc)
         self.depth = depth
-        if self.vector_is_reduced:
-            for fold in folds:
-                self.line(f"{fold.result} = reduce_{fold.combine}({fold.result})")
+        for fold in folds:
+            value = accumulator(fold)
+            if self.vector_is_reduced:
+                value = f"reduce_{fold.combine}({value})"
+            if is_ranked(fold):
+                value = f"ranked({value})"
+            if value != fold.result:
+                self.line(f"{fold.result} = {value}")
 
     def is_checked(self, item: Instruction, stage: int) -> bool:
         """Whether the walk of `stage` must compute `item`, whoever reads it: it may fail."""

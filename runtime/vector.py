@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -24,40 +24,10 @@ from . import vector_operators as operators
 from .building import number
 from .calls import Emit, Named, Rule
 from .conversion import FLOATS, HALVES, STORED, convert, register_type
+from .elements import DTYPE_OF_SCALAR, SCALARS
 from .lanes import Lanes, any_lane, constant, integer_type
 from .scalars import operator_callee
 
-
-class Half(types.Type):
-    """An element of a buffer of halves: no number of Numba's, but its 16 bits."""
-
-    def __init__(self, dtype: str) -> None:
-        super().__init__(name=dtype)
-
-
-@register_model(Half)
-class HalfModel(models.PrimitiveModel):
-    """A half is stored as an integer."""
-
-    def __init__(self, manager: Any, type_: Half) -> None:
-        super().__init__(manager, type_, integer_type(16))
-
-
-SCALARS: dict[str, Any] = {
-    "bool": types.boolean,
-    "i8": types.int8,
-    "i16": types.int16,
-    "i32": types.int32,
-    "i64": types.int64,
-    "u8": types.uint8,
-    "u16": types.uint16,
-    "u32": types.uint32,
-    "u64": types.uint64,
-    "f32": types.float32,
-    "f64": types.float64,
-    **{dtype: Half(dtype) for dtype in HALVES},
-}
-DTYPE_OF_SCALAR = {scalar: dtype for dtype, scalar in SCALARS.items()}
 INT64 = types.int64
 
 
@@ -115,14 +85,20 @@ class VectorFunction(Named):
         super().__init__(name, rule, value)
 
 
-def lane_wise(accepts: Sequence[str], result: str | None = None) -> Callable[..., Any]:
-    """The rule of an operation on vectors of one dtype, with scalars splatted."""
+def lane_wise(
+    accepts: Sequence[str], result: str | Mapping[str, str] | None = None
+) -> Callable[..., Any]:
+    """The rule of an operation on vectors of one dtype, with scalars splatted.
+
+    result: its dtype, if it is another; or of each of those accepted its own.
+    """
 
     def rule(*arguments: Any) -> Any:
         common = common_vector(arguments)
         if common is None or common.dtype not in accepts:
             return None
-        return vector(result or common.dtype, common.lanes), [common] * len(arguments)
+        dtype = result if result is None or isinstance(result, str) else result[common.dtype]
+        return vector(dtype or common.dtype, common.lanes), [common] * len(arguments)
 
     return rule
 

@@ -1,9 +1,10 @@
 # pyright: basic
 """What every operator and function does to the lanes, by dtype: two tables.
 
-A row is the dtypes accepted, the result's dtype if it is another, and the emitter, which is given
-the dtype and the operands. The semantics are NumPy's; where those are undefined or trap (a shift by
-too much, a division by zero of integers) ours are fixed and stand with the emitter.
+A row is the dtypes accepted, the result's dtype if it is another (or the one that each gives), and
+the emitter, which is given the dtype and the operands. The semantics are NumPy's; where those are
+undefined or trap (a shift by too much, a division by zero of integers) ours are fixed and stand
+with the emitter.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from .vector_memory import reduce
 NUMBERS = (*INTEGERS, *FLOATS)
 BITS = ("bool", *INTEGERS)
 Emit = Callable[..., Lanes]
-Row = tuple[Sequence[str], str | None, Emit]
+RANKS = {"f32": "i32", "f64": "i64"}
+NUMBERS_OF_RANKS = {"i32": "f32", "i64": "f64"}
+Row = tuple[Sequence[str], str | dict[str, str] | None, Emit]
 
 
 def _plain(function: Callable[..., Any]) -> Emit:
@@ -186,6 +189,9 @@ def _intrinsic(name: str) -> Emit:
 FUNCTIONS: dict[str, Row] = {
     "maximum": (DTYPES, None, _maximum),
     "minimum": (DTYPES, None, _minimum),
+    "rank_maximum": (FLOATS, RANKS, _plain(maths.rank_up)),
+    "rank_minimum": (FLOATS, RANKS, _plain(maths.rank_down)),
+    "ranked": (tuple(NUMBERS_OF_RANKS), NUMBERS_OF_RANKS, _plain(maths.ranked)),
     "absolute": (NUMBERS, None, _absolute),
     "sign": (NUMBERS, None, _sign),
     "reduce_add": (DTYPES, None, _reduction(_add)),

@@ -207,6 +207,26 @@ def test_strides_and_indices(dtype: str) -> None:
     same(result, expected)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_ranks(dtype: str) -> None:
+    """Integers in the order of floats, from which these come back; nan is beyond all."""
+    word = {"f32": "i32", "f64": "i64"}[dtype]
+    values = np.array([-np.inf, -1e30, -1.5, -1e-42, -0.0, 0.0, 1e-42, 1.5, 1e30, np.inf])
+    x = np.concatenate([values, [np.nan, -np.nan], np.zeros(4)]).astype(NUMPY[dtype])
+    ranks, other = np.zeros(16, NUMPY[word]), np.zeros(16, NUMPY[word])
+    back = np.zeros(16, NUMPY[dtype])
+    Kernel(
+        f"x = load({dtype}_pointer(buffers, 0), 0, all_lanes())\nup = rank_maximum(x)\n"
+        f"store({word}_pointer(buffers, 1), 0, up, all_lanes())\n"
+        f"store({word}_pointer(buffers, 2), 0, rank_minimum(x), all_lanes())\n"
+        f"store({dtype}_pointer(buffers, 3), 0, ranked(up), all_lanes())"
+    )(x, ranks, other, back)
+    assert np.all(np.diff(ranks[:10]) > 0) and np.all(ranks[10:12] > ranks[9])
+    same(other[:10], ranks[:10])
+    assert np.all(other[10:12] < ranks[0])
+    same(back, x)
+
+
 def test_scatter_to_one_place_keeps_the_last_lane() -> None:
     kernel = Kernel(
         "scatter(i32_pointer(buffers, 0), index(2, 0), i32(index(0, 1)), lanes(dims[0]))"
