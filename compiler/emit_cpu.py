@@ -35,6 +35,7 @@ from .cpu_loops import Loops
 from .cpu_products import product_text
 from .cpu_text import combined, minus_one, product, total
 from .cpu_turns import turned_text
+from .keep import kept_value
 from .scalar import identity, two_sum
 
 
@@ -69,6 +70,7 @@ class _Emitter(Loops):
             elif not isinstance(item, Store):
                 self.dtypes[item.result] = item.dtype
         self.past: list[str] = []
+        self.kept = kept_value(kernel)
         self.reduced = [n for n, axis in enumerate(self.axes) if axis.role == "reduce"]
         self.last = len(self.axes) - 1
         self.vector_is_reduced = self.last in self.reduced
@@ -200,7 +202,10 @@ class _Emitter(Loops):
         for item in reversed(self.kernel.body):
             if isinstance(item, (Store, Reduce, Contract)) or not self.full[item.result]:
                 continue
-            if item.result in needed or self.is_checked(item, stage):
+            kept = self.kept if self.kept and item.result == self.kept.value else None
+            if kept and stage > kept.stage and item.result in needed:
+                chosen.append(Load(kept.value, kept.access, self.dtypes[kept.value]))
+            elif item.result in needed or self.is_checked(item, stage):
                 chosen.append(item)
                 if isinstance(item, (Compute, Running)):
                     needed |= set(item.operands)
@@ -221,6 +226,8 @@ class _Emitter(Loops):
                 value = f"rank_{fold.combine}({value})"
             place = f"{fold.result}_block" if fold in long else accumulator(fold)
             self.line(f"{place} = {combined(fold.combine, place, value)}", fold.loc)
+        if self.kept and stage == self.kept.stage:
+            self.instruction(Store(self.kept.access, self.kept.value))
         for store in stores:
             self.instruction(store)
         self.depth = inside

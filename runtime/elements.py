@@ -1,15 +1,17 @@
 # pyright: basic
-"""The elements of buffers as types of Numba."""
+"""Elements of buffers, and vectors of them, as types of Numba."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+from llvmlite import ir
 from numba.core import types
 from numba.core.extending import models, register_model
 
-from .conversion import HALVES
-from .lanes import integer_type
+from .conversion import HALVES, convert, register_type
+from .lanes import Lanes, integer_type
 
 
 class Half(types.Type):
@@ -42,3 +44,34 @@ SCALARS: dict[str, Any] = {
     **{dtype: Half(dtype) for dtype in HALVES},
 }
 DTYPE_OF_SCALAR = {scalar: dtype for dtype, scalar in SCALARS.items()}
+
+
+class Vector(types.Type):
+    """So many lanes of one dtype; of bools one bit each."""
+
+    def __init__(self, dtype: str, lanes: int) -> None:
+        super().__init__(name=f"{dtype}x{lanes}")
+        self.dtype = dtype
+        self.lanes = lanes
+
+    @property
+    def key(self) -> Any:
+        return self.dtype, self.lanes
+
+
+@register_model(Vector)
+class VectorModel(models.PrimitiveModel):
+    """A vector is one LLVM value."""
+
+    def __init__(self, manager: Any, type_: Vector) -> None:
+        lane = register_type(type_.dtype)
+        super().__init__(manager, type_, ir.VectorType(lane, type_.lanes))
+
+
+vector = functools.cache(Vector)
+
+
+def splat_scalar(builder: Any, source: Any, target: Vector, value: Any) -> Any:
+    """A scalar of Python in every lane, converted first."""
+    dtype = DTYPE_OF_SCALAR[source]
+    return convert(Lanes(builder, value), dtype, target.dtype).splat(target.lanes).value

@@ -16,50 +16,18 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import types
-from numba.core.extending import models, register_model
 
 from ..ir.units import INSIDE
 from . import vector_memory as memory
 from . import vector_operators as operators
 from .building import number
 from .calls import Emit, Named, Rule
-from .conversion import FLOATS, HALVES, STORED, convert, register_type
-from .elements import DTYPE_OF_SCALAR, SCALARS
+from .conversion import FLOATS, HALVES, STORED, convert
+from .elements import DTYPE_OF_SCALAR, SCALARS, Vector, splat_scalar, vector
 from .lanes import Lanes, any_lane, constant, integer_type
 from .scalars import operator_callee
 
 INT64 = types.int64
-
-
-class Vector(types.Type):
-    """So many lanes of one dtype; of bools one bit each."""
-
-    def __init__(self, dtype: str, lanes: int) -> None:
-        super().__init__(name=f"{dtype}x{lanes}")
-        self.dtype = dtype
-        self.lanes = lanes
-
-    @property
-    def key(self) -> Any:
-        return self.dtype, self.lanes
-
-
-@register_model(Vector)
-class VectorModel(models.PrimitiveModel):
-    """A vector is one LLVM value."""
-
-    def __init__(self, manager: Any, type_: Vector) -> None:
-        lane = register_type(type_.dtype)
-        super().__init__(manager, type_, ir.VectorType(lane, type_.lanes))
-
-
-vector = functools.cache(Vector)
-
-
-def splat_scalar(builder: Any, source: Any, target: Vector, value: Any) -> Any:
-    """A scalar of Python in every lane, converted first."""
-    dtype = DTYPE_OF_SCALAR[source]
-    return convert(Lanes(builder, value), dtype, target.dtype).splat(target.lanes).value
 
 
 def is_scalar(type_: Any) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gradloom.compiler.emit_cpu import emit_cpu
+from gradloom.compiler.keep import kept_value
 from gradloom.frontends.function import cpu_target
 from gradloom.ir.kernel_text import parse_kernel
 from gradloom.runtime.loader import load_kernels
@@ -119,3 +120,48 @@ def test_source_of_vectors_whose_number_is_not_known() -> None:
         "                store_past(a1, i, v1, m, a1_past > tail)\n"
         "    fence(a1_past)\n"
     )
+
+
+SOFTMAX = """kernel softmax(a0: f32, a1: out f32; d0) over i: parallel d0, j: reduce 37 {
+  v0 = load a0[37*i + j] : f32
+  v1 = reduce maximum v0 from lowest : f32
+  v2 = subtract v0, v1 : f32
+  v3 = exp v2 : f32
+  v4 = reduce add v3 from zero : f32
+  v5 = divide v3, v4 : f32
+  LAST
+  store a1[37*i + j] = v6
+}"""
+
+
+@pytest.mark.parametrize(
+    ("last", "kept"),
+    [
+        ("v6 = add v5, v5 : f32", True),
+        ("v6 = add v5, v0 : f32", False),  # a1 may be a0, which is read once more
+    ],
+)
+def test_exponentials_of_a_softmax_are_computed_once(last: str, kept: bool) -> None:
+    """They wait where the results will stand, which may be where the input stood."""
+    kernel = parse_kernel(SOFTMAX.replace("LAST", last))
+    found, source = kept_value(kernel), emit_cpu(kernel, LANES)
+    assert (found is not None and (found.value, found.stage) == ("v3", 1)) == kept
+    assert source.count("exp(") == (1 if kept else 2)
+    assert kernel.may_overwrite("a1", ["a0"])
+    x = np.random.default_rng(0).normal(size=(5, 37)).astype(np.float32)
+    call, status = KERNEL(load_kernels([source], LANES)[0]), (ctypes.c_int64 * 2)()
+    table = (ctypes.c_int64 * 2)(x.ctypes.data, x.ctypes.data)
+    powers = np.exp(x.astype(np.float64) - x.max(1, keepdims=True))
+    shares = powers / powers.sum(1, keepdims=True)
+    expected = shares + (shares if kept else x)
+    unused = (ctypes.c_int64 * 8)()
+    call(unused, unused, table, (ctypes.c_int64 * 1)(5), status, 0, 1)
+    np.testing.assert_allclose(x, expected, 1e-6)
+
+
+def test_what_is_not_worth_keeping() -> None:
+    """A difference is computed again sooner than it is stored and loaded."""
+    kernel = parse_kernel(
+        SOFTMAX.replace("exp v2", "add v2, v2").replace("LAST", "v6 = add v5, v5 : f32")
+    )
+    assert kept_value(kernel) is None
