@@ -4,15 +4,15 @@ Symbolic expressions build a static graph; gradients are more graph; passes make
 it and plan its memory; a backend writes Numba source; a runtime schedules it.
 """
 
+from importlib import import_module as _import_module
 from math import e as e
 from math import inf as inf
 from math import nan as nan
 from math import pi as pi
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from gradloom.frontends import recurrent as recurrent
 from gradloom.frontends.custom import custom_derivative as custom_derivative
-from gradloom.frontends.explain import GradientExplanation as GradientExplanation
-from gradloom.frontends.explain import explain_grad as explain_grad
 from gradloom.frontends.function import Function as Function
 from gradloom.frontends.function import compile as compile
 from gradloom.frontends.function import function as function
@@ -20,22 +20,14 @@ from gradloom.frontends.gradient import grad as grad
 from gradloom.frontends.gradient import hvp as hvp
 from gradloom.frontends.gradient import jvp as jvp
 from gradloom.frontends.gradient import vjp as vjp
-from gradloom.frontends.gradient_norms import GradientNorms as GradientNorms
-from gradloom.frontends.gradient_norms import gradient_norms as gradient_norms
 from gradloom.frontends.jacobian import hessian as hessian
 from gradloom.frontends.jacobian import jacobian as jacobian
-from gradloom.frontends.memory import Memory as Memory
 from gradloom.frontends.parameter import parameter as parameter
 from gradloom.frontends.parameter import placeholder as placeholder
-from gradloom.frontends.passes import run_pass as run_pass
-from gradloom.frontends.profile import Profile as Profile
-from gradloom.frontends.recomputed import Recomputed as Recomputed
 from gradloom.frontends.taps import clip_by_global_norm as clip_by_global_norm
 from gradloom.frontends.taps import clip_gradient as clip_gradient
 from gradloom.frontends.taps import clip_gradient_by_global_norm as clip_gradient_by_global_norm
 from gradloom.frontends.taps import tap as tap
-from gradloom.frontends.verify_grad import GradientCheck as GradientCheck
-from gradloom.frontends.verify_grad import verify_grad as verify_grad
 from gradloom.frontends.vmap import vmap as vmap
 from gradloom.ir.dtypes import DType as DType
 from gradloom.ir.dtypes import bfloat16 as bfloat16
@@ -76,6 +68,44 @@ from gradloom.ir.text import parse as parse
 from gradloom.ir.verify import verify as verify
 from gradloom.ir.views import to_dot as to_dot
 from gradloom.ir.views import to_networkx as to_networkx
+
+if _TYPE_CHECKING:
+    from gradloom.compiler.pipeline import run_pass as run_pass
+    from gradloom.frontends.explain import GradientExplanation as GradientExplanation
+    from gradloom.frontends.explain import explain_grad as explain_grad
+    from gradloom.frontends.gradient_norms import GradientNorms as GradientNorms
+    from gradloom.frontends.gradient_norms import gradient_norms as gradient_norms
+    from gradloom.frontends.memory import Memory as Memory
+    from gradloom.frontends.profile import Profile as Profile
+    from gradloom.frontends.recomputed import Recomputed as Recomputed
+    from gradloom.frontends.verify_grad import GradientCheck as GradientCheck
+    from gradloom.frontends.verify_grad import verify_grad as verify_grad
+
+# Who only calls what was compiled before does without these: they are imported when asked for.
+_LATE = {
+    "GradientExplanation": "frontends.explain",
+    "explain_grad": "frontends.explain",
+    "GradientNorms": "frontends.gradient_norms",
+    "gradient_norms": "frontends.gradient_norms",
+    "Memory": "frontends.memory",
+    "run_pass": "compiler.pipeline",
+    "Profile": "frontends.profile",
+    "Recomputed": "frontends.recomputed",
+    "GradientCheck": "frontends.verify_grad",
+    "verify_grad": "frontends.verify_grad",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module 'gradloom' has no attribute {name!r}")
+    globals()[name] = found = getattr(_import_module(f"gradloom.{_LATE[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})
+
 
 bool = bool_
 newaxis = None

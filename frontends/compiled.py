@@ -13,6 +13,7 @@ from ..ir.program import Program
 from ..ir.progress import watched
 from ..ir.target import Target
 from ..runtime import ahead
+from ..runtime.native import host
 from .kept import Kept
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ class Compiled:
         if self._budget is None:
             return plain
         return compile_within(self.graph, plain, compiled, self._budget, self._sizes, self._fusion)
+
+
+def cpu_target() -> Target:
+    """What the compiler may know of this machine's processor."""
+    return Target("cpu", host().lanes)
 
 
 def _products(graph: Graph) -> tuple[str, ...]:

@@ -32,14 +32,14 @@ from ..ir.target import Target
 from ..ir.tensor import Tensor
 from .call_errors import TOLD, call_error
 from .compile_times import CompileTimes, loading
-from .compiled import Compiled
-from .memory import Memory, binding_of, memory
+from .compiled import Compiled, cpu_target
 from .parameter import check_name, parameter
-from .profile import Profile, profiled
-from .recomputed import Recomputed, budget_sizes
 
 if TYPE_CHECKING:
     from ..compiler.report import Reports
+    from .memory import Memory
+    from .profile import Profile
+    from .recomputed import Recomputed
 
 Outputs = Any  # a tensor, or a list, tuple or dict of them, nested as you like
 
@@ -78,7 +78,11 @@ class Function:
             raise ArgumentError(f"threads must be a number >= 1, got {threads!r}")
         check_dimensions(graph)
         chosen = cpu_target() if target == "cpu" else Target("cuda")
-        binding = budget_sizes(graph, memory_budget, sizes)
+        binding: dict[str, int] = {}
+        if memory_budget is not None or sizes:
+            from .recomputed import budget_sizes
+
+            binding = budget_sizes(graph, memory_budget, sizes)
         options = fusion, check_numerics, memory_budget, binding
         self._compiled = Compiled(graph, chosen, *options)
         self._threads = threads
@@ -108,12 +112,16 @@ class Function:
         order or by name; a function without named sizes needs neither.  The result prints as a
         table of buffers, each with its op and your line.  ArgumentError where a size is missing.
         """
+        from .memory import binding_of, memory
+
         binding = binding_of(self.program, self._names, inputs, named)
         return memory(self.program, self._compiled.passes.origins, binding)
 
     @property
     def recomputed(self) -> Recomputed:
         """What is computed again so that the temporaries keep to the `memory_budget`; printable."""
+        from .recomputed import Recomputed
+
         return Recomputed.of(self._compiled.passes.budgeted)
 
     @property
@@ -175,6 +183,8 @@ class Function:
         second, at most 100.  They run on copies of the parameters, so nothing changes.  Raises what
         a call would, ArgumentError for `repeat` below 1 or a function for another target.
         """
+        from .profile import profiled
+
         arrays = self._arrays(args, named)
         how = self._compiled.passes.origins, self._threads, arrays, self._parameters, repeat
         try:
@@ -256,13 +266,6 @@ class Function:
 
     def __repr__(self) -> str:
         return f"<function @{self.graph.name}({self._signature()})>"
-
-
-def cpu_target() -> Target:
-    """What the compiler may know of this machine's processor."""
-    from ..runtime.native import host
-
-    return Target("cpu", host().lanes)
 
 
 def function(

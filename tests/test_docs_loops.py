@@ -92,8 +92,10 @@ def test_errors_of_docstrings_are_exported() -> None:
     """Every error that the docstring of a public function names can be caught as gl.<name>."""
     named = {
         name
-        for function in vars(gl).values()
-        for name in re.findall(r"\b([A-Z][A-Za-z]+Error)\b", getattr(function, "__doc__", "") or "")
+        for public in dir(gl)
+        for name in re.findall(
+            r"\b([A-Z][A-Za-z]+Error)\b", getattr(getattr(gl, public), "__doc__", "") or ""
+        )
     }
     assert len(named) > 6
     assert [name for name in named if not hasattr(gl, name) and not hasattr(builtins, name)] == []
