@@ -65,10 +65,14 @@ class Loops:
     def reduction_loops(self, axes: Sequence[Axis], long: Sequence[Reduce]) -> int:
         """Open the loops over the reduced axes, the vector one with its mask.
 
-        The innermost goes in blocks where sums are `long`: each has an accumulator of its own.
-        Returns the depth of what stands in a block, behind the loop within.
+        The innermost goes in blocks where sums are `long`, or, where that is a vector at most, the
+        one around it: each block has an accumulator of its own.  Returns the depth of what stands
+        in a block, behind the loop within.
         """
         chunk, depth = self.kernel.chunk, self.depth
+        extent, most = axes[-1].extent, self.step if axes[-1] is self.axes[-1] else 1
+        is_short = len(axes) > 1 and isinstance(extent, int) and extent <= most
+        blocked = axes[-2] if is_short else axes[-1]
         for axis in axes:
             low: Size = 0
             high: Size = axis.extent
@@ -77,7 +81,7 @@ class Loops:
                 self.line(f"end = min(start + {chunk}, {high})")
                 low, high = "start", "end"
             step = self.step if axis is self.axes[-1] else 1
-            if long and axis is axes[-1]:
+            if long and axis is blocked:
                 block, length = f"{axis.name}_block", BLOCK * step
                 is_one = isinstance(high, int) and high <= length
                 self.begin(f"for {block} in range({low}, {high}, {length}):")
