@@ -243,7 +243,7 @@ def _view(state: Lowering, graph: Graph, stored: dict[Tensor, Stored], node: Nod
     view = node.op.view(node, stored[operand].view)
     buffer = stored[operand].buffer
     if view is None:
-        place = walked(node, stored[operand], graph) if state.walks else None
+        place = walked(state, node, stored[operand], graph) if state.walks else None
         if place is not None:
             stored[result] = place
             return

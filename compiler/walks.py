@@ -18,18 +18,19 @@ from ..ir.dtypes import int64
 from ..ir.graph import Graph
 from ..ir.op import View
 from ..ir.ops.control import FUSED
+from ..ir.shapes import contiguous_strides
 from ..ir.tensor import Node, Tensor, TensorType
 from .draft import Draft, finish
 from .nominal import NOMINAL, nominal
 from .runs import runs_of
-from .storage import Lowering, Parts, Stored, Taken, Walked, dense, launch
+from .storage import Lowering, Parts, Stored, Taken, Walked, copy, dense, launch
 
 LARGEST = 1 << 16  # entries of a table that is a constant
 LONGEST = 4096  # steps of one table, where fewer can be gone through in rounds
 SHORTEST = 8  # steps worth a round of their own
 
 
-def walked(node: Node, place: Stored, graph: Graph) -> Stored | None:
+def walked(state: Lowering, node: Node, place: Stored, graph: Graph) -> Stored | None:
     """How a reshape of what lies at `place` is walked where it is; None where it must be copied.
 
     Only products may read it, as their left side.
@@ -38,7 +39,7 @@ def walked(node: Node, place: Stored, graph: Graph) -> Stored | None:
     if place.walk is not None or result.ndim < 2 or not is_left_side(result, graph):
         return None
     if node.op.name == "patches":
-        return _patches(node, place)
+        return _patches(node, _channels_last(state, operand, place))
     parts = _parts(operand.shape, place.view.strides, result.shape)
     if parts is None or any(len(part) > 1 for part in parts[:-2]):
         return None
@@ -55,6 +56,26 @@ def walked(node: Node, place: Stored, graph: Graph) -> Stored | None:
         period = inner
     view = View((*lead, 0, 0), place.view.offset)
     return Stored(place.buffer, view, Walked(tuple(rows), tuple(steps), period, stride))
+
+
+def _channels_last(state: Lowering, image: Tensor, place: Stored) -> Stored:
+    """An image of which all channels of a pixel lie together: copied where they do not.
+
+    Steps that follow each other, or rows, then read from one line of memory, and neighbours in a
+    row of pixels of all images lie side by side.  For the gradient by
+    the kernel, batch and channels have changed places; those that lay nearer are the channels.
+    """
+    first, _, second = place.view.strides[:3]
+    if 1 in (first, second) or place.view.strides[3:] == ():
+        return place
+    axes = (0, 2) if nominal(first) > nominal(second) else (2, 0)
+    order = (*(axis for axis in range(image.ndim) if axis not in axes), *axes)
+    packed = contiguous_strides(tuple(image.shape[axis] for axis in order))
+    strides = dict(zip(order, packed, strict=True))
+    view = View(tuple(0 if n == 1 else strides[a] for a, n in enumerate(image.shape)), 0)
+    target = Stored(state.temporary(image.type).buffer, view)
+    copy(state, image, place, target)
+    return target
 
 
 def _patches(node: Node, place: Stored) -> Stored:

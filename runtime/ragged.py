@@ -14,6 +14,8 @@ from llvmlite import ir
 from .building import Builder, Value, counted, larger, number, smaller
 from .micro_kernel import INT, POINTER, UNROLL, Tile, Writer
 
+PACKED = 64  # rows for which a block of B is copied to where its rows lie side by side
+
 
 class Ragged(Writer):
     """Writes the products of one element type into a module; `tiles`: for many rows and few, each
@@ -43,6 +45,15 @@ class Ragged(Writer):
             for masked in ((True,) if self.always_masked else (True, False))
         }
         builder = ir.IRBuilder(function.append_basic_block("entry"))
+        widest = number(tiles[0][0].vectors * self.lanes)
+        panel = builder.alloca(self.element, segment * tiles[0][0].vectors * self.lanes)
+        panel.align = 64
+        panel = builder.inttoptr(builder.ptrtoint(panel, INT), POINTER)  # without its pointee
+        # Rows of B that are far apart would not stay in the first cache.
+        packs = builder.and_(
+            builder.icmp_signed(">", columns, widest),
+            builder.icmp_signed(">=", rows, number(PACKED)),
+        )
         group = larger(builder, group, number(1))
         line = builder.add(builder.mul(most, number(2)), number(1))
         depth = larger(builder, depth, number(0))
@@ -62,6 +73,17 @@ class Ragged(Writer):
             start = self.at(builder, builder.select(first, initial, c), column)
             start_row = builder.select(first, initial_row, c_row)
             target = self.at(builder, c, column)
+            tile, few = tiles
+            line_of_b = number(tile.vectors * self.lanes)
+            with builder.if_then(packs), counted(builder, number(0), steps, number(1)) as r:
+                row = self.at(builder, right, builder.mul(r, b_row))
+                place = self.at(builder, panel, builder.mul(r, line_of_b))
+                for v, mask in enumerate(self.masks(builder, width, tile.vectors)):
+                    part = number(v * self.lanes)
+                    value = self.load(builder, self.at(builder, row, part), mask)
+                    self.store(builder, value, self.at(builder, place, part), None)
+            right = builder.select(packs, panel, right)
+            right_row = builder.select(packs, line_of_b, b_row)
             before = builder.block
             head, body, after = (function.append_basic_block(f"group{x}") for x in ("", "_in", "s"))
             now = builder.sdiv(begin, group)
@@ -77,11 +99,10 @@ class Ragged(Writer):
             own = self.entry(builder, entry, number(1))
             high = builder.sub(builder.mul(following, group), begin)
             high = smaller(builder, high, rows)
-            tile, few = tiles
             with counted(builder, larger(builder, low, number(0)), high, number(tile.rows)) as i:
                 left = builder.sub(high, i)
                 arguments = [
-                    a, self.entry(builder, row_table, i), ways, right, b_row,
+                    a, self.entry(builder, row_table, i), ways, right, right_row,
                     self.at(builder, target, builder.mul(i, c_row)), c_row, left, width, steps,
                     self.at(builder, start, builder.mul(i, start_row)), start_row, fresh,
                     right, number(0), own, most, unit, k,

@@ -33,7 +33,7 @@ from .window import Ints, check_counts, span_of, windows
 __all__: list[str] = []
 
 _ROW = 8  # entries worth a vector
-_INSIDE = 0.95  # the share of a convolution's products from which on zeros are stored
+_INSIDE = 0.97  # the share of a convolution's products from which on zeros are stored
 _FEW = 4096  # windows that are rows of one product, whatever entry they are of
 
 
