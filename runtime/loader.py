@@ -30,7 +30,7 @@ from .cache import default_cache, reached
 
 _NAME = re.compile(r"\bdef +(\w+)")
 _PRODUCT = r"((?:at_|in_|turn_)?(?:f32|f64|i32|i64))"
-_CONTRACT = re.compile(rf"\b(?:contract_)?{_PRODUCT}\(")  # in kernel text
+_CONTRACT = re.compile(rf"\b(?:contract_|(?=turn_)){_PRODUCT}\(")  # in kernel text
 _CONTRACTION = re.compile((tile.PREFIX + _PRODUCT).encode())  # in object code
 
 

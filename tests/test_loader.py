@@ -145,6 +145,13 @@ def product(buffers, dims, status, tid, nth):
     np.testing.assert_array_equal(*results)
 
 
+def test_only_products_that_a_text_calls_are_made() -> None:
+    called = "contract_f32(a) + contract_at_f64(a) + contract_in_i32(a) + turn_f32(a)"
+    others = "i64(a) + f32(a) + own_turn_f32(a) + at_f32(a)"
+    found = loader._CONTRACT.findall(f"{called} + {others}")
+    assert found == ["f32", "at_f64", "in_i32", "turn_f32"]
+
+
 def test_scalars_in_kernels(fresh):
     text = """
 def scalars(buffers, dims, status, tid, nth):
