@@ -14,14 +14,16 @@ import gradloom as gl
 from gradloom.ir.kernel import Contract
 from gradloom.ir.program import Copy
 from gradloom.ir.units import NARROW, TILE, box, strip_length
-from gradloom.runtime import executable
+from gradloom.runtime.executable import Executable
+
+from .staggered import staggered
 
 SIZES = [0, 1, 2, 3, 7, 8, 9, 16, 17, 31, 33, 65]
 LAYOUTS = [*itertools.product([False, True], repeat=2)]
 
 
 @cache
-def function(dtype, turned, follows, threads, batch=False):
+def function(dtype, turned, follows, batch=False):
     """a @ b, each perhaps the transpose of what is given, and something that reads it."""
     lead = ("B",) if batch else ()
     a = gl.placeholder((*lead, *(("K", "M") if turned[0] else ("M", "K"))), dtype, name="a")
@@ -30,7 +32,12 @@ def function(dtype, turned, follows, threads, batch=False):
     left, right = (gl.swapaxes(x, -1, -2) if t else x for x, t in zip((a, b), turned, strict=True))
     product = left @ right
     results = {"": [product], "alone": [product * 2 + c], "beside": [product, product - c]}
-    return gl.function([a, b, c], results[follows], threads=threads)
+    return gl.function([a, b, c], results[follows], threads=1)
+
+
+@cache
+def loaded(program, threads):
+    return Executable(program, threads)
 
 
 def drawn(rng, dtype, shape):
@@ -54,22 +61,16 @@ def judged(dtype, turned, follows, sizes, rng, lead=()):
     allowed = 0.0
     if dtype[0] == "f":
         allowed = 4 * (depth + 2) * np.finfo(dtype).eps * (np.abs(left) @ np.abs(right) + 1)
-    one = function(dtype, turned, follows, 1, bool(lead))(a, b, c)
+    made = function(dtype, turned, follows, bool(lead))
+    one = made(a, b, c)
     for found, value in zip(one, wanted, strict=True):
         assert (np.abs(found.astype(wide) - value) <= allowed).all(), (turned, sizes)
-    for threads in (2, 3):
-        more = function(dtype, turned, follows, threads, bool(lead))(a, b, c)
+    for order in ((0, 1), (2, 0, 1)):
+        more = staggered(loaded(made.program, len(order)), [a, b, c], (), order)
         for found, value in zip(more, one, strict=True):
-            assert found.tobytes() == value.tobytes(), (turned, sizes, threads)
+            assert found.tobytes() == value.tobytes(), (turned, sizes, order)
 
 
-@pytest.fixture
-def shared(monkeypatch):
-    """Small work, too, is shared out."""
-    monkeypatch.setattr(executable, "TINY", 0)
-
-
-@pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("turned", LAYOUTS)
 def test_any_sizes(turned):
     rng, pick = np.random.default_rng(0), Random(str(turned))
@@ -78,7 +79,6 @@ def test_any_sizes(turned):
             judged("float32", turned, follows, [pick.choice(SIZES) for _ in range(3)], rng)
 
 
-@pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("dtype", ["float64", "int32", "int64"])
 def test_other_types(dtype):
     rng, pick = np.random.default_rng(1), Random(dtype)
@@ -86,7 +86,6 @@ def test_other_types(dtype):
         judged(dtype, (False, True), "alone", [pick.choice(SIZES) for _ in range(3)], rng)
 
 
-@pytest.mark.usefixtures("shared")
 def test_batches():
     rng, pick = np.random.default_rng(2), Random(2)
     for lead in (0, 1, 3, 5):
@@ -95,7 +94,6 @@ def test_batches():
             judged("float32", (False, True), follows, sizes, rng, (lead,))
 
 
-@pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize(
     "sizes",
     [
@@ -110,7 +108,6 @@ def test_cut_in_several_ways(sizes):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("shared")
 def test_many_more_sizes():
     rng, pick = np.random.default_rng(4), Random(4)
     sizes = [*SIZES, 64, 100, 127, 128, 129, 255, 400, 401, 777, 1025]
@@ -121,7 +118,7 @@ def test_many_more_sizes():
 
 def test_transposed_factors_are_not_copied():
     for turned in LAYOUTS:
-        made = function("float32", turned, "alone", 1).program
+        made = function("float32", turned, "alone").program
         assert len(made.kernels) == 1
         assert not any(isinstance(step, Copy) for step in made.steps)
         (product,) = (i for i in made.kernels[0].body if isinstance(i, Contract))
