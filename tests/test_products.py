@@ -13,7 +13,7 @@ import pytest
 import gradloom as gl
 from gradloom.ir.kernel import Contract
 from gradloom.ir.program import Copy
-from gradloom.ir.units import NARROW, TILE, box, strip_length
+from gradloom.ir.units import FEW, NARROW, TILE, WIDE, box, strip_length
 from gradloom.runtime.executable import Executable
 
 from .staggered import staggered
@@ -125,13 +125,14 @@ def test_transposed_factors_are_not_copied():
         assert product.scratch is None  # nor do the sums need memory
 
 
-def test_strips_cover_the_columns_evenly():
-    for columns, blocks, threads in itertools.product([0, 1, 64, 65, 1000], [0, 1, 3], [1, 2, 7]):
-        strip = strip_length(columns, blocks, threads)
-        assert strip >= NARROW
+def test_strips_are_as_many_as_threads_need():
+    sizes = [0, 1, 20, 64, 65, 1000]
+    for rows, columns, entries, threads in itertools.product(sizes, sizes, [0, 1, 3], [1, 2, 7]):
+        strip = strip_length(rows, columns, entries, threads)
         strips = -(-columns // strip)
-        if blocks >= threads:
+        assert strip >= NARROW and strip % WIDE == 0
+        assert strips * max(entries, 1) <= threads + entries
+        if threads == 1 or (entries * rows >= threads * TILE and rows * columns > FEW):
             assert strips <= 1
-        assert strips * max(blocks, 1) <= threads + blocks
-    assert strip_length(1024, 1, 2) == 512
+    assert strip_length(8, 1024, 1, 2) == 512
     assert box([2, TILE], 0, 2 * TILE) == [(0, 2), (0, TILE)]
