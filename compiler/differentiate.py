@@ -19,7 +19,6 @@ from typing import Any
 from ..ir.batching import batch_leading
 from ..ir.graph import Graph, between, topological
 from ..ir.half import computes_in_float32
-from ..ir.interpret import before_evaluation
 from ..ir.loc import located
 from ..ir.op import MaybeTensors
 from ..ir.ops.arithmetic import negative
@@ -64,9 +63,6 @@ def differentiate_all(graph: Graph) -> Graph:
     while has_requests(graph):
         graph = differentiate(graph)
     return graph
-
-
-before_evaluation.append(differentiate_all)
 
 
 def _holds_request(operands: Sequence[Tensor]) -> bool:

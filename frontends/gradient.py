@@ -15,6 +15,8 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar, overload
 
 from ..ir.errors import ArgumentError
+from ..ir.graph import Graph
+from ..ir.interpret import before_evaluation
 from ..ir.loc import current_loc, quote
 from ..ir.ops import as_tensor, constant
 from ..ir.ops.build import is_weak
@@ -169,3 +171,16 @@ def seeds_like(what: str, given: Structure, tree: Structure) -> list[Tensor]:
 def _seed(value: TensorLike, like: Tensor) -> Tensor:
     """A cotangent or tangent of `like`; a Python number takes its dtype."""
     return constant(value, like.dtype) if is_weak(value) else as_tensor(value)
+
+
+def _taken(graph: Graph) -> Graph:
+    """The graph with its derivatives taken: by the compiler, which is imported where there are
+    some."""
+    if all(node.op.kind != "request" for node in graph.walk()):
+        return graph
+    from ..compiler.differentiate import differentiate_all
+
+    return differentiate_all(graph)
+
+
+before_evaluation.append(_taken)

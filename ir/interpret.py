@@ -24,8 +24,8 @@ from .tensor import Node, Tensor, TensorType
 
 NumpyArray = np.ndarray[Any, Any]
 
-# What makes a graph one without derivative requests; the compiler, which ir knows nothing of, adds
-# itself here.
+# What makes a graph one without derivative requests; `frontends/gradient.py` adds it here, since ir
+# knows nothing of the compiler.
 before_evaluation: list[Callable[[Graph], Graph]] = []
 
 

@@ -65,6 +65,16 @@ def test_a_second_process_runs_no_pass_and_gives_the_same_bits(tmp_path: Path) -
     assert PASSES in first[1] and second[1] == "[]"
 
 
+def test_a_derivative_is_evaluated_where_no_compiler_was_imported() -> None:
+    code = """
+        import sys, numpy as np, gradloom as gl
+        x = gl.placeholder((3,), name="x")
+        print("gradloom.compiler.differentiate" in sys.modules)
+        print(gl.grad(gl.sum(x * x), x).eval({x: np.arange(3, dtype="float32")}))
+    """
+    assert run(code).splitlines() == ["False", "[0. 2. 4.]"]
+
+
 def test_two_processes_at_once_keep_one_program(tmp_path: Path) -> None:
     code = """
         import numpy as np, gradloom as gl
