@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 
 import gradloom as gl
-from gradloom.compiler.pipeline import AFTER, BEFORE, ORDER, PASSES, ROUND
+from gradloom.compiler.pipeline import AFTER, BEFORE, ORDER, PASSES, ROUND, compile_graph
+from gradloom.ir import dtypes as dt
 from gradloom.ir.graph import Graph
+from gradloom.ir.target import Target
+from gradloom.ir.tensor import Node, Tensor, TensorType
 from gradloom.ir.text import constants_of
 
 from .graphs import feeds_of, graphs
@@ -71,3 +74,20 @@ def test_random_graphs(graph: Graph) -> None:
 def test_many_random_graphs(graph: Graph) -> None:
     for batch in (0, 1, 5):
         check_compiled(graph, batch)
+
+
+def test_a_wrong_node_is_found_behind_the_pass_that_made_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where all other nodes were found right before, and are not looked at again."""
+
+    def wrong(graph: Graph) -> Graph:
+        (old,) = graph.outputs
+        node = Node(old.node.op, old.node.operands, old.node.attrs)
+        node.results = (Tensor(node, 0, TensorType(dt.float64, old.shape)),)
+        return graph.replace(node.results)
+
+    x = gl.placeholder((3,), "float32", "x")
+    monkeypatch.setitem(PASSES, "masks", wrong)
+    with pytest.raises(gl.VerifyError, match="after masks"):
+        compile_graph(Graph("g", [x], [gl.exp(gl.sin(x))]), Target())
