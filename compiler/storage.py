@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ..ir.array import Array
-from ..ir.dims import DimLike, floordiv, product
+from ..ir.dims import DimLike, Shape, floordiv, product
 from ..ir.kernel import Kernel
 from ..ir.op import View
 from ..ir.ops.branch import SWITCH
@@ -19,6 +19,8 @@ from .draft import Draft, finish
 from .guard import guard
 from .nominal import nominal
 
+SHORT = 16  # entries that do not fill a square
+LARGE = 1 << 14  # elements for which a second step costs less than it saves
 Parts = tuple[tuple[DimLike, DimLike], ...]  # sizes and strides of axes that are walked as one
 
 
@@ -155,7 +157,16 @@ def contiguous(state: Lowering, stored: dict[Tensor, Stored], tensor: Tensor) ->
 
 
 def copy(state: Lowering, tensor: Tensor, source: Stored, target: Stored) -> None:
-    """A kernel that writes the tensor to another place."""
+    """A kernel that writes the tensor to another place.
+
+    Or two: where what lies together is short, as the entries of a small filter are, that and what
+    lies beside it are turned together first, and then whole rows go where they belong.
+    """
+    way = _halfway(tensor.shape, source.view, target.view) if state.walks else None
+    if way is not None:
+        between = replace(state.temporary(tensor.type), view=way)
+        copy(state, tensor, source, between)
+        source = between
     shape = tensor.shape
     draft = Draft(shape, ["parallel"] * len(shape), 0, state.check)
     read, written = draft.argument(tensor.dtype, False), draft.argument(tensor.dtype, True)
@@ -165,6 +176,27 @@ def copy(state: Lowering, tensor: Tensor, source: Stored, target: Stored) -> Non
         steps = [abs(nominal(stride)) for stride in target.view.strides]
         draft.reorder(sorted(range(len(shape)), key=lambda axis: -steps[axis]))
     launch(state, tensor.node, *finish(draft, "copy"), [source.buffer, target.buffer])
+
+
+def _halfway(shape: Shape, read: View, written: View) -> View | None:
+    """In between a short axis that lies innermost and another that shall: both with the next one
+    in front of them as it was; None where one step does as well."""
+    long = [axis for axis, size in enumerate(shape) if size != 1]
+    if len(long) < 3 or not all(isinstance(shape[axis], int) for axis in long):
+        return None
+    if nominal(product(shape)) < LARGE:
+        return None
+    by_read = sorted(long, key=lambda axis: -abs(nominal(read.strides[axis])))
+    last = min(long, key=lambda axis: abs(nominal(written.strides[axis])))
+    beside, short = by_read[-2:]
+    joined = read.strides[short] == 1 and read.strides[beside] == shape[short]
+    if not joined or last in (beside, short) or nominal(shape[short]) >= SHORT:
+        return None
+    order = [*(axis for axis in by_read[:-2] if axis != last), beside, short, last]
+    packed = contiguous_strides(tuple(shape[axis] for axis in order))
+    strides = dict(zip(order, packed, strict=True))
+    found = View(tuple(strides.get(axis, 0) for axis in range(len(shape))), 0)
+    return None if found.strides == written.strides else found
 
 
 def move(state: Lowering, tensor: Tensor, source: Stored, target: str) -> None:

@@ -14,6 +14,7 @@ from gradloom.compiler.emit_cpu import emit_cpu
 from gradloom.compiler.pipeline import compile_graph
 from gradloom.frontends.function import cpu_target
 from gradloom.ir.kernel_text import parse_kernel
+from gradloom.ir.program import Launch
 from gradloom.ir.units import layout, touched
 from gradloom.runtime import tile
 from gradloom.runtime.loader import load_kernel
@@ -100,3 +101,16 @@ def test_what_is_read_again_and_again_the_other_way_round_is_turned_first() -> N
         b = rng.normal(size=(3, 20, n, 16)).astype(np.float32)
         found = gl.function([x, y], result)(a, b)
         np.testing.assert_array_equal(found, np.moveaxis(a, 2, 0) * b)
+
+
+@pytest.mark.parametrize("shape", [(65, 48, 3, 3), (170, 50, 1, 3), (91, 330, 2)])
+def test_what_is_short_is_turned_with_what_lies_beside_it(shape: tuple[int, ...]) -> None:
+    """Filters, with outputs last and their entries in front: in two steps, and exactly."""
+    order = (*range(2, len(shape)), 1, 0)
+    x = gl.placeholder(shape, "float32", "x")
+    result = gl.transpose(x, order)
+    program = compile_graph(gl.Graph("g", [x], [result]), cpu_target()).program
+    assert program is not None
+    assert sum(isinstance(step, Launch) for step in program.steps) == 2
+    data = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    np.testing.assert_array_equal(gl.function([x], result)(data), data.transpose(order))
