@@ -197,7 +197,7 @@ def page(rows: Sequence[Row]) -> str:
         "*Written by `python benchmarks/accuracy.py`; do not edit.*\n",
         "Errors on CPU in units in the last place (ULP) of the exact result: the largest, the",
         "mean, and where the largest is. A result rounded once is off by half a unit at most.",
-        "Tests hold each function to a bound a little above; `benchmarks/accuracy.py` has these",
+        "Tests hold fewer arguments of each function to bounds; `benchmarks/accuracy.py` has these",
         "bounds, and says which arguments are taken.\n",
         "| function | float32 largest | mean | at | float64 largest | mean | at |",
         "|---|---|---|---|---|---|---|",
