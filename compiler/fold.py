@@ -1,8 +1,4 @@
-"""Constant folding: what depends on constants alone is computed now, by the NumPy reference.
-
-Constants cross the border of a checkpoint, both ways: else a formula that goes on behind it would
-be simplified in less places, and computed in other bits, than without the checkpoint.
-"""
+"""Constant folding: what depends on constants alone is computed now, by the NumPy reference."""
 
 from __future__ import annotations
 
@@ -47,12 +43,6 @@ def fold(graph: Graph, report: list[Report] | None = None) -> Graph:
         value = None
         if not asked.isdisjoint(node.operands):
             asked.update(node.results)  # a derivative by a constant goes by what is made of it
-        if made.op.name == "checkpoint" and named.isdisjoint(node.results):
-            made, results = _crossing(made, asked, report)
-            mapping.update(zip(node.results, results, strict=True))
-            if not asked.isdisjoint(node.results):
-                asked.update(made.results)
-            continue
         if made.op.name == "switch" and named.isdisjoint(node.results):
             taken = _taken(made)
             if taken is not None:
@@ -81,30 +71,6 @@ def _taken(switch: Node) -> Graph | None:
     count = len(switch.regions)
     index = 0 if count == 1 else uniform(switch.operands[0])
     return None if index is None else switch.regions[branch_taken(int(index), count)]
-
-
-def _crossing(
-    checkpoint: Node, asked: set[Tensor], report: list[Report] | None
-) -> tuple[Node, list[Tensor]]:
-    """The checkpoint with a function that knows which of its operands are constants, and its
-    results: one that is an operand, or a constant, is that."""
-    (region,) = checkpoint.regions
-    outside = dict(zip(region.inputs, checkpoint.operands, strict=True))
-    fixed = asked | asked_about(region)
-    inner = [
-        inner if fixed & {inner, operand} or _data(operand) is None else operand
-        for inner, operand in outside.items()
-    ]
-    if any(a is not b for a, b in zip(inner, region.inputs, strict=True)):
-        told = Graph(region.name, region.inputs, inline(region, inner), parameters=())
-        regions = (fold(told, report),)
-        operands, groups = checkpoint.operands, checkpoint.groups
-        checkpoint = Node(checkpoint.op, operands, {}, groups, regions, checkpoint.loc)
-    results = [
-        outside.get(output, result) if _data(output) is None else output
-        for result, output in zip(checkpoint.results, checkpoint.regions[0].outputs, strict=True)
-    ]
-    return checkpoint, results
 
 
 def _constant(node: Node) -> Tensor | None:
