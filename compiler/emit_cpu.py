@@ -116,7 +116,7 @@ class _Emitter(Loops):
         self.stages([self.axes[n] for n in self.reduced])
         if self.past:
             self.depth = 1
-            self.line(f"fence({self.past[0]}_past)")
+            self.line(f"fence({' | '.join(f'{name}_past' for name in self.past)})")
 
     def stores_past(self) -> list[str]:
         """The outputs that go past the caches where they are large, as lines of the kernel say.

@@ -122,6 +122,21 @@ def test_source_of_vectors_whose_number_is_not_known() -> None:
     )
 
 
+def test_a_fence_is_behind_whatever_went_past_the_caches() -> None:
+    """The first output may be an input's memory, and the second not."""
+    kernel = parse_kernel(
+        """kernel both(a0: f32, a1: out f32, a2: out f32; d0) over i: parallel d0 {
+          v0 = load a0[i] : f32
+          v1 = add v0, v0 : f32
+          store a1[i] = v1
+          store a2[i] = v0
+        }"""
+    )
+    text = emit_cpu(kernel, 16)
+    assert text.endswith("    fence(a1_past | a2_past)\n")
+    load_kernels([text], 16)
+
+
 SOFTMAX = """kernel softmax(a0: f32, a1: out f32; d0) over i: parallel d0, j: reduce 37 {
   v0 = load a0[37*i + j] : f32
   v1 = reduce maximum v0 from lowest : f32
