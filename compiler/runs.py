@@ -26,17 +26,15 @@ def runs_of(axes: Sequence[Sequence[Any]]) -> tuple[Array, int]:
         joined = inside[:, None, :, None] & along[None, :, None, :]
         inside = joined.reshape(inside.shape[0] * count, -1)
     edges = np.diff(np.pad(inside, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    starts, ends = np.argwhere(edges == 1), np.argwhere(edges == -1)
+    starts, stops = np.argwhere(edges == 1), np.argwhere(edges == -1)
     groups = len(inside)
     counts = np.bincount(starts[:, 0], minlength=groups)
     most = max(1, int(counts.max(initial=0)))
     number = np.arange(len(starts)) - (np.cumsum(counts) - counts)[starts[:, 0]]
     table = np.zeros((groups, 1 + 2 * most), np.int64)
     table[starts[:, 0], 1 + 2 * number] = starts[:, 1]
-    table[starts[:, 0], 2 + 2 * number] = ends[:, 1]
-    following = groups
-    for group in reversed(range(groups)):
-        if group + 1 < groups and not np.array_equal(inside[group], inside[group + 1]):
-            following = group + 1
-        table[group, 0] = following
+    table[starts[:, 0], 2 + 2 * number] = stops[:, 1]
+    others = (inside[1:] != inside[:-1]).any(axis=1)
+    ends = np.append(np.flatnonzero(others) + 1, groups)
+    table[:, 0] = ends[np.searchsorted(ends, np.arange(groups), side="right")]
     return Array(table), most

@@ -122,6 +122,21 @@ def test_no_zeros_in_memory() -> None:
         assert (largest > 16 * 8 * 6 * 6) == zeros
 
 
+def test_large_windows_over_large_images_are_padded() -> None:
+    """A table of what each has of the image would be larger than the image."""
+    for image, kernel, far in (
+        ((8, 8, 6), 5, 1),
+        ((8, 8, 4096), 4097, 0),
+        ((8, 8, *[24] * 3), 7, 0),
+    ):
+        n = len(image) - 2
+        x = gl.placeholder(image, name="x")
+        w = gl.placeholder((8, 8, *[kernel] * n), name="w")
+        y = [gl.nn.conv1d, gl.nn.conv2d, gl.nn.conv3d][n - 1](x, w, padding="same")
+        graph = run_pass(gl.Graph("g", [x, w], [y]), "expand")
+        assert sum(node.op.name == "patches" for node in graph.nodes) == far
+
+
 def test_patches_that_others_read_are_made() -> None:
     """Only products take them as they are; behind the pass there are windows of what is padded."""
     x, w = gl.placeholder(("B", 8, 6, 6), name="x"), gl.placeholder((8, 8, 3, 3), name="w")

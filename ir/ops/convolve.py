@@ -34,6 +34,7 @@ __all__: list[str] = []
 
 _ROW = 8  # entries worth a vector
 _INSIDE = 0.97  # the share of a convolution's products from which on zeros are stored
+_LARGEST = 1 << 20  # entries of all windows, of which a table says where they are on the image
 _FEW = 4096  # windows that are rows of one product, whatever entry they are of
 
 
@@ -258,7 +259,8 @@ def _fills(size: DimLike) -> TypeGuard[int]:
 
 def _reaches_far(node: Node) -> Ints | None:
     """The windows' sizes where many of the products are by zeros around the image, and groups of
-    windows that reach over the same edges are large: then the zeros are left out.
+    windows that reach over the same edges are large: then the zeros are left out, unless the table
+    of what each window has of the image would be large itself.
 
     The same for a convolution and for its gradient by the kernel, which change batch and channels.
     """
@@ -267,6 +269,9 @@ def _reaches_far(node: Node) -> Ints | None:
         return None
     if any(spread != 1 for spread in attrs["spreads"]):
         return None
+    entries = product((*attrs["counts"], *w.shape[3:]))
+    if not isinstance(entries, int) or not 0 < entries <= _LARGEST:
+        return None
     inside, sizes = 1.0, list[int]()
     names = ("counts", "lows", "strides", "dilations")
     for *numbers, size, extent in zip(
@@ -274,7 +279,7 @@ def _reaches_far(node: Node) -> Ints | None:
     ):
         count, low, stride, dilation = numbers
         known = all(isinstance(number, int) for number in (count, low, extent))
-        if not (known and isinstance(size, int)) or 0 in (count, size):
+        if not (known and isinstance(size, int)):
             return None
         sizes.append(size)
         place = np.arange(count)[:, None] * stride + np.arange(size) * dilation - low
