@@ -25,6 +25,8 @@ class Array:
 
     def __init__(self, values: Any) -> None:
         self.values: np.ndarray[Any, Any] = np.array(values, order="C", copy=True)
+        if self.is_inline and self.values.dtype.kind in "fV":  # bfloat16 is a V
+            self.values[self.values != self.values] = np.nan  # one nan, as in the text
         self.values.setflags(write=False)
         if not self.is_inline:
             _large[self.digest] = self

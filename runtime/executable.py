@@ -26,7 +26,7 @@ from ..ir.kernel import Contract
 from ..ir.op import TABLE
 from ..ir.parameter import ALIGNMENT, Parameter, aligned_empty, share_lock
 from ..ir.plan import nbytes, plan, window_start
-from ..ir.program import Branch, Buffer, Launch, Loop, Program, Step
+from ..ir.program import Branch, Buffer, Copy, Launch, Loop, Program, Step, walk
 from . import clock, driver
 from .launcher import ASK, OTHER
 from .layout import Layout
@@ -69,6 +69,11 @@ class Instance:
             for buffer in executable.inputs
         ]
         self.work = _work(program, binding)
+        self.copied = sum(
+            nbytes(program.buffer(step.source), binding)
+            for step in walk(program.steps)
+            if isinstance(step, Copy)
+        )
         self.threads = 1 if self.work < TINY else min(executable.threads, MAX_THREADS)
         if self.threads > 1:
             found = waits(program, layout.runs, self.plan, binding, self.threads)
@@ -120,7 +125,7 @@ class Context:
             tiny=instance.work < SHORT,
             types=tuple(types),
             moves=[(n, *target) for n, name in moving for target in self.targets(name)],
-            keeps=instance.work < TINY and not layout.looks,
+            keeps=instance.work < TINY and instance.copied < TINY and not layout.looks,
         )
         self.run = self.call.on(instance.threads)
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from . import arrays, native
 from .assembly import GONE, MAILBOX, MAX_THREADS, MOST, WORKERS, team_source
-from .launcher import ASK
+from .launcher import ASK, OTHER
 from .pace import Pace
 from .steps import STEPS
 
@@ -250,6 +250,9 @@ class Call:
         started = time.perf_counter()
         how = self._together if pace.together else self._alone
         status = how(arrays, results)
+        if status == OTHER:  # nothing was done: no trial
+            words.watch = 1
+            return status
         calls = pace.took(time.perf_counter() - started, words.watch != 0)
         if calls > 0:
             words.left, words.alone = calls, int(not pace.settled)

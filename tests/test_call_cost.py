@@ -163,6 +163,16 @@ def test_who_waited_for_a_lock_that_was_exchanged_waits_for_the_new_one():
     assert w.value[0] == 2
 
 
+@pytest.mark.parametrize(("size", "keeps"), [(100, 1), (100_000, 0)])
+def test_a_long_copy_lets_other_threads_run(size, keeps):
+    x = gl.placeholder((size,), name="x")
+    f = gl.function([x], x)
+    f(np.zeros(size, F32))
+    (instance,) = f._executable.instances.values()
+    (context,) = instance.idle
+    assert context.call._words.keeps == keeps
+
+
 class Own(np.ndarray):
     """A subclass is no plain array."""
 

@@ -121,6 +121,17 @@ def test_large_constants_count_by_their_content() -> None:
         np.testing.assert_array_equal(again(zeros), array)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_a_nan_is_a_nan_whatever_its_sign(dtype: Any) -> None:
+    """Texts say `nan` of all, so programs of two could not be told apart."""
+    x = gl.placeholder((2,), "float32", "x")
+    for sign, kept_before in ((1, False), (-1, True)):
+        nan = np.array([1, np.copysign(np.nan, sign)]).astype(getattr(gl, dtype).numpy)
+        step = gl.function([x], gl.copysign(x, gl.constant(nan).astype("float32")))
+        assert was_kept(step) == kept_before
+        np.testing.assert_array_equal(step(np.ones(2, np.float32)), [1, 1])
+
+
 def folded(dtype: str = "float32") -> gl.Function:
     """A function of a large constant that the passes compute, and that no user holds."""
     x = gl.placeholder((60, 60), dtype, "x")

@@ -81,6 +81,23 @@ def test_what_was_found_holds_for_so_many_calls(monkeypatch):
     assert (len(asked), words.left, words.alone, words.watch) == (2, 20, 0, 0)
 
 
+def test_a_call_that_was_none_is_no_trial(monkeypatch):
+    """Sizes change from call to call: each is first tried as the one before."""
+    times = list[float]()
+
+    def took(self: Pace, seconds: float, slept: bool) -> int:
+        times.append(seconds)
+        return 0
+
+    monkeypatch.setattr(Pace, "took", took)
+    x = gl.placeholder(("N", 70), name="x")
+    f = gl.function([x], gl.sum(x @ x.T), threads=2)
+    for _ in range(5):
+        for n in (70, 71):
+            f(np.ones((n, 70), np.float32))
+    assert len(times) == 10
+
+
 def test_calls_that_are_watched_give_the_same_results(monkeypatch):
     """Every call is watched, and trials follow one another."""
     made = list[bool]()
