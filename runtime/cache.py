@@ -182,6 +182,18 @@ def default_cache() -> DiskCache:
         return _default
 
 
+def _free_locks() -> None:
+    """In the child of a fork: who held them is not there."""
+    global _default_lock
+    _default_lock = threading.Lock()
+    if _default is not None:
+        _default._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_locks)
+
+
 _IMPORT = re.compile(r"^from \.(\w*) import (\([^)]*\)|.*)", re.MULTILINE)
 
 

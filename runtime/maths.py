@@ -281,26 +281,26 @@ def minimum(a: Lanes, b: Lanes) -> Lanes:
     return b.function("minimum", a)
 
 
-def _in_order(word: Lanes) -> Lanes:
+def in_order(word: Lanes) -> Lanes:
     """The bits of floats as integers in the order of the numbers, −0 below +0; and back."""
     return word ^ ((word >> (word.bits - 1)) & ((1 << (word.bits - 1)) - 1))
 
 
 def rank_up(x: Lanes) -> Lanes:
     """Integers in the order of the numbers, NaN above all: their largest is `maximum`'s."""
-    ranks = _in_order(x.as_bits())
+    ranks = in_order(x.as_bits())
     return select(x == x, ranks, (1 << (x.bits - 1)) - 1)
 
 
 def rank_down(x: Lanes) -> Lanes:
     """Integers in the order of the numbers, NaN below all: their least is `minimum`'s."""
-    ranks = _in_order(x.as_bits())
+    ranks = in_order(x.as_bits())
     return select(x == x, ranks, -(1 << (x.bits - 1)))
 
 
 def ranked(ranks: Lanes) -> Lanes:
     """The numbers of ranks."""
-    return _in_order(ranks).as_floats()
+    return in_order(ranks).as_floats()
 
 
 def sign(x: Lanes) -> Lanes:

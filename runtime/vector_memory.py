@@ -19,6 +19,7 @@ from .lanes import Lanes, constant, declare, integer_type, lane_numbers, mangled
 
 POINTER = ir.PointerType()
 INT64 = integer_type(64)
+LINE = 64  # bytes, and the most that a register holds
 
 
 def opaque(builder: Any, pointer: Any) -> Any:
@@ -108,11 +109,11 @@ def store(builder: Any, pointer: Any, index: Any, value: Any, mask: Any, dtype: 
 def store_past(
     builder: Any, pointer: Any, index: Any, value: Any, mask: Any, past: Any, dtype: str
 ) -> None:
-    """`store`; where `past` holds, which only full masks may, and the address is a multiple of the
-    vector's size, without reading the lines first and without leaving them in the caches."""
+    """`store`; where `past` holds, which only full masks may, and the address is a multiple of
+    what a register holds, lines are not read first and do not stay in the caches."""
     address = element(builder, pointer, index, dtype)
     data = to_memory(Lanes(builder, value), dtype).value
-    size = item_size(dtype) * mask.type.count
+    size = min(item_size(dtype) * mask.type.count, LINE)
     low = builder.and_(builder.ptrtoint(address, INT64), ir.Constant(INT64, size - 1))
     fits = builder.icmp_signed("==", low, ir.Constant(INT64, 0))
     with builder.if_else(builder.and_(past, fits)) as (yes, no):

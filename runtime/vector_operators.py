@@ -156,16 +156,11 @@ def _extreme(sign: str, combine: Emit) -> Emit:
         if dtype not in FLOATS:
             return reduce(value, lambda a, b: combine(dtype, a, b))
         nan = copysign(absolute(value), value.constant(1.0 if sign == ">" else -1.0))
-        keys = _in_order(select(value == value, value, nan).as_bits())
+        keys = maths.in_order(select(value == value, value, nan).as_bits())
         found = reduce(keys, lambda a, b: select(a.compare(sign, b), a, b))
-        return _in_order(found).as_floats()
+        return maths.in_order(found).as_floats()
 
     return emit
-
-
-def _in_order(bits: Lanes) -> Lanes:
-    """Bits of floats as integers of the same order, and back."""
-    return bits ^ ((bits >> (bits.bits - 1)) & ((1 << (bits.bits - 1)) - 1))
 
 
 def _running(combine: Emit) -> Emit:

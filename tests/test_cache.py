@@ -12,6 +12,8 @@ import pytest
 from gradloom.runtime import cache
 from gradloom.runtime.cache import DiskCache
 
+from .processes import run
+
 
 def entry(store: DiskCache) -> Path:
     (found,) = store.directory.glob("*.entry")
@@ -169,3 +171,35 @@ def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert cache.default_directory() == tmp_path / ".cache" / "gradloom"
     monkeypatch.setattr(sys, "platform", "darwin")
     assert cache.default_directory() == tmp_path / "Library" / "Caches" / "gradloom"
+
+
+def test_a_fork_while_a_thread_is_in_the_cache(tmp_path: Path) -> None:
+    """As the thread is that makes the launcher while passes run."""
+    code = """
+        import os, signal, threading
+        from gradloom.runtime.cache import default_cache
+        cache = default_cache()
+        inside, out = threading.Event(), threading.Event()
+        evict = cache._evict
+
+        def slow():
+            inside.set()
+            out.wait(20)
+            return evict()
+
+        cache._evict = slow
+        thread = threading.Thread(target=cache.put, args=("a", b"1"))
+        thread.start()
+        inside.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            cache._evict = evict
+            cache.put("b", b"2")
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        out.set()
+        thread.join()
+        print(status, cache.get("a"), cache.get("b"))
+    """
+    assert run(code, GRADLOOM_CACHE_DIR=str(tmp_path)).split() == ["0", "b'1'", "b'2'"]
