@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from ctypes import addressof, c_char
 from itertools import repeat
@@ -76,11 +76,13 @@ class Parameter(Tensor):
             self.buffer[...] = value
 
 
-def share_lock(parameters: Iterable[Parameter]) -> None:
+def share_lock(parameters: Sequence[Parameter]) -> None:
     """Give these parameters one lock, and all that share one with any of them already.
 
     Who has waited for a lock must look whether it is still the parameter's.
     """
+    if len({id(parameter.lock) for parameter in parameters}) < 2:
+        return  # who share a lock always will; a signal's handler may hold it, and must not wait
     with _sharing:
         locks = {id(parameter.lock): parameter.lock for parameter in parameters}
         if len(locks) < 2:

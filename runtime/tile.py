@@ -31,9 +31,10 @@ import threading
 
 from llvmlite import ir
 
-from . import blocking, micro_kernel, native, panel, ragged, turn
+from . import native
 from .blocking import PLANS, Block, Cut, Operands, Plan, even
 from .building import Builder, Value, counted, larger, number, smaller
+from .cache import reached
 from .micro_kernel import INT, POINTER, UNROLL, Tile
 from .panel import Packer
 from .ragged import Ragged
@@ -295,16 +296,9 @@ def source(dtype: str, lanes: int) -> str:
     return str(tiles.module)
 
 
-_PARTS = (blocking, micro_kernel, panel, ragged, turn)
-
-
 @functools.cache
 def _own_text() -> bytes:
-    texts: list[bytes] = []
-    for path in (__file__, *(part.__file__ for part in _PARTS)):
-        with open(path, "rb") as file:
-            texts.append(file.read())
-    return b"".join(texts)
+    return b"".join(path.read_bytes() for path in reached("tile"))
 
 
 _lock = threading.Lock()

@@ -163,6 +163,26 @@ def test_who_waited_for_a_lock_that_was_exchanged_waits_for_the_new_one():
     assert w.value[0] == 2
 
 
+def test_who_holds_a_lock_can_read_the_value_while_others_wait_to_exchange_it():
+    """As the handler of a signal does that came in a call."""
+    v, w = (gl.parameter(np.zeros(3, F32), name=name) for name in "vw")
+    read = list[float]()
+
+    def holds():
+        with w.lock:
+            waiting.start()
+            time.sleep(0.1)
+            read.extend(w.value)
+
+    waiting = threading.Thread(target=share_lock, args=((v, w),), daemon=True)
+    holder = threading.Thread(target=holds, daemon=True)
+    holder.start()
+    holder.join(20)
+    assert read == [0, 0, 0]
+    waiting.join(20)
+    assert v.lock is w.lock
+
+
 @pytest.mark.parametrize(("size", "keeps"), [(100, 1), (100_000, 0)])
 def test_a_long_copy_lets_other_threads_run(size, keeps):
     x = gl.placeholder((size,), name="x")
