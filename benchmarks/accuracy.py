@@ -61,14 +61,14 @@ FUNCTIONS = {
     "log1p": Function((1.6, 1.4), np.log1p, mp.log1p, (-1, -1)),
     "tanh": Function((1.4, 1.3), np.tanh, mp.tanh, (-10, -22), (10, 22)),
     "sigmoid": Function(
-        (1.6, 1.3), _sigmoid, lambda x: 1 / (1 + mp.exp(-x)), (-104, -746), (20, 40)
+        (1.7, 1.3), _sigmoid, lambda x: 1 / (1 + mp.exp(-x)), (-104, -746), (20, 40)
     ),
     "erf": Function((1.1, 1.1), np.vectorize(math.erf, [float]), mp.erf, (-4.5, -6.5), (4.5, 6.5)),
     "rsqrt": Function((1.5, 1.5), lambda x: 1 / np.sqrt(x), lambda x: 1 / mp.sqrt(x), (0, 0)),
     "log10": Function((0.6, 0.6), np.log10, mp.log10, (0, 0)),
     "cbrt": Function((0.6, 0.6), np.cbrt, lambda x: mp.sign(x) * mp.cbrt(abs(x))),
     "erfc": Function((2.4, 1.8), _erfc, lambda x: mp.erfc(min(x, 40)), (-4, -6), (10.2, 27)),
-    "erfinv": Function((0.6, 2.0), TABLE["erfinv"].reference, mp.erfinv, (-1, -1), (1, 1)),
+    "erfinv": Function((0.6, 2.4), TABLE["erfinv"].reference, mp.erfinv, (-1, -1), (1, 1)),
     "normal_cdf": Function(
         (2.4, 2.2),
         TABLE["normal_cdf"].reference,
