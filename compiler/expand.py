@@ -18,6 +18,7 @@ def expand(graph: Graph, report: list[Report] | None = None) -> Graph:
             made = remake(node, mapping, lambda region: expand(region, report))
             results = made.results
             if made.op.kind == "composite":
+                assert made.op.expand is not None
                 with located(made.loc):
                     results = tuple(made.op.expand(made))
                 stop = [operand.node for operand in made.operands]

@@ -17,14 +17,7 @@ from ..ir.graph import Graph
 from ..ir.op import View
 from ..ir.ops.branch import SWITCH
 from ..ir.ops.control import FUSED
-from ..ir.program import (
-    Check,
-    Copy,
-    Failure,
-    Host,
-    Program,
-    Step,
-)
+from ..ir.program import Check, Copy, Failure, Host, Program, Step
 from ..ir.target import Target
 from ..ir.tensor import Node, Tensor
 from .branches import lower_switch

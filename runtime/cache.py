@@ -106,6 +106,10 @@ class DiskCache:
                 _remove(path)
             self._size = None
 
+    def free_lock(self) -> None:
+        """In the child of a fork, where no thread is that held it."""
+        self._lock = threading.Lock()
+
     def _path(self, key: str) -> str:
         if not _KEY.fullmatch(key):
             key = hashlib.sha256(key.encode()).hexdigest()
@@ -187,7 +191,7 @@ def _free_locks() -> None:
     global _default_lock
     _default_lock = threading.Lock()
     if _default is not None:
-        _default._lock = threading.Lock()
+        _default.free_lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -47,7 +47,7 @@ class Ragged(Writer):
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         widest = number(tiles[0][0].vectors * self.lanes)
         panel = builder.alloca(self.element, segment * tiles[0][0].vectors * self.lanes)
-        panel.align = 64
+        panel.align = 64  # pyright: ignore[reportAttributeAccessIssue]
         panel = builder.inttoptr(builder.ptrtoint(panel, INT), POINTER)  # without its pointee
         # Rows of B that are far apart would not stay in the first cache.
         packs = builder.and_(

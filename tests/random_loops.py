@@ -1,3 +1,5 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 """Random recurrent functions for the tests of passes over loops, and functions compiled without
 some passes, to compare bits with."""
 

@@ -128,14 +128,14 @@ def test_what_meets_a_budget_meets_larger_ones(network: Network) -> None:
 
 
 def test_as_little_as_with_checkpoints_by_hand() -> None:
-    """And with as few operations more, of all kernels of the way there once again at most."""
-    for count in (2, 16):
+    """And with as few operations more: never every product again, and none where few layers are."""
+    for count, products in ((2, False), (16, True)):
         by_hand, feeds = gated_layers(count, gl.checkpoint(gated))
         budget = by_hand.memory().total
         small, _ = gated_layers(count, memory_budget=budget)
         told = small.recomputed
         assert 0 < told.added < 0.4 * told.flops
-        assert "matmul" in str(told) and "sigmoid" in str(told)
+        assert "sigmoid" in str(told) and ("matmul" in str(told)) == products
         plain, _ = gated_layers(count)
         for a, b in zip(small(*feeds), plain(*feeds), strict=True):
             np.testing.assert_array_equal(a, b)

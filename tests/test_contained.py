@@ -16,8 +16,10 @@ def built(*outputs: Tensor, inputs: Any) -> tuple[Graph, list[Any]]:
     """The graph after the pass; its values are those before."""
     graph = Graph("g", inputs, outputs)
     made = run_pass(graph, "contained")
-    feeds = {tensor: np.arange(tensor.size) + 10.0 * i for i, tensor in enumerate(inputs)}
-    feeds = {tensor: array.reshape(tensor.shape) for tensor, array in feeds.items()}
+    feeds: dict[Tensor, Any] = {
+        tensor: np.reshape(np.arange(float(tensor.size)) + 10.0 * i, tensor.shape)
+        for i, tensor in enumerate(inputs)
+    }
     before, after = gl.evaluate(graph, feeds), gl.evaluate(made, feeds)
     for a, b in zip(before, after, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -1,3 +1,6 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportPrivateUsage=false
 """Programs that are kept on disk: what finds them again, what does not, and what they then tell."""
 
 from __future__ import annotations
