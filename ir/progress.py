@@ -47,9 +47,11 @@ def tell(what: str) -> None:
     if not _work.name:
         return
     now = time.monotonic()
+    # Asking the stream lets other threads run, and who compiles waits to go on: seldom, therefore.
+    if now - _work.told < PATIENCE and not (_work.shown and _is_terminal()):
+        return
     terminal = _is_terminal()
-    patience = 0.0 if _work.shown and terminal else PATIENCE
-    if now - _work.told < patience or not _wanted(terminal):
+    if not _wanted(terminal):
         return
     _work.told, _work.shown = now, True
     line = f"gradloom: {_work.name}: {what}"
