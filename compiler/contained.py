@@ -6,8 +6,10 @@ more for those of some.  Of two such concats one is enough, and nothing is copie
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from ..ir.dims import DimLike
-from ..ir.graph import Graph, rebuild, topological
+from ..ir.graph import Graph, rebuild
 from ..ir.loc import located
 from ..ir.ops.slicing import slice_axis
 from ..ir.tensor import Node, Tensor
@@ -18,24 +20,43 @@ def contained(graph: Graph) -> Graph:
     """The graph with slices for such concats; in regions too."""
     graph = in_regions(graph, contained)
     concats = [node for node in graph.nodes if node.op.name == "concat"]
-    mapping: dict[Tensor, Tensor] = {}
+    holders: dict[Node, Node] = {}  # of a concat that becomes a slice, what holds it
     for node in concats:
         wholes = [other for other in concats if _holds(other, node)]
-        if not wholes:
-            continue
-        whole = max(wholes, key=lambda other: len(other.operands))
-        before = topological(whole.results)
-        if node in before:  # what the other holds besides is made of this one
-            continue
-        rebuild([other for other in before if other.results[0] not in mapping], mapping)
-        (held,) = (mapping.get(result, result) for result in whole.results)
-        (made,) = node.results
-        with located(node.loc):
-            mapping[made] = slice_in(made, whole.results[0], held)
-    if not mapping:
+        for whole in sorted(wholes, key=lambda other: -len(other.operands)):
+            # What it holds besides may be made of this one.
+            if node not in _in_order(whole.results, holders):
+                holders[node] = whole
+                break
+    if not holders:
         return graph
-    rebuild([node for node in graph.nodes if node.results[0] not in mapping], mapping)
+    mapping: dict[Tensor, Tensor] = {}
+    for node in _in_order(graph.results, holders):
+        whole = holders.get(node)
+        if whole is None:
+            rebuild([node], mapping)
+            continue
+        (made,), (held,) = node.results, whole.results
+        with located(node.loc):
+            mapping[made] = slice_in(made, held, mapping.get(held, held))
     return graph.map(mapping)
+
+
+def _in_order(results: Sequence[Tensor], holders: Mapping[Node, Node]) -> dict[Node, None]:
+    """What `results` need, each node behind what it is made of, and behind what holds it."""
+    order: dict[Node, None] = {}
+    stack = [(result.node, False) for result in reversed(results)]
+    seen = set[Node]()
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            order[node] = None
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            needs = [holders[node]] if node in holders else [t.node for t in node.operands]
+            stack += [(need, False) for need in reversed(needs)]
+    return order
 
 
 def _holds(whole: Node, part: Node) -> bool:

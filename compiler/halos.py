@@ -21,7 +21,7 @@ def halos(graph: Graph, walks: bool = True) -> Graph:
     for node in graph.nodes:
         made = remake(node, mapping, lambda region: halos(region, walks))
         results = made.results
-        if node.op.name == "patches" and not (walks and _is_left_side(graph, node)):
+        if node.op.name == "patches" and not (walks and _is_known(node) and _is_left(graph, node)):
             assert made.op.expand is not None
             with located(made.loc):
                 results = tuple(made.op.expand(made))
@@ -30,7 +30,13 @@ def halos(graph: Graph, walks: bool = True) -> Graph:
     return graph.map(mapping) if mapping else graph
 
 
-def _is_left_side(graph: Graph, node: Node) -> bool:
+def _is_known(node: Node) -> bool:
+    """Whether a table can say which entries of each window lie on the image."""
+    extents = node.operands[0].shape[3:]
+    return all(isinstance(size, int) for size in (*node.attrs["counts"], *extents))
+
+
+def _is_left(graph: Graph, node: Node) -> bool:
     """Whether products read it, as their left side, and nobody else."""
     (result,) = node.results
     return result not in graph.results_set and all(

@@ -242,7 +242,7 @@ def _view(state: Lowering, graph: Graph, stored: dict[Tensor, Stored], node: Nod
             return
         buffer = contiguous(state, stored, operand)
         view = node.op.view(node, dense(operand.type))
-        assert view is not None
+        assert view is not None, f"{node.op.name} lies nowhere: only products read it, on the left"
     stored[result] = Stored(buffer, view)
 
 

@@ -68,6 +68,17 @@ def test_no_concat_waits_for_itself() -> None:
     assert concats(graph) == 2
 
 
+def test_concats_that_wait_for_each_other_are_not_made_twice() -> None:
+    """Each of the longer ones holds what is made of the shorter one that the other holds."""
+    a, b, c, d = inputs(4)
+    first, second = gl.concat([a, b], axis=1), gl.concat([c, d], axis=1)
+    longer = [gl.concat([a, b, gl.exp(-second)], axis=1), gl.concat([c, d, gl.sin(first)], axis=1)]
+    for outputs in ([first, second, *longer], [*longer, second, first]):
+        graph, _ = built(*outputs, inputs=[a, b, c, d])
+        names = sorted(node.op.name for node in graph.walk() if node.op.kind != "leaf")
+        assert names == sorted(["concat"] * 3 + ["exp", "negative", "sin", "slice"])
+
+
 def test_in_loops_as_well() -> None:
     x = gl.placeholder(("T", 3), "float64", "x")
 

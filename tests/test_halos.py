@@ -19,6 +19,7 @@ from gradloom.frontends.function import cpu_target
 from gradloom.ir.dims import evaluate
 from gradloom.ir.kernel_text import parse_kernel
 from gradloom.ir.target import Target
+from gradloom.ir.text import parse
 from gradloom.runtime.executable import Executable
 from gradloom.runtime.loader import load_kernel
 
@@ -108,6 +109,38 @@ def test_convolutions_and_their_gradients(image: Any, kernel: Any, options: Any)
             close(got, value.eval({x: data, w: weights}))
 
 
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+@pytest.mark.parametrize("size", [1, 8])
+def test_what_meets_no_input_has_no_part_in_a_sum(size: int, bad: float) -> None:
+    """A weight that only meets padding, or the zeros between spread inputs, may be anything.
+
+    The interpreter for all shapes; compiled code where nobody stores the zeros.
+    """
+    x = gl.placeholder((size, size, 2, 2), "float64", "x")
+    w = gl.placeholder((size, size, 3, 3), "float64", "w")
+    data, weights, clean = numbers(size, size, 2, 2), *2 * [numbers(size, size, 3, 3)]
+    weights = weights.copy()
+    weights[:, :, 0, 0] = bad
+    y = gl.nn.conv2d(x, w, padding=1)
+    spread = gl.nn.conv_transpose2d(x, w, stride=3)
+    by = gl.placeholder((size, size, 2, 2), "float64", "by")
+    (slope,) = gl.grad(gl.sum(y * by), [x])
+    feeds, finite = {x: data, w: weights, by: data}, {x: data, w: clean, by: data}
+    for value, met in (
+        (y, (..., 1, 1)),
+        (spread, (..., slice(None, None, 3), slice(None, None, 3))),
+        (slope, (..., 0, 0)),
+    ):
+        found, wanted = value.eval(feeds), value.eval(finite)
+        there = np.zeros(found.shape, bool)
+        there[met] = True
+        assert (np.isfinite(found) == ~there).all()
+        np.testing.assert_array_equal(found[~there], wanted[~there])
+        if size == 8:
+            step = gl.function([x, w, by], value)
+            np.testing.assert_allclose(step(data, weights, data), found, 1e-9, 1e-12)
+
+
 def test_no_zeros_in_memory() -> None:
     """On CPU no array is larger than images are; on a GPU the zeros are stored."""
     x, w = gl.placeholder(("B", 8, 6, 6), name="x"), gl.placeholder((8, 8, 5, 5), name="w")
@@ -155,3 +188,22 @@ def test_patches_that_others_read_are_made() -> None:
             strict=True,
         ):
             np.testing.assert_allclose(got, want, 1e-5, 1e-5)
+
+
+def test_patches_of_sizes_that_a_call_gives_are_made() -> None:
+    """Of other sizes there is no table before the call."""
+    for size, shown in ((6, True), ("H", False)):
+        graph = parse(f"""graph @g(%x: f32[8,1,8,{size}], %w: f32[1,24,8]) {{
+            %0 = patches %x {{counts=({size},), sizes=(3,), lows=(1,), strides=(1,), \
+dilations=(1,)}} : f32[1,8*{size},24]
+            %1 = matmul %0, %w : f32[1,8*{size},8]
+            return %1
+        }}""")
+        made = run_pass(graph, "halos")
+        assert any(node.op.name == "patches" for node in made.nodes) == shown
+        data, weights = numbers(8, 1, 8, 6).astype("f4"), numbers(1, 24, 8).astype("f4")
+        (found,), (wanted,) = (
+            gl.compile(graph)(data, weights),
+            gl.evaluate(graph, {"x": data, "w": weights}),
+        )
+        np.testing.assert_allclose(found, wanted, 1e-5, 1e-5)

@@ -117,6 +117,10 @@ def conv2d(
     Raises ShapeError where the channels or groups do not fit, or a kernel is larger than the
     padded input; ArgumentError for a stride below 1 and the like.  Where a size is symbolic, the
     call checks that at least one window fits.
+
+    Padding has no part in a sum.  Where it is quicker, though (little of the image is padded, or
+    batch or channels are few), compiled code multiplies by zeros: then, as in other frameworks, a
+    weight that is infinite or nan makes nan of what it meets there, and which is left open.
     """
     return _conv(2, x, w, stride, padding, dilation, groups, flip)
 

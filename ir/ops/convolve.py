@@ -64,22 +64,22 @@ def _infer_convolve(
 def _numpy_convolve(
     x: Any, w: Any, counts: Any, lows: Any, strides: Any, dilations: Any, spreads: Any
 ) -> Any:
-    """For each entry of the kernel, the product of its weights and what they meet, added up."""
+    """For each entry of the kernel, the product of its weights and what they meet, added up.
+
+    What meets no input has no part in a sum: there an infinite weight would else make it nan.
+    """
     result = np.zeros((x.shape[0], w.shape[0], w.shape[1], *counts), x.dtype)
     for place in np.ndindex(*w.shape[3:]):
-        met, weights = x, w[(slice(None),) * 3 + place]
+        met, into = x, list[Any]()
         for axis, k in enumerate(place):
-            stride, spread = strides[axis], spreads[axis]
-            at = np.arange(counts[axis]) * stride + k * dilations[axis] - lows[axis]
-            good = (at >= 0) & (at % spread == 0) & (at // spread < x.shape[3 + axis])
-            if x.shape[3 + axis] == 0:
-                met = np.zeros((*met.shape[: 3 + axis], at.size, *met.shape[4 + axis :]), x.dtype)
-                continue
-            met = np.take(met, np.where(good, at // spread, 0), 3 + axis)
-            shape = [-1 if i == 3 + axis else 1 for i in range(x.ndim)]
-            met = np.where(good.reshape(shape), met, np.zeros((), x.dtype))
-        flat = met.reshape((*met.shape[:3], prod(counts)))
-        result += np.matmul(weights, flat).reshape(result.shape)
+            at = np.arange(counts[axis]) * strides[axis] + k * dilations[axis] - lows[axis]
+            entry, between = np.divmod(at, spreads[axis])
+            good = (between == 0) & (entry >= 0) & (entry < x.shape[3 + axis])
+            met = np.take(met, entry[good], 3 + axis)
+            into.append(np.flatnonzero(good))
+        flat = met.reshape((*met.shape[:3], prod(met.shape[3:])))
+        made = np.matmul(w[(slice(None),) * 3 + place], flat)
+        result[(slice(None),) * 3 + np.ix_(*into)] += made.reshape(*made.shape[:3], *met.shape[3:])
     return result
 
 
