@@ -13,12 +13,13 @@ place a barrier too many, never one too few.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from .dims import evaluate
 from .plan import Plan, nbytes, window_start
 from .program import Buffer, Copy, Launch, Loop, Program
+from .turns import likely_turns
 from .units import Range, part, touched
 
 MOST = 64  # steps without a barrier between them: those that follow are compared with all of these
@@ -31,11 +32,14 @@ class Run:
     """Launches and copies in a row, in the bodies of these loops, from the outermost on.
 
     slots: the number of each step that becomes whether it must wait; the first waits in any case.
+    turns: of the first of two launches that may take turns (`turns.py`): the number that becomes
+        in how many parts they do, 0 where they do not.
     """
 
     steps: tuple[Launch | Copy, ...]
     slots: tuple[int, ...]
     loops: tuple[Loop, ...]
+    turns: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,16 @@ class Use:
     writes: bool
     parts: tuple[Range | None, ...]
     moves: tuple[Range, ...]
+
+    def joined(self, many: int) -> Use:
+        """The same, where each thread has so many of these parts, one behind the other."""
+        groups = [self.parts[n : n + many] for n in range(0, len(self.parts), many)]
+        known = [[part for part in group if part is not None] for group in groups]
+        spans = [
+            (min(low for low, _ in parts), max(high for _, high in parts)) if parts else None
+            for parts in known
+        ]
+        return replace(self, parts=tuple(spans))
 
     def needs_order(self, other: Use) -> bool:
         """Whether a barrier must stand between the two."""
@@ -83,16 +97,27 @@ def waits(
     memory: Plan,
     binding: Mapping[str, int],
     threads: int,
-) -> dict[int, bool]:
-    """By slot, whether the step must wait, if the program runs on that many threads."""
+) -> dict[int, int]:
+    """By slot, whether the step must wait, if the program runs on that many threads, or in how many
+    parts it and the next one take turns."""
     finder = Finder(program, memory, binding, threads)
-    found: dict[int, bool] = {}
+    found: dict[int, int] = {}
     for run in runs:
         since: list[list[Use]] = []  # by step
-        for step, slot in zip(run.steps, run.slots, strict=True):
+        together: list[Use] | None = None  # of the second of two that take turns
+        for number, (step, slot) in enumerate(zip(run.steps, run.slots, strict=True)):
+            if together is not None:
+                since.append(together)
+                found[slot] = False
+                together = None
+                continue
             uses = finder.uses(step, run.loops)
+            both = uses
+            if number in run.turns and (pair := finder.pair(run.steps[number : number + 2])):
+                found[run.turns[number]], uses, together = pair
+                both = [*uses, *together]
             must = len(since) == MOST or any(
-                use.needs_order(other) for use in uses for earlier in since for other in earlier
+                use.needs_order(other) for use in both for earlier in since for other in earlier
             )
             if since:
                 found[slot] = must
@@ -106,7 +131,8 @@ class Finder:
     def __init__(
         self, program: Program, memory: Plan, binding: Mapping[str, int], threads: int
     ) -> None:
-        self.plan, self.binding, self.threads = memory, binding, threads
+        self.program, self.plan = program, memory
+        self.binding, self.threads = binding, threads
         self.lanes = program.target.lanes
         self.kernels = {kernel.name: kernel for kernel in program.kernels}
         self.buffers = {buffer.name: buffer for buffer in program.buffers}
@@ -127,6 +153,20 @@ class Finder:
             ]
         made = [self.use(name, writes, parts, loops) for name, writes, parts in found]
         return [use for use in made if use is not None]
+
+    def pair(self, steps: Sequence[Launch | Copy]) -> tuple[int, list[Use], list[Use]] | None:
+        """In how many parts two launches take turns, and what threads touch then; None: in none."""
+        first, then = steps
+        assert isinstance(first, Launch) and isinstance(then, Launch)
+        pair = first, then
+        ways = self.kernels, self.buffers, pair, self.binding, self.lanes, self.threads
+        for parts in likely_turns(*ways):
+            finder = Finder(self.program, self.plan, self.binding, parts)
+            one, two = finder.uses(first, ()), finder.uses(then, ())
+            if not any(use.needs_order(other) for use in two for other in one):
+                many = parts // self.threads
+                return parts, [use.joined(many) for use in one], [use.joined(many) for use in two]
+        return None
 
     def touched(self, step: Launch) -> list[dict[str, Range]]:
         """By thread, the bytes of each argument of a launch; equal launches are asked once."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from . import native
-from .instructions import Branch, Copy, Host, Launch, Loop, Step, Timed
+from .instructions import Branch, Copy, Host, Launch, Loop, Step, Timed, Turns
 
 # What fills a pair of seconds (i64) and nanoseconds, and the type of the latter.
 _CALL, _NANOSECONDS = {
@@ -78,6 +78,8 @@ def timed(steps: Sequence[Step], stamps: int) -> tuple[tuple[Step, ...], int]:
             if isinstance(step, (Launch, Copy, Host)):
                 made.append(Timed(step, stamps, count))
                 count += 1
+            elif isinstance(step, Turns):
+                made += inside(step.steps)
             elif isinstance(step, Loop):
                 made.append(replace(step, body=inside(step.body)))
             elif isinstance(step, Branch):

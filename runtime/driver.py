@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 
 from . import clock, native
-from .instructions import Branch, Break, Check, Copy, Host, Launch, Loop, Step, Timed
+from .instructions import Branch, Break, Check, Copy, Host, Launch, Loop, Step, Timed, Turns
 from .team import Call, default_threads, load, run, the_team
 from .writer import program_source
 
@@ -32,6 +32,7 @@ __all__ = [
     "Loop",
     "Step",
     "Timed",
+    "Turns",
     "default_threads",
     "native_program",
     "program_source",

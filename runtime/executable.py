@@ -75,10 +75,10 @@ class Instance:
             if isinstance(step, Copy)
         )
         self.threads = 1 if self.work < TINY else min(executable.threads, MAX_THREADS)
-        if self.threads > 1:
+        if self.threads > 1 or any(run.turns for run in layout.runs):
             found = waits(program, layout.runs, self.plan, binding, self.threads)
-            for slot, wait in found.items():
-                self.numbers[slot] = int(wait)
+            for slot, number in found.items():
+                self.numbers[slot] = int(number)
         self.idle: list[Context] = []
 
     def shift(self, name: str) -> int:

@@ -37,6 +37,16 @@ class Copy:
 
 
 @dataclass(frozen=True)
+class Turns:
+    """Run two launches in turns, in `dims[parts]` parts: each thread the first part of its own of
+    the one and then of the other, then the next part.  Where that is 0, one after the other.
+    """
+
+    steps: tuple[Launch, ...]
+    parts: int
+
+
+@dataclass(frozen=True)
 class Host:
     """Call `int64 table[callback](int64 number)` on the calling thread; stop unless it gives 0."""
 
@@ -104,4 +114,4 @@ class Timed:
     number: int
 
 
-Step = Launch | Copy | Host | Check | Break | Branch | Loop | Timed
+Step = Launch | Turns | Copy | Host | Check | Break | Branch | Loop | Timed

@@ -7,11 +7,13 @@ Neither depends on the sizes; the numbers are formulas until a binding gives the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from ..ir.barriers import Run
 from ..ir.plan import nbytes
 from ..ir.program import Branch, Break, Check, Copy, Host, Launch, Loop, Program, Step, walk
+from ..ir.turns import may_take_turns
 from . import driver
 
 ENDLESS = (1 << 63) - 1  # steps
@@ -23,6 +25,7 @@ class Layout:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.buffers = {buffer.name: buffer for buffer in program.buffers}
+        self.kernels = {kernel.name: kernel for kernel in program.kernels}
         self.functions = {kernel.name: n for n, kernel in enumerate(program.kernels)}
         self.callback = len(self.functions)
         self.size = self.callback + 1
@@ -55,7 +58,8 @@ class Layout:
         def close() -> None:
             if len(together) > 1:
                 steps, slots = zip(*together, strict=True)
-                self.runs.append(Run(steps, slots, tuple(self.loops)))
+                turns = {} if self.loops else self.turns(made, steps)
+                self.runs.append(Run(steps, slots, tuple(self.loops), turns))
             together.clear()
 
         for step in steps:
@@ -67,6 +71,17 @@ class Layout:
                 made.append(self.step(step))
         close()
         return tuple(made)
+
+    def turns(self, made: list[driver.Step], steps: Sequence[Launch | Copy]) -> dict[int, int]:
+        """Join pairs of the last steps that may take turns; by step, the slot of their parts."""
+        begin, found = len(made) - len(steps), dict[int, int]()
+        for n, pair in reversed(list(enumerate(pairwise(steps)))):
+            if n + 1 not in found and may_take_turns(self.kernels, *pair):
+                found[n] = self.number(0)
+                here = slice(begin + n, begin + n + 2)
+                joined = tuple(step for step in made[here] if isinstance(step, driver.Launch))
+                made[here] = [driver.Turns(joined, found[n])]
+        return found
 
     def step(self, step: Step, wait: int | None = None) -> driver.Step:
         match step:

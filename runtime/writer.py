@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .instructions import Branch, Break, Check, Copy, Host, Launch, Loop, Step, Timed
+from .instructions import Branch, Break, Check, Copy, Host, Launch, Loop, Step, Timed, Turns
 
 # The kinds of steps, once a program: `frame` holds the program's arguments. A step is then one
 # call, and the code generator has little to do.
@@ -159,6 +159,9 @@ class _Writer:
         if isinstance(step, Timed):
             self.timed(step, leave)
             return
+        if isinstance(step, Turns):
+            self.turns(step)
+            return
         if self.dirty:
             self.wait(step.wait if isinstance(step, (Launch, Copy)) else None)
         if isinstance(step, Launch):
@@ -176,6 +179,39 @@ class _Writer:
             _LoopWriter(self, step, leave).write()
         else:
             raise ValueError("a Break stands at the top level of a loop's body")
+
+    def turns(self, step: Turns) -> None:
+        """The two launches for each part of this thread's own, of as many as there are threads or
+        as the sizes allow."""
+        first, then = step.steps
+        if self.dirty:
+            self.wait(first.wait)
+        place = self.value(f"getelementptr i64, ptr %dims, i64 {step.parts}")
+        number = self.value(f"load i64, ptr {place}")
+        parts = self.value(f"call i64 @llvm.smax.i64(i64 {number}, i64 %nth)")
+        low = self.value(f"mul i64 {parts}, %tid")
+        part = self.value(f"sdiv i64 {low}, %nth")
+        high = self.value(f"sdiv i64 {self.value(f'add i64 {low}, {parts}')}, %nth")
+        self.emit(f"store i64 {parts}, ptr %frame4")
+        before, body, after = self.block, self.name("turn"), self.name("after")
+        index, following = "%" + self.name("i"), "%" + self.name("i")
+        self.emit(f"br label %{body}")
+        self.begin(body)
+        came = self.name("came")
+        self.emit(f"{index} = phi i64 [{part}, %{before}], [{following}, %{came}]")
+        self.emit(f"store i64 {index}, ptr %frame3")
+        self.call("launch", first.function, first.buffers, first.dims)
+        self.wait(then.wait)
+        self.call("launch", then.function, then.buffers, then.dims)
+        self.emit(f"{following} = add i64 {index}, 1")
+        more = self.value(f"icmp slt i64 {following}, {high}")
+        self.emit(f"br label %{came}")
+        self.begin(came)
+        self.emit(f"br i1 {more}, label %{body}, label %{after}")
+        self.begin(after)
+        self.emit("store i64 %tid, ptr %frame3")
+        self.emit("store i64 %nth, ptr %frame4")
+        self.dirty = True
 
     def timed(self, step: Timed, leave: str) -> None:
         """The step, from when all threads are done with what is before it until the last is."""

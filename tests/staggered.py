@@ -57,7 +57,7 @@ class _Run:
     def __init__(self, context: Context, order: Sequence[int], barriers: bool) -> None:
         self.context, self.order, self.barriers = context, order, barriers
         self.table, self.numbers = context.table, context.instance.numbers
-        self.pending: list[driver.Launch | driver.Copy] = []
+        self.pending: list[driver.Launch | driver.Turns | driver.Copy] = []
         self.count = 0  # of barriers
 
     def __call__(self, arrays: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> int:
@@ -79,8 +79,18 @@ class _Run:
                 self.one(step, thread)
         self.pending = []
 
-    def one(self, step: driver.Launch | driver.Copy, thread: int) -> None:
-        threads, table = len(self.order), self.table
+    def one(self, step: driver.Launch | driver.Turns | driver.Copy, thread: int) -> None:
+        threads = len(self.order)
+        if isinstance(step, driver.Turns):
+            parts = self.numbers[step.parts]
+            for turn in range(*part(parts, thread, threads)):
+                for launch in step.steps:
+                    self.part(launch, turn, parts)
+            return
+        self.part(step, thread, threads)
+
+    def part(self, step: driver.Launch | driver.Copy, thread: int, threads: int) -> None:
+        table = self.table
         if isinstance(step, driver.Launch):
             status = ctypes.addressof(self.context.status)
             result = (ctypes.c_int64 * 2)()
@@ -99,6 +109,17 @@ class _Run:
 
     def steps(self, steps: Sequence[driver.Step]) -> None:
         for step in steps:
+            if isinstance(step, driver.Turns):
+                if not self.numbers[step.parts]:
+                    self.steps(step.steps)
+                    continue
+                first, then = step.steps
+                assert first.wait is not None and then.wait is not None
+                assert not self.numbers[then.wait]
+                if self.numbers[first.wait] and self.barriers:
+                    self.barrier()
+                self.pending.append(step)
+                continue
             if isinstance(step, (driver.Launch, driver.Copy)):
                 if step.wait is None or (self.numbers[step.wait] and self.barriers):
                     self.barrier()
