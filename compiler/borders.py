@@ -1,8 +1,8 @@
 """Borders: what kernels hand on through memory, and what their readers make again instead.
 
 A kernel that reads y = f(z) of another may as well read z and apply f itself, where f is a few
-element-wise operations: of ``gelu(x @ w + b)``, whose derivative reads nine values, only the
-product is worth storing.  Each value that is read across a border is stored and loaded, or made
+element-wise operations: of ``tanh(sin(x @ w + b))``, whose derivative reads several values, only
+the product is worth storing.  Each value that is read across a border is stored and loaded, or made
 again by each reader from others, which in turn are stored or made again.  Both have a price, in
 operations, and the cheapest choice is a minimum cut (a problem of closures: Picard 1976).  It is
 found for one group of makers at a time, from the last to the first, so all who read a value are

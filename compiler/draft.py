@@ -271,21 +271,29 @@ def _walked(item: Any) -> list[Any]:
         case Index(strides=strides):
             return [strides]
         case Contract(lhs=lhs, rhs=rhs, scratch=scratch, initial=initial):
-            found = (lhs, rhs, scratch, initial)
-            return [access.strides for access in found if access is not None]
+            found = [access.strides for access in (lhs, scratch, initial) if access is not None]
+            *batch, _, column = rhs.strides  # which no row moves
+            return [*found, (*batch, 0, column)]
         case _:
             return []
+
+
+def _has_plain_rows(item: Any) -> bool:
+    """Whether the rows of a product's left side lie at strides, not where a table says."""
+    return not isinstance(item, Contract) or item.walk is None
 
 
 def _collapse(draft: Draft, keep: int) -> tuple[list[DimLike], list[Role], list[list[int]]]:
     """Drop axes of size 1 and merge parallel neighbours that all accesses walk as one.
 
-    The last `keep` axes stay as they are.  Reduced axes never merge: which lane adds which number
-    would depend on what else the kernel holds.  Returns extents, roles, and the original axes
-    of each.
+    Of the last `keep` axes, those of a product, the rows may take a batch in, whose entries then
+    are more rows of one product; else they stay as they are.  Reduced axes never merge: which lane
+    adds which number would depend on what else the kernel holds.  Returns extents, roles, and the
+    original axes of each.
     """
     walked = [strides for item in draft.body for strides in _walked(item)]
     rank = len(draft.shape)
+    rows = rank - keep if keep and all(map(_has_plain_rows, draft.body)) else rank
     groups: list[list[int]] = []
     extents: list[DimLike] = []
     for axis in range(rank):
@@ -293,7 +301,7 @@ def _collapse(draft: Draft, keep: int) -> tuple[list[DimLike], list[Role], list[
         fixed = axis >= rank - keep
         if extent == 1 and not fixed:
             continue
-        if groups and not fixed:
+        if groups and (not fixed or axis == rows):
             before = groups[-1][-1]
             both = {draft.roles[before], draft.roles[axis]}
             if both == {"parallel"} and all(w[before] == w[axis] * extent for w in walked):

@@ -58,8 +58,9 @@ class Op:
     infer: from a node whose operands and attributes are set to its result types; raises
         ShapeError or DTypeError with the reason alone.
     reference: NumPy arrays and evaluated attributes to an array (or a tuple of arrays).
-    partials: ∂result/∂operand for element-wise ops, from operands and result: a tensor, a plain
-        number, None for zero, or a bool tensor where it is 1 or 0.
+    partials: ∂result/∂operand for element-wise ops, and for composites that are such, from
+        operands and result: a tensor, a plain number, None for zero, or a bool tensor where it is
+        1 or 0.
     singular: whether a partial may be infinite or nan where the operands are finite, so that a
         derivative of 0 that meets it must stay 0.
     saturates: whether a partial vanishes where an operand grows, which may then be infinite.

@@ -100,6 +100,13 @@ def _x_times(function: Any) -> Callable[..., Any]:
     return formula
 
 
+def _tanh_gelu(x: Any) -> Any:
+    if abs(x) > 1000:
+        return max(x, 0)
+    u = mpmath.sqrt(8 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3)
+    return x / (1 + mpmath.exp(-u))
+
+
 FORMULAS: dict[str, Callable[..., Any]] = {
     "cast": _cast,
     "fma": lambda x, y, z: x.astype(np.longdouble) * y + z,
@@ -114,6 +121,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "xlogy": _x_times(np.log),
     "xlog1py": _x_times(np.log1p),
     "sigmoid": _exact(lambda x: 1 / (1 + mpmath.exp(-x))),
+    "tanh_gelu": _exact(_tanh_gelu),
 }
 
 

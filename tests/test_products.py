@@ -71,6 +71,22 @@ def judged(dtype, turned, follows, sizes, rng, lead=()):
             assert found.tobytes() == value.tobytes(), (turned, sizes, order)
 
 
+def test_rows_of_a_batch_that_meet_one_matrix_are_rows_of_one_product():
+    x = gl.placeholder(("B", "T", 6), name="x")
+    w, c = gl.placeholder((6, 5), name="w"), gl.placeholder((5,), name="c")
+    heads = gl.placeholder(("B", 6, 5), name="heads")
+    turned = gl.placeholder(("T", 5), name="turned")
+
+    def axes(inputs, result):
+        return [len(kernel.axes) for kernel in gl.function(inputs, result).program.kernels]
+
+    assert axes([x, w, c], gl.tanh(x @ w + c)) == [2]
+    assert axes([x, heads], x @ heads) == [3]  # another matrix an entry
+    assert axes([x, turned], gl.swapaxes(x, 1, 2) @ turned) == [3]  # rows that lie elsewhere
+    own = gl.placeholder(("B", 1, 5), name="own")
+    assert axes([x, w, own], x @ w + own) == [3]  # what follows tells entries apart
+
+
 @pytest.mark.parametrize("turned", LAYOUTS)
 def test_any_sizes(turned):
     rng, pick = np.random.default_rng(0), Random(str(turned))

@@ -15,14 +15,14 @@ import math
 
 import numpy as np
 
-from ..tensor import Tensor, TensorLike
-from .arithmetic import clip, maximum, minimum, multiply, negative
-from .build import elementwise
+from ..tensor import Node, Tensor, TensorLike
+from .arithmetic import clip, maximum, minimum, multiply, negative, square
+from .build import elementwise, primitive
 from .conversion import rounded_once
 from .logic import where
 from .special import normal_cdf
-from .transcendental import expm1, sigmoid, softplus
-from .trigonometry import tanh
+from .transcendental import expm1, logistic, sigmoid, softplus
+from .trigonometry import a_float, tanh
 
 __all__ = [
     "celu",
@@ -89,6 +89,47 @@ def selu(x: Tensor) -> Tensor:
     return multiply(1.0507009873554805, elu(x, 1.6732632423543772))
 
 
+_RISE, _CUBE = math.sqrt(8 / math.pi), math.sqrt(8 / math.pi) * 0.044715
+
+
+def _arguments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """x bounded so that the sigmoid is 0 or 1 beyond, its square, and what that sigmoid is of."""
+    t = minimum(maximum(x, -40.0), 40.0)
+    w = square(t)
+    return t, w, t * (_CUBE * w + _RISE)
+
+
+def _expand_tanh_gelu(node: Node) -> list[Tensor]:
+    (x,) = node.operands
+    return [maximum(x, -40.0) * sigmoid(_arguments(x)[2])]
+
+
+def _tanh_gelu_slope(x: Tensor) -> Tensor:
+    """sigmoid(u) + x sigmoid(u) sigmoid(−u) du/dx; beyond ±40 it is 0 or 1, whatever x is."""
+    t, w, u = _arguments(x)
+    above = sigmoid(u)
+    return above + t * (above * sigmoid(-u)) * (3.0 * _CUBE * w + _RISE)
+
+
+@primitive(
+    kind="composite",
+    infer=a_float,
+    reference=lambda x: np.maximum(x, -40) * logistic(x * (_CUBE * (x * x) + _RISE)),
+    partials=lambda x, y: [_tanh_gelu_slope(x)],
+    saturates=True,
+    batch=lambda node, operands, _: [Node(node.op, operands, {}).results[0]],
+    expand=_expand_tanh_gelu,
+    samples=((((5,),), {}), (((3, 4),), {}), (((0, 1),), {}), (((),), {})),
+)
+def tanh_gelu(x: Tensor) -> Tensor:
+    """x · sigmoid(u), u = √(8/π) (x + 0.044715 x³), which is 0 at −∞.
+
+    Its derivative says what bounds do only once: that of the formula, op by op, would have each of
+    them choose.  Both read one sigmoid, which a kernel has once.
+    """
+    ...
+
+
 @rounded_once
 def gelu(x: Tensor, approximate: bool = False) -> Tensor:
     """x · Φ(x), Φ the normal distribution; or near it, x · sigmoid(√(8/π) (x + 0.044715 x³)).
@@ -96,11 +137,7 @@ def gelu(x: Tensor, approximate: bool = False) -> Tensor:
     Hendrycks, Gimpel: Gaussian error linear units (2016).  The second form is the one written
     with ½ (1 + tanh) there.  Both keep their digits for negative x.
     """
-    bounded = maximum(x, -40.0)
-    if not approximate:
-        return bounded * normal_cdf(x)
-    t = minimum(bounded, 40.0)  # beyond, the sigmoid is 0 or 1
-    return bounded * sigmoid(math.sqrt(8 / math.pi) * (t + 0.044715 * (t * t * t)))
+    return tanh_gelu(x) if approximate else maximum(x, -40.0) * normal_cdf(x)
 
 
 @rounded_once

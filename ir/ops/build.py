@@ -322,6 +322,8 @@ class Entry(TypedDict, total=False):
     """The fields of Op that a decorator may be given; see there."""
 
     groups: tuple[str, ...]
+    partials: Partials
+    saturates: bool
     linear: tuple[int, ...]
     transpose: Callable[[Node, Tensor, int], Tensor]
     vjp: Callable[[Node, MaybeTensors], MaybeTensors]

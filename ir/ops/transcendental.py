@@ -291,14 +291,15 @@ def xlog1py(x: TensorLike, y: TensorLike) -> Tensor:
     ...
 
 
-def _stable_sigmoid(x: Any) -> Any:
+def logistic(x: Any) -> Any:
+    """1 / (1 + e⁻ˣ) of an array."""
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype)
 
 
 @elementwise(
     "sigmoid(x)",
-    _stable_sigmoid,
+    logistic,
     lambda x, y: [y * sigmoid(-x)],  # pyright: ignore[reportGeneralTypeIssues]
     saturates=True,
     dtypes="floating",

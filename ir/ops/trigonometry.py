@@ -67,7 +67,8 @@ def tanh(x: TensorLike) -> Tensor:
     ...
 
 
-def _a_float(x: TensorType) -> TensorType:
+def a_float(x: TensorType) -> TensorType:
+    """The type of x, which must be one of floats."""
     if not x.dtype.is_float:
         raise DTypeError(f"needs a float dtype, got {x.dtype}")
     return x
@@ -109,7 +110,7 @@ def _expand_tanh_slope(node: Node) -> list[Tensor]:
 
 @primitive(
     kind="composite",
-    infer=_a_float,
+    infer=a_float,
     reference=_numpy_tanh_slope,
     vjp=_vjp_tanh_slope,
     jvp=_vjp_tanh_slope,  # element by element both modes are one
