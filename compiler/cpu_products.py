@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from ..ir.kernel import Access, Axis, Contract, Kernel, Size
+from ..ir.kernel import Access, Axis, Contract, Kernel, Load, Size, Store
 from ..ir.loc import Loc
 from ..ir.units import FEW, INSIDE, NARROW, TILE, WIDE
 from .cpu_text import product, total
 
-PANEL = 64  # rows of a product that its epilogue goes over while they are in cache
+PANEL = 128  # rows of a product that its epilogue goes over while they are in cache
 
 
 class Emitter(Protocol):
@@ -38,6 +38,7 @@ def product_text(emitter: Emitter, item: Contract) -> None:
     *batch, rows, columns = emitter.kernel.axes
     i, j = rows.name, columns.name
     alone = len(emitter.kernel.body) == 1
+    soon = _goes_into(emitter.kernel, item)
     _tiles(emitter, batch, rows, columns)
     line(f"top = max(low - p * tiles, 0) * {TILE}")
     line(f"bottom = min((high - p * tiles) * {TILE}, {rows.extent})")
@@ -52,7 +53,7 @@ def product_text(emitter: Emitter, item: Contract) -> None:
         line(f"sums = {item.dtype}_inside()")
         begin(f"for start in range(left, left + width, {span}):")
         line(f"part = min(left + width - start, {span})")
-        _call(emitter, item, ("start", "part"), f"sums, {span}")
+        _call(emitter, item, ("start", "part"), f"sums, {span}", soon)
         line("right = start + part")
         begin(f"for {i} in range(first, first + count):")
         emitter.vectors(j, "start", "right")
@@ -61,7 +62,7 @@ def product_text(emitter: Emitter, item: Contract) -> None:
         return
     row = item.scratch.strides[-2]
     place = at(item.scratch, batch, product("first", row), "left")
-    _call(emitter, item, ("left", "width"), f"{place}, {row}")
+    _call(emitter, item, ("left", "width"), f"{place}, {row}", soon)
     if alone:
         return
     begin(f"for {i} in range(first, first + count):")
@@ -110,10 +111,30 @@ def at(access: Access, batch: Sequence[Axis], *inner: str) -> str:
     return f"offset({access.argument}, {total(str(access.offset), *lead, *inner)})"
 
 
-def _call(emitter: Emitter, item: Contract, columns: tuple[str, str], out: str) -> None:
+def _goes_into(kernel: Kernel, item: Contract) -> Access | None:
+    """What the rest of the body reads, or else writes, along with the sums, like these row by row:
+    an update reads the old weights."""
+    along = [
+        other.access
+        for kind in (Load, Store)
+        for other in kernel.body
+        if isinstance(other, kind) and not other.access.terms
+    ]
+    dtypes = {argument.name: argument.dtype for argument in kernel.arguments}
+    for access in along:
+        same = dtypes[access.argument] == item.dtype
+        if same and access.strides[-1] == 1 and access.strides[-2] != 0:
+            return access
+    return None
+
+
+def _call(
+    emitter: Emitter, item: Contract, columns: tuple[str, str], out: str, soon: Access | None
+) -> None:
     """The product of `count` rows from `first` on, and as many columns, into `out`.
 
-    columns: the first, and how many.  out: where, and the stride of its rows.
+    columns: the first, and how many.  out: where, and the stride of its rows.  soon: what the sums
+    go into, which is asked for meanwhile; None: just there.
     """
     batch = emitter.kernel.axes[:-2]
     first, many = columns
@@ -134,5 +155,10 @@ def _call(emitter: Emitter, item: Contract, columns: tuple[str, str], out: str) 
             left = f"at_{left}, {rounds}, {walk.stride}"
         else:
             left = f"in_{left}, {runs.table}, {runs.most}, {runs.group}, {runs.unit}, first"
+    near = out
+    if soon is not None:
+        row = soon.strides[-2]
+        near = f"{at(soon, batch, product('first', row), first)}, {row}"
     right = f"{at(item.rhs, batch, product(first, b_column))}, {b_depth}, {b_column}"
-    emitter.line(f"contract_{left}, {right}, {out}, count, {many}, {depth}{start})", item.loc)
+    sizes = f"count, {many}, {depth}"
+    emitter.line(f"contract_{left}, {right}, {out}, {near}, {sizes}{start})", item.loc)

@@ -11,11 +11,15 @@ from .micro_kernel import Tile
 
 @dataclass(frozen=True)
 class Operands:
-    """What a product is called with: addresses, each with its strides, sizes, and the start."""
+    """What a product is called with: addresses, each with its strides, sizes, and the start.
+
+    soon: what will be written once the sums are there, C itself or what they go into.
+    """
 
     a: tuple[Value, Value, Value]
     b: tuple[Value, Value, Value]
     c: tuple[Value, Value]
+    soon: tuple[Value, Value]
     sizes: tuple[Value, Value, Value]
     initial: tuple[Value, Value]
 
@@ -27,6 +31,7 @@ class Block:
     a: tuple[Value, Value, Value]
     b: tuple[Value, Value]
     c: tuple[Value, Value]
+    soon: tuple[Value, Value]
     sizes: tuple[Value, Value, Value]
     start: tuple[Value, Value, Value]
     ahead: tuple[Value, Value]
@@ -35,10 +40,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Cut:
-    """How a product is cut: terms of a segment, columns of a block, whether there is but one row,
-    whether blocks of B are turned into a panel, and whether the first tile copies them to one."""
+    """How a product is cut: terms of a segment, how many columns go in wide blocks, columns of
+    such a block, whether there is but one row, whether blocks of B are turned into a panel, and
+    whether the first tile copies them to one."""
 
     most: Value
+    whole: Value
     width: Value
     single: Value
     packs: Value
@@ -47,21 +54,32 @@ class Cut:
 
 @dataclass(frozen=True)
 class Plan:
-    """The tiles for one width of vectors: for many rows and few, wide and of one vector, and for
-    one row."""
+    """The tiles for one width of vectors: for blocks of many columns, for those of two vectors and
+    of one, each for many rows and for few; and for one row."""
 
-    wide: Tile
-    narrow: Tile
-    low: Tile
-    least: Tile
+    wide: tuple[Tile, Tile]
+    middle: tuple[Tile, Tile]
+    narrow: tuple[Tile, Tile]
     thin: Tile
 
+    @property
+    def tiles(self) -> list[Tile]:
+        """Each once."""
+        return list(dict.fromkeys([*self.wide, *self.middle, *self.narrow, self.thin]))
 
-# As many accumulators as leave registers for a row of B and a broadcast; more of them spill.
+
+# As many accumulators as leave registers for a row of B and a broadcast; more of them spill. Where
+# columns are many, as few loads as can be: about as many vectors of B as rows.
 PLANS = {
-    16: Plan(Tile(8, 2), Tile(8, 1), Tile(4, 2), Tile(4, 1), Tile(1, 8)),
-    8: Plan(Tile(6, 2), Tile(6, 1), Tile(3, 2), Tile(3, 1), Tile(1, 8)),
-    4: Plan(Tile(4, 2), Tile(4, 1), Tile(2, 2), Tile(2, 1), Tile(1, 8)),
+    16: Plan(
+        (Tile(4, 4), Tile(4, 4)), (Tile(8, 2), Tile(4, 2)), (Tile(8, 1), Tile(4, 1)), Tile(1, 8)
+    ),
+    8: Plan(
+        (Tile(6, 2), Tile(3, 2)), (Tile(6, 2), Tile(3, 2)), (Tile(6, 1), Tile(3, 1)), Tile(1, 8)
+    ),
+    4: Plan(
+        (Tile(4, 2), Tile(2, 2)), (Tile(4, 2), Tile(2, 2)), (Tile(4, 1), Tile(2, 1)), Tile(1, 8)
+    ),
 }
 
 

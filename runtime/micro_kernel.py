@@ -143,12 +143,14 @@ class Writer:
         return through(number(0), depth, sums)
 
     def tile(self, tile: Tile, masked: bool, keeps: bool = False) -> ir.Function:
-        """tile(a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, start, start_row, fresh,
-        ahead, ahead_row) for one tile of C; a_row and a_col are strides, or tables of offsets.
+        """tile(a, a_row, a_col, b, b_row, c, c_row, soon, soon_row, rows, columns, depth, start,
+        start_row, fresh, ahead, ahead_row) for one tile of C; a_row and a_col are strides, or
+        tables of offsets.
 
         1 <= rows, 1 <= columns <= the tile's, depth >= 0. The sums start from the tile at `start`,
-        or from zeros where they are `fresh`. Meanwhile rows from `ahead` on are asked for, one
-        every UNROLL steps; not by tables, where the registers for it are worth a third of the time.
+        or from zeros where they are `fresh`. Meanwhile the tile at `soon` is asked for, which
+        will be written, and rows from `ahead` on, one every UNROLL steps; these not by tables,
+        where the registers for it are worth a third of the time.
 
         keeps: instead, the tile copies the rows of B that it reads to rows from `ahead` on.
         With runs there are four more: the runs and their number, the unit in which they count, and
@@ -158,7 +160,7 @@ class Writer:
         name += "_keeps" if keeps else ""
         way = POINTER if self.by_tables else INT
         signature = [
-            POINTER, way, way, POINTER, INT, POINTER, INT, INT, INT, INT,
+            POINTER, way, way, POINTER, INT, POINTER, INT, POINTER, INT, INT, INT, INT,
             POINTER, INT, ir.IntType(1), POINTER, INT,
         ]  # fmt: skip
         signature += [POINTER, INT, INT, INT] if self.by_runs else []
@@ -167,8 +169,8 @@ class Writer:
         function.attributes.add("noinline")
         function.attributes.add("nounwind")
         (
-            a, a_row, a_col, b, b_row, c, c_row, rows, columns, depth, start, start_row, fresh,
-            ahead, ahead_row, *runs,
+            a, a_row, a_col, b, b_row, c, c_row, soon, soon_row, rows, columns, depth,
+            start, start_row, fresh, ahead, ahead_row, *runs,
         ) = function.args  # fmt: skip
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         masks = self.masks(builder, columns, tile.vectors) if masked else [None] * tile.vectors
@@ -178,15 +180,13 @@ class Writer:
             builder.select(builder.icmp_signed("<", row, last), row, last) for row in numbers
         ]
         factors = [self.at(builder, a, self.offset(builder, a_row, row)) for row in numbers]
-        targets = [self.at(builder, c, builder.mul(row, c_row)) for row in numbers]
         parts = [number(v * self.lanes) for v in range(tile.vectors)]
 
         with builder.if_then(builder.icmp_signed(">=", depth, number(LONG))):
-            below = builder.mul(number(tile.rows), c_row)
-            for target in targets:
+            for _ in range(tile.rows):
                 for part in parts:
-                    here = self.at(builder, target, builder.add(below, part))
-                    self.prefetch(builder, here, written=True)
+                    self.prefetch(builder, self.at(builder, soon, part), written=True)
+                soon = self.at(builder, soon, soon_row)
             if not self.by_tables:
                 below = builder.mul(number(tile.rows), a_row)
                 for factor in factors:
@@ -283,8 +283,9 @@ class Writer:
 
         sums = self.through_all(builder, through, depth, sums, runs)
 
-        for i, target in enumerate(targets):
+        for i in range(tile.rows):
             if i:
+                c = self.at(builder, c, c_row)
                 following = function.append_basic_block(f"row{i}")
                 done = function.append_basic_block(f"done{i}")
                 builder.cbranch(builder.icmp_signed("<", number(i), rows), following, done)
@@ -292,8 +293,6 @@ class Writer:
                 builder.ret_void()
                 builder.position_at_end(following)
             for v, (part, mask) in enumerate(zip(parts, masks, strict=True)):
-                self.store(
-                    builder, sums[i * tile.vectors + v], self.at(builder, target, part), mask
-                )
+                self.store(builder, sums[i * tile.vectors + v], self.at(builder, c, part), mask)
         builder.ret_void()
         return function

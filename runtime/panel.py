@@ -27,7 +27,7 @@ class Packer(Writer):
 
     def panel(self, builder: Builder) -> Value:
         """Room for a panel of any width; to be called where a function begins."""
-        count = max(self.room(v) * v for v in (1, 2, 8)) * self.lanes
+        count = max(self.room(v) * v for v in (1, 2, 4, 8)) * self.lanes
         panel = builder.alloca(self.element, count)
         panel.align = 64
         return panel

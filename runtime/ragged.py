@@ -25,18 +25,18 @@ class Ragged(Writer):
         """The public function: segments of steps outside, blocks of columns in these, rows inside.
 
         contract_in(a, row_table, step_table, runs, most, group, unit, first, b, b_row, 1, c,
-        c_row, rows, columns, depth, initial, initial_row): rows `first` and on, whose table of
-        offsets begins there, and the runs of all groups.  The rest is as in `tile`.
+        c_row, soon, soon_row, rows, columns, depth, initial, initial_row): rows `first` and on,
+        whose table of offsets begins there, and the runs of all groups.  The rest is as in `tile`.
         """
         signature = [
-            *[POINTER] * 4, INT, INT, INT, INT, POINTER, INT, INT, POINTER, INT, INT, INT, INT,
-            POINTER, INT,
+            *[POINTER] * 4, INT, INT, INT, INT, POINTER, INT, INT, POINTER, INT, POINTER, INT,
+            INT, INT, INT, POINTER, INT,
         ]  # fmt: skip
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), signature), symbol)
         function.attributes.add("nounwind")
         (
             a, row_table, step_table, runs, most, group, unit, begin,
-            b, b_row, _, c, c_row, rows, columns, depth, initial, initial_row,
+            b, b_row, _, c, c_row, soon, soon_row, rows, columns, depth, initial, initial_row,
         ) = function.args  # fmt: skip
         self.variants = {
             (tile, masked): self.tile(tile, masked)
@@ -72,7 +72,7 @@ class Ragged(Writer):
             fresh = builder.and_(first, nothing)
             start = self.at(builder, builder.select(first, initial, c), column)
             start_row = builder.select(first, initial_row, c_row)
-            target = self.at(builder, c, column)
+            target, below = self.at(builder, c, column), self.at(builder, soon, column)
             tile, few = tiles
             line_of_b = number(tile.vectors * self.lanes)
             with builder.if_then(packs), counted(builder, number(0), steps, number(1)) as r:
@@ -103,7 +103,8 @@ class Ragged(Writer):
                 left = builder.sub(high, i)
                 arguments = [
                     a, self.entry(builder, row_table, i), ways, right, right_row,
-                    self.at(builder, target, builder.mul(i, c_row)), c_row, left, width, steps,
+                    self.at(builder, target, builder.mul(i, c_row)), c_row,
+                    self.at(builder, below, builder.mul(i, soon_row)), soon_row, left, width, steps,
                     self.at(builder, start, builder.mul(i, start_row)), start_row, fresh,
                     right, number(0), own, most, unit, k,
                 ]  # fmt: skip

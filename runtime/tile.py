@@ -28,6 +28,7 @@ import functools
 import hashlib
 import os
 import threading
+from dataclasses import replace
 
 from llvmlite import ir
 
@@ -44,7 +45,7 @@ PREFIX = "gradloom_contract_"
 SEGMENT = 400  # contraction steps of B's column block kept in cache at a time
 STREAMED = 8  # and where a tile has all rows, so that B is read but once, and B's rows are long:
 LONG = 1000  # columns; the processor then sees a few rows that are read on and on
-KEPT = 3  # tiles that read a block of B which are worth a copy, rows one behind the other
+KEPT = 24  # rows for which a block of B is worth a copy, its rows one behind the other
 ROWS = 128  # of A in a block, which stays in the second cache while blocks of B go by
 
 
@@ -58,23 +59,25 @@ class _Products(Packer):
     def contraction(self, plan: Plan) -> None:
         """The public function.
 
-        contract(a, a_row, a_col, b, b_row, b_col, c, c_row, rows, columns, depth, initial,
-        initial_row), or contract_at(a, row_table, step_table, periods, stride, b, …): the table of
-        `depth` steps is gone through `periods` times, each `stride` further on in A.  Its sums
-        start from `initial`, rows of unit stride, or from zeros where that is null.
+        contract(a, a_row, a_col, b, b_row, b_col, c, c_row, soon, soon_row, rows, columns, depth,
+        initial, initial_row), or contract_at(a, row_table, step_table, periods, stride, b, …): the
+        table of `depth` steps is gone through `periods` times, each `stride` further on in A.  Its
+        sums start from `initial`, rows of unit stride, or from zeros where that is null.  What
+        stands at `soon`, rows of unit stride as C's, is asked for meanwhile: what the sums will
+        be stored to, or go into.
         """
         self.plan = plan
         self.variants = {
             (tile, masked, False): self.tile(tile, masked)
-            for tile in (plan.wide, plan.narrow, plan.low, plan.least, plan.thin)
+            for tile in plan.tiles
             for masked in ((True,) if self.always_masked else (True, False))
         }
         for masked in (True,) if self.always_masked else (True, False):
             if not self.by_tables:
-                self.variants[plan.wide, masked, True] = self.tile(plan.wide, masked, True)
+                self.variants[plan.wide[0], masked, True] = self.tile(plan.wide[0], masked, True)
         self.pack = self.packer()
         ways = [POINTER, POINTER, INT, INT] if self.by_tables else [INT, INT]
-        rest = [POINTER, INT, INT, POINTER, INT, INT, INT, INT, POINTER, INT]
+        rest = [POINTER, INT, INT, POINTER, INT, POINTER, INT, INT, INT, INT, POINTER, INT]
         kind = ir.FunctionType(ir.VoidType(), [POINTER, *ways, *rest])
         function = ir.Function(self.module, kind, self.symbol)
         function.attributes.add("nounwind")
@@ -82,7 +85,7 @@ class _Products(Packer):
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         panel = self.panel(builder)
         if not self.by_tables:
-            b, b_row, b_col, c, c_row, rows, columns, *start = more
+            b, b_row, b_col, c, c_row, soon, soon_row, rows, columns, *start = more
             # One column is the row of the transposed product, which goes along its vectors.
             in_line = builder.icmp_signed("==", c_row, number(1))
             nothing = builder.icmp_unsigned("==", start[1], ir.Constant(POINTER, None))
@@ -97,12 +100,14 @@ class _Products(Packer):
                 (either(b, a), either(b_col, a_row), either(b_row, a_col)),
                 (either(a, b), either(a_col, b_row), either(a_row, b_col)),
                 (c, c_row),
+                (soon, soon_row),
                 (either(columns, rows), either(rows, columns), start[0]),
                 (start[1], start[2]),
             )
             self.product(builder, panel, operands, None)
         else:
-            periods, stride, b, b_row, b_col, c, c_row, rows, columns, depth, *start = more
+            periods, stride, b, b_row, b_col, *more = more
+            c, c_row, soon, soon_row, rows, columns, depth, *start = more
             nothing = builder.icmp_signed("<=", periods, number(0))
             depth = builder.select(nothing, number(0), depth)
             with counted(builder, number(0), larger(builder, periods, number(1)), number(1)) as n:
@@ -112,6 +117,7 @@ class _Products(Packer):
                     (here, a_row, a_col),
                     (self.at(builder, b, below), b_row, b_col),
                     (c, c_row),
+                    (soon, soon_row),
                     (rows, columns, depth),
                     (start[0], start[1]),
                 )
@@ -122,21 +128,31 @@ class _Products(Packer):
     def product(self, builder: Builder, panel: Value, given: Operands, later: Value | None) -> None:
         """C = A . B, or C += A . B where `later` holds."""
         (_, _, b_col), (rows, columns, _) = given.b, given.sizes
+        plan, lanes = self.plan, self.lanes
         single = builder.icmp_signed("==", rows, number(1))
-        short = number(2 * self.lanes)
-        single = builder.and_(single, builder.icmp_signed(">", columns, short))
+        single = builder.and_(single, builder.icmp_signed(">", columns, number(2 * lanes)))
         packs = builder.icmp_signed("!=", b_col, number(1))
-        once = builder.icmp_signed("<=", rows, number(self.plan.wide.rows))
+        once = builder.icmp_signed("<=", rows, number(plan.middle[0].rows))
+        once = builder.and_(once, builder.not_(single))
+
+        def either(wide: int, thin: int) -> Value:
+            return builder.select(single, number(thin), number(wide))
+
+        # The last block is wide, too, if it needs all vectors; a few rows are better off in one
+        # tile, which reads B but once.
+        width = either(plan.wide[0].vectors * lanes, plan.thin.vectors * lanes)
+        over = either(lanes - 1, plan.thin.vectors * lanes - 1)
+        whole = builder.mul(builder.udiv(builder.add(columns, over), width), width)
+        whole = builder.select(once, number(0), whole)
+        some = builder.icmp_signed("==", whole, number(0))
+        room = either(self.room(plan.wide[0].vectors), self.room(plan.thin.vectors))
+        room = builder.select(some, number(self.room(plan.middle[0].vectors)), room)
         streams = builder.and_(once, builder.icmp_signed(">=", columns, number(LONG)))
         most = builder.select(streams, number(STREAMED), number(SEGMENT))
-        thin, wide = self.plan.thin.vectors, self.plan.wide.vectors
-        room = builder.select(single, number(self.room(thin)), number(self.room(wide)))
-        most = builder.select(packs, room, most)
-        width = builder.select(single, number(thin * self.lanes), number(wide * self.lanes))
-        keeps = builder.icmp_signed(">=", rows, number(KEPT * self.plan.wide.rows))
-        keeps = builder.and_(keeps, builder.not_(packs))
-        most = builder.select(keeps, room, most)  # also by tables, which keep nothing
-        self.sweep(builder, given, later, Cut(most, width, single, packs, keeps), panel)
+        keeps = builder.icmp_signed(">=", rows, number(KEPT))
+        keeps = builder.and_(keeps, builder.not_(builder.or_(packs, some)))
+        most = builder.select(builder.or_(packs, keeps), room, most)
+        self.sweep(builder, given, later, Cut(most, whole, width, single, packs, keeps), panel)
 
     def sweep(
         self, builder: Builder, given: Operands, later: Value | None, cut: Cut, panel: Value
@@ -144,11 +160,11 @@ class _Products(Packer):
         """Segments of terms outside, blocks of columns in each, tiles down the rows inside."""
         (a, a_row, a_col), (b, b_row, b_col), (c, c_row) = given.a, given.b, given.c
         (rows, columns, depth), (initial, initial_row) = given.sizes, given.initial
-        most, width = cut.most, cut.width
+        soon, soon_row = given.soon
         depth = larger(builder, depth, number(0))
-        height = even(builder, rows, number(ROWS), self.plan.wide.rows)
+        height = even(builder, rows, number(ROWS), self.plan.middle[0].rows)
         multiple = max(self.lanes, UNROLL)
-        length = smaller(builder, even(builder, depth, most, multiple), most)
+        length = smaller(builder, even(builder, depth, cut.most, multiple), cut.most)
 
         with counted(builder, number(0), larger(builder, depth, number(1)), length) as k:
             part_depth = smaller(builder, builder.sub(depth, k), length)
@@ -166,15 +182,13 @@ class _Products(Packer):
             start = builder.select(first, initial, c)
             start_row = builder.select(first, initial_row, c_row)
 
-            with (
-                counted(builder, number(0), rows, height) as i,
-                counted(builder, number(0), columns, width) as j,
-            ):
-                block = smaller(builder, builder.sub(columns, j), width)
+            def block(i: Value, j: Value, width: Value) -> Block:
+                """The block of `width` columns from j on, of rows i and on."""
                 right, right_row = self.at(builder, part_b, builder.mul(j, b_col)), b_row
                 ahead = self.at(builder, right, builder.mul(width, b_col))
+                wide = smaller(builder, builder.sub(columns, j), width)
                 with builder.if_then(cut.packs):
-                    builder.call(self.pack, [panel, width, right, b_row, b_col, block, part_depth])
+                    builder.call(self.pack, [panel, width, right, b_row, b_col, wide, part_depth])
                 right = builder.select(cut.packs, panel, right)
                 right_row = builder.select(cut.packs, width, right_row)
                 here, way = part_a, a_row
@@ -182,35 +196,52 @@ class _Products(Packer):
                     way = self.entry(builder, a_row, i)
                 else:
                     here = self.at(builder, part_a, builder.mul(i, a_row))
-                below, above = builder.mul(i, c_row), builder.mul(i, start_row)
-                place = Block(
+
+                def place(base: Value, row: Value) -> Value:
+                    return self.at(builder, base, builder.add(builder.mul(i, row), j))
+
+                return Block(
                     (here, way, part_col),
                     (right, right_row),
-                    (self.at(builder, c, builder.add(below, j)), c_row),
-                    (smaller(builder, builder.sub(rows, i), height), block, part_depth),
-                    (self.at(builder, start, builder.add(above, j)), start_row, fresh),
+                    (place(c, c_row), c_row),
+                    (place(soon, soon_row), soon_row),
+                    (smaller(builder, builder.sub(rows, i), height), wide, part_depth),
+                    (place(start, start_row), start_row, fresh),
                     (ahead, b_row),
                     (panel, width),
                 )
-                self.across(builder, cut, place)
 
-    def across(self, builder: Builder, cut: Cut, block: Block) -> None:
-        slim = builder.icmp_signed("<=", block.sizes[1], number(self.lanes))
+            middle = number(self.plan.middle[0].vectors * self.lanes)
+            with counted(builder, number(0), rows, height) as i:
+                with counted(builder, number(0), cut.whole, cut.width) as j:
+                    self.many(builder, cut, block(i, j, cut.width))
+                with counted(builder, cut.whole, columns, middle) as j:
+                    self.rest(builder, block(i, j, middle))
+
+    def many(self, builder: Builder, cut: Cut, block: Block) -> None:
+        """The tiles of a block of many columns."""
         with builder.if_else(cut.single) as (one, more):
             with one:
                 self.down(builder, (self.plan.thin, self.plan.thin), block, None)
-            with more, builder.if_else(slim) as (narrow, wide):
-                with narrow:
-                    self.down(builder, (self.plan.narrow, self.plan.least), block, None)
-                with wide:
-                    keeps = None if self.by_tables else cut.keeps
-                    self.down(builder, (self.plan.wide, self.plan.low), block, keeps)
+            with more:
+                keeps = None if self.by_tables else cut.keeps
+                self.down(builder, self.plan.wide, block, keeps)
+
+    def rest(self, builder: Builder, block: Block) -> None:
+        """The tiles of a block of the columns that are left."""
+        slim = builder.icmp_signed("<=", block.sizes[1], number(self.lanes))
+        with builder.if_else(slim) as (narrow, some):
+            with narrow:
+                self.down(builder, self.plan.narrow, block, None)
+            with some:
+                self.down(builder, self.plan.middle, block, None)
 
     def down(
         self, builder: Builder, tiles: tuple[Tile, Tile], block: Block, keeps: Value | None
     ) -> None:
         """All row tiles of a block of columns; the last few rows may be one of the lower tile."""
-        (a, a_row, a_col), (c, c_row), (start, start_row, fresh) = block.a, block.c, block.start
+        (a, a_row, a_col), (c, c_row), (soon, soon_row) = block.a, block.c, block.soon
+        start, start_row, fresh = block.start
         rows, width, depth = block.sizes
         tile, low = tiles
         with counted(builder, number(0), rows, number(tile.rows)) as i:
@@ -235,26 +266,31 @@ class _Products(Packer):
                 right_row = builder.select(stored, block.panel[1], right_row)
             arguments = [
                 here, way, a_col, right, right_row,
-                self.at(builder, c, builder.mul(i, c_row)), c_row, left, width, depth,
+                self.at(builder, c, builder.mul(i, c_row)), c_row,
+                self.at(builder, soon, builder.mul(i, soon_row)), soon_row, left, width, depth,
                 self.at(builder, start, builder.mul(i, start_row)), start_row, fresh,
             ]  # fmt: skip
             ways = [*arguments, ahead, ahead_row]
-            if low is tile:
-                self.call(builder, tile, width, ways)
+
+            def whole() -> None:
+                if keeps is None:
+                    self.call(builder, tile, width, ways)
+                    return
+                with builder.if_else(builder.and_(keeps, first)) as (copying, plain):
+                    with copying:
+                        self.call(builder, tile, width, [*arguments, *block.panel], True)
+                    with plain:
+                        self.call(builder, tile, width, ways)
+
+            if low == tile:
+                whole()
                 return
             few = builder.icmp_signed("<=", left, number(low.rows))
-            with builder.if_else(few) as (rest, whole):
+            with builder.if_else(few) as (rest, more):
                 with rest:
                     self.call(builder, low, width, ways)
-                with whole:
-                    if keeps is None:
-                        self.call(builder, tile, width, ways)
-                        return
-                    with builder.if_else(builder.and_(keeps, first)) as (copying, plain):
-                        with copying:
-                            self.call(builder, tile, width, [*arguments, *block.panel], True)
-                        with plain:
-                            self.call(builder, tile, width, ways)
+                with more:
+                    whole()
 
     def call(
         self,
@@ -287,12 +323,13 @@ def source(dtype: str, lanes: int) -> str:
         return str(turner.module)
     if dtype.startswith("in_"):
         some = Ragged(dtype, lanes, native.host().fused)
-        rows, few = PLANS[lanes].wide.rows, 2
+        rows, few = PLANS[lanes].middle[0].rows, 2
         tiles = tuple((Tile(n, 2), Tile(n, 1)) for n in (rows, few))
         some.contraction(f"{PREFIX}{dtype}_{lanes}", tiles, SEGMENT)
         return str(some.module)
     tiles = _Products(dtype, lanes, native.host().fused)
-    tiles.contraction(PLANS[lanes])
+    plan = PLANS[lanes]
+    tiles.contraction(replace(plan, wide=plan.middle) if tiles.by_tables else plan)
     return str(tiles.module)
 
 

@@ -297,7 +297,7 @@ def _contraction(name: str) -> VectorFunction:
         "at": (table, table, INT64, INT64),
         "in": (table, table, table, INT64, INT64, INT64, INT64),
     }[prefix]
-    order = (pointer, *ways, pointer, INT64, INT64, pointer, *[INT64] * 4)
+    order = (pointer, *ways, pointer, INT64, INT64, pointer, INT64, pointer, *[INT64] * 4)
 
     def rule(*given: Any) -> Any:
         wanted = (*order, pointer, INT64)[: len(given)]

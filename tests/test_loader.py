@@ -131,7 +131,8 @@ def product(buffers, dims, status, tid, nth):
     k = dims[2]
     lo = m * tid // nth
     hi = m * (tid + 1) // nth
-    contract_f32(offset(a, lo * k), k, 1, b, n, 1, offset(c, lo * n), n, hi - lo, n, k)
+    own = offset(c, lo * n)
+    contract_f32(offset(a, lo * k), k, 1, b, n, 1, own, n, own, n, hi - lo, n, k)
 """
     rng = np.random.default_rng(0)
     a = rng.standard_normal((37, 20)).astype(np.float32)

@@ -21,14 +21,14 @@ def contract(dtype, lanes, a, b, c, start=None):
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     function = ctypes.CFUNCTYPE(
         *(None, pointer, number, number, pointer, number, number, pointer, number),
-        *(number, number, number, pointer, number),
+        *(pointer, number, number, number, number, pointer, number),
     )(tile.contraction(dtype, lanes))
     size = np.dtype(DTYPES[dtype]).itemsize
     rows, depth = a.shape
     function(
         a.ctypes.data, a.strides[0] // size, a.strides[1] // size,
         b.ctypes.data, b.strides[0] // size, b.strides[1] // size,
-        c.ctypes.data, c.strides[0] // size, rows, b.shape[1], depth,
+        *(c.ctypes.data, c.strides[0] // size) * 2, rows, b.shape[1], depth,
         *((None, 0) if start is None else (start.ctypes.data, start.strides[0] // size)),
     )  # fmt: skip
 
@@ -51,7 +51,8 @@ def padded(rng, dtype, rows, columns):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_small_size(dtype, lanes):
     rng = np.random.default_rng(0)
-    columns = sorted({*SIZES, lanes - 1, lanes, lanes + 1, 2 * lanes, 4 * lanes + 3})
+    columns = {lanes - 1, lanes, lanes + 1, 2 * lanes, 2 * lanes + 7, 3 * lanes + 5, 4 * lanes + 3}
+    columns = sorted({*SIZES, *columns})
     for rows, cols, depth in itertools.product(SIZES, columns, [0, 1, 3, 4, 10]):
         a = random(rng, dtype, (rows, depth))
         b = random(rng, dtype, (depth, cols))

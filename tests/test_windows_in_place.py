@@ -103,9 +103,10 @@ def test_threads_that_walk_wait_for_all_that_is_written() -> None:
 def test_tables_of_offsets(dtype: str) -> None:
     """Every path of the micro-kernel: segments, one row, edges, rounds, sums that go on."""
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    kinds: Any = [pointer, pointer, pointer, number, number, pointer, number, number, pointer]
+    kinds: Any = [pointer, pointer, pointer, number, number, pointer, number, number]
+    kinds += [pointer, number] * 2
     lanes = cpu_target().lanes
-    function = ctypes.CFUNCTYPE(None, *kinds, *[number] * 4, pointer, number)(
+    function = ctypes.CFUNCTYPE(None, *kinds, *[number] * 3, pointer, number)(
         tile.contraction(f"at_{dtype}", lanes)
     )
     rng = np.random.default_rng(1)
@@ -125,7 +126,8 @@ def test_tables_of_offsets(dtype: str) -> None:
             more = (None, 0) if initial is None else (initial.ctypes.data, columns)
             function(
                 a.ctypes.data, at.ctypes.data, by.ctypes.data, rounds, 37,
-                b.ctypes.data, columns, 1, c.ctypes.data, columns, rows, columns, steps, *more,
+                b.ctypes.data, columns, 1, *(c.ctypes.data, columns) * 2,
+                rows, columns, steps, *more,
             )  # fmt: skip
             np.testing.assert_array_equal(c, product + (0 if initial is None else start))
 
