@@ -1,4 +1,4 @@
-"""What of a loop's body may be written over the old carries, and what is copied at last."""
+"""What of a loop's body may be written over what it read, and what is copied at last."""
 
 from __future__ import annotations
 
@@ -33,16 +33,38 @@ def views_of(graph: Graph, tensors: Iterable[Tensor]) -> set[Tensor]:
     return found
 
 
-def is_private(graph: Graph, tensor: Tensor, reader: Node) -> bool:
-    """Whether `reader` alone reads the tensor, once, and a kernel of this graph makes it."""
+def is_private(state: Lowering, graph: Graph, tensor: Tensor, reader: Node) -> bool:
+    """Whether `reader` alone reads the tensor, once, and a kernel of this graph makes it, in each
+    run of it."""
     if sum(operand is tensor for operand in reader.operands) != 1:
         return False
     while len(graph.users[tensor]) == 1 and tensor not in graph.results_set:
         if tensor.node.op.kind != "view":
+            if tensor.node in state.fixed:
+                return False
             return tensor.node.op is FUSED or tensor.node.op.kind in ("concat", "scatter", "host")
         reader = tensor.node
         tensor = reader.operands[0]
     return False
+
+
+def is_read_as_written(body: Graph, entry: Tensor, y: Tensor) -> bool:
+    """Whether one kernel alone reads `entry`, an input of the body, element by element, each where
+    it writes the same element of `y`."""
+    made = root(y)
+    node = made.node
+    if node.op is not FUSED or entry in body.results_set or body.users.get(entry) != [node]:
+        return False
+    region = node.regions[0]
+    reads = [own for own, x in zip(region.inputs, node.operands, strict=True) if x is entry]
+    result = region.outputs[made.index]
+    if len(reads) != 1 or (entry.type, reads[0].type) != (made.type, result.type):
+        return False
+    return result.node.op.kind == "elementwise" and all(
+        inner.op.kind in ("leaf", "elementwise")
+        or (inner.op.kind == "contraction" and not any(x is reads[0] for x in inner.operands))
+        for inner in region.nodes
+    )
 
 
 def overwriting(

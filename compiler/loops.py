@@ -4,8 +4,10 @@ A carry whose values of all steps are wanted lives in its *trail*, memory of one
 there are steps: a step reads one entry and writes the next, through two windows.  The last carry,
 the history, and the new carries where they are stacked, are parts of the trail.  Any other carry
 has one buffer, in which a kernel replaces the old value where it may (``carries.py``); what is
-left is copied when a step is done.  A loop that may stop early has no trails, since its last carry
-could lie anywhere; and rows of steps not taken are zeros beforehand.
+left is copied when a step is done.  In the same way what is stacked replaces a sequence that
+nobody else reads, entry by entry: half the memory goes through the caches then.  A loop that may
+stop early has no trails, since its last carry could lie anywhere; and rows of steps not taken are
+zeros beforehand.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from ..ir.ops.scan import SCAN, Scan
 from ..ir.ops.while_loop import WHILE, While, loop_of
 from ..ir.program import Break, Loop
 from ..ir.tensor import Node, Tensor, TensorType
-from .carries import assign, is_private, overwriting, root, views_of
+from .carries import assign, is_private, is_read_as_written, overwriting, root, views_of
 from .schedule import schedule
 from .storage import (
     Lowering,
@@ -60,7 +62,7 @@ class _Loop:
 
     inner: where the body's tensors lie.  windows: those that the loop moves.  trails: by number of
     the carry.  carried: the buffers that take the new carries.  rows: windows that take an entry in
-    each step, and which.
+    each step, and which.  replaced: of what is stacked, the entry over which each is written.
     """
 
     state: Lowering
@@ -74,6 +76,7 @@ class _Loop:
     trails: dict[int, str] = field(default_factory=dict[int, str])
     carried: list[str] = field(default_factory=list[str])
     rows: list[tuple[str, Tensor]] = field(default_factory=list[tuple[str, Tensor]])
+    replaced: dict[Tensor, Tensor] = field(default_factory=dict[Tensor, Tensor])
 
     def lowered(self) -> None:
         state, loop = self.state, self.loop
@@ -174,7 +177,7 @@ class _Loop:
                 continue
             place = self.stored[carry]
             own = state.buffers[place.buffer].kind == "temporary" and is_whole(state, place, type_)
-            if target is None and own and is_private(self.graph, carry, loop.node):
+            if target is None and own and is_private(state, self.graph, carry, loop.node):
                 target = place
             target = target or state.temporary(type_)
             if place.buffer != target.buffer:
@@ -208,6 +211,8 @@ class _Loop:
             if place is not None:
                 late.append((result, place))
                 continue
+            if self.replaces(y, result):
+                continue
             place = self.stored[result] = self.wanted.get(result) or self.state.temporary(
                 result.type
             )
@@ -224,6 +229,28 @@ class _Loop:
             all_rows = as_type(self.state, place.buffer, result.type)
             self.rows.append((self.window(all_rows, y.type), y))
         return late
+
+    def replaces(self, y: Tensor, result: Tensor) -> bool:
+        """Whether each step writes `y` over its entry of a sequence, which so becomes `result`."""
+        loop, n = self.loop, len(self.loop.carries)
+        if self.stops or result in self.wanted:
+            return False
+        for sequence, entry in zip(loop.sequences, loop.body.inputs[n:], strict=False):
+            place = self.stored[sequence]
+            own = self.state.buffers[place.buffer].kind == "temporary"
+            if (
+                own
+                and sequence.type == result.type
+                and entry not in set(self.replaced.values())
+                and is_whole(self.state, place, sequence.type)
+                and is_private(self.state, self.graph, sequence, loop.node)
+                and is_read_as_written(loop.body, entry, y)
+            ):
+                self.stored[result] = place
+                self.replaced[root(y)] = entry
+                self.rows.append((self.inner[entry].buffer, y))
+                return True
+        return False
 
     def kept(self, y: Tensor) -> Stored | None:
         """Where the values of a carry in all steps lie anyway, where all are taken."""
@@ -268,6 +295,7 @@ class _Loop:
             if can_move and all(operand in fixed for operand in node.operands):
                 fixed.update(node.results)
                 nodes.append(node)
+        self.state.fixed.update(nodes)
         self.lower(self.state, region, inner, {}, nodes)
         for node in region.nodes:
             for tensor in _dense_operands(node):
@@ -306,12 +334,16 @@ class _Loop:
         wanted: Places = {}
         for target, y in rows:
             made = root(y)
-            if fills_buffer(made.node):
+            entry = self.replaced.get(made)
+            if entry is not None and inner[entry].buffer == target:
+                state.overwritten[made] = target
+            elif fills_buffer(made.node):
                 wanted.setdefault(made, Stored(target, dense(made.type)))
         candidates: dict[Tensor, Tensor] = {}
         for i, (before, after) in enumerate(zip(self.entering, self.leaving, strict=True)):
             made = root(after)
-            if i not in self.trails and fills_buffer(made.node) and made not in wanted:
+            free = made not in wanted and made not in self.replaced
+            if i not in self.trails and fills_buffer(made.node) and free:
                 if views_of(body, [before]).isdisjoint(y for _, y in stays):
                     candidates.setdefault(made, before)
         rest = [node for node in nodes if node not in set(first)]

@@ -68,7 +68,8 @@ class Lowering:
     at_once: concats that are written when all before them is done: over what that may read.
     walks: whether this is for a CPU: products may read a left side by tables of offsets, kernels
     take the order in which memory lies.  tables: those that there are.
-    early: in a loop, the steps before the outermost one.
+    early: in a loop, the steps before the outermost one.  fixed: nodes of bodies that run before
+    their loops, once.
     """
 
     buffers: dict[str, Buffer] = field(default_factory=dict[str, Buffer])
@@ -84,6 +85,7 @@ class Lowering:
     walks: bool = False
     tables: dict[Parts, str] = field(default_factory=dict[Parts, str])
     early: list[Step] | None = None
+    fixed: set[Node] = field(default_factory=set[Node])
 
     def buffer(self, kind: BufferKind, type_: TensorType, name: str = "", **more: object) -> str:
         if not name:
