@@ -21,13 +21,22 @@ from .tensor import Node, Tensor, TensorType
 _parameters: WeakSet[Parameter] = WeakSet()
 _sharing = threading.RLock()  # held while locks are exchanged, and by a fork
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+PAGE = 4096  # bytes
+LARGE = 1 << 18  # bytes of an array that starts with a page
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """An uninitialised C-contiguous array that starts at a multiple of ALIGNMENT."""
+    """An uninitialised C-contiguous array that starts at a multiple of ALIGNMENT, a large one at
+    one of PAGE.
+
+    Processors compare addresses within a page only, at first: where a result starts a little
+    further into one than an operand, each load waits for the store before it, as if it read that.
+    NumPy's large arrays start 16 bytes into a page.
+    """
     nbytes = math.prod(shape) * dtype.itemsize
-    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -addressof(c_char.from_buffer(raw)) % ALIGNMENT  # pyright: ignore[reportArgumentType]
+    unit = PAGE if nbytes >= LARGE else ALIGNMENT
+    raw = np.empty(nbytes + unit, np.uint8)
+    start = -addressof(c_char.from_buffer(raw)) % unit  # pyright: ignore[reportArgumentType]
     return np.ndarray(shape, dtype, raw, start)
 
 

@@ -121,12 +121,36 @@ def tanh(x: Lanes) -> Lanes:
 
 
 def sigmoid(x: Lanes) -> Lanes:
+    """1 / (1 + e^-x)."""
+    return _sigmoid_32(x) if x.bits == 32 else _sigmoid_64(x)
+
+
+def _sigmoid_32(x: Lanes) -> Lanes:
+    """s / (s + s 2^n e^r), where −x = n ln 2 + r, |r| ≤ ½ ln 2.
+
+    A small s keeps all from overflowing, and 1.5 times a power of two keeps the sum from being just
+    above such a power where the quotient is just below one, which would add their roundings.  The
+    sum is total + s 2^n (e^r − 1); what total = s 2^n + s loses by rounding is put to r.
+    """
+    s = 1.5 * 2.0**-32
+    bounded = at_most(at_least(x, -104.0), 20.0)
+    n, exponent = round_to_integer(bounded, -LOG2_E)
+    high, low = LN2[x.bits]
+    r = fma(n, -low, fma(n, -high, -bounded))
+    power, inverse = power_of_two(exponent, s), power_of_two(-exponent, 1 / s)
+    total = power + s
+    lost = s - (total - power)
+    rest = fma(r * r, polynomial(r, EXP[x.bits]), fma(lost, inverse, r))
+    return x.constant(s) / fma(power, rest, total)
+
+
+def _sigmoid_64(x: Lanes) -> Lanes:
     """1 / (1 + e^-x), in one division; for positive x as 1 − sigmoid(−x).
 
     −|x| = n ln 2 + r and p = r coth ½ r + r, so that e^r = p / (p − 2r) and the result is
     2^n p / (p + 2^n p − 2r), from where it is small as 2^n (1 + (2r − 2^n p) / (…)).
     """
-    r, n, exponent = reduce_exponent(at_least(-absolute(x), -104.0 if x.bits == 32 else -746.0))
+    r, n, exponent = reduce_exponent(at_least(-absolute(x), -746.0))
     square = r * r
     p = fma(square, polynomial(square, HALF_COTH[x.bits]), 2.0) + r
     twice, least = r + r, -BIAS[x.bits]

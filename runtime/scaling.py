@@ -14,9 +14,11 @@ REGISTER = 512  # bits of the vectors that `vscalef` takes
 CURRENT_ROUNDING = 4
 
 
-def power_of_two(exponent: Lanes) -> Lanes:
-    """2^exponent of an integer vector, in the range of normal numbers; 0 one below that."""
-    return ((exponent + BIAS[exponent.bits]) << FRACTION_BITS[exponent.bits]).as_floats()
+def power_of_two(exponent: Lanes, factor: float = 1.0) -> Lanes:
+    """factor·2^exponent of an integer vector, in the range of normal numbers; of factor 1 it is 0
+    one below that."""
+    start = exponent.as_floats().constant(factor).as_bits()
+    return ((exponent << FRACTION_BITS[exponent.bits]) + start).as_floats()
 
 
 def scale(x: Lanes, exponent: Lanes, number: Lanes | None = None) -> Lanes:
