@@ -179,19 +179,22 @@ class _Choice:
         own = set(values)
         for value, who in readers.items():
             if value not in own:
-                cut.edge((value, "needed"), "sink", self._kept(value, who))
+                others = who.keys() - self.reads.at_index.get(value, {}).keys()
+                cut.edge((value, "needed"), "sink", self._kept(value, others))
         needed = cut.source_side("source", "sink")
         return {v for v in values if (v, "needed") in needed and (v, "again") not in needed}
 
     def _kept(self, value: Tensor, readers: Iterable[Group]) -> int:
         """Operations that take as long as to load a value in each reader, and to store it.
 
-        What is stored anyway, but would live longer, counts as if it were stored for this.
+        Readers that read it anyway are none of `readers`.  What is stored anyway, but would live longer, counts as if it were stored for this.
         """
+        readers = list(readers)
         owner = self.reads.owner_of(value)
         lasts = owner.node.op.kind == "leaf" or owner.node.op.name in ("input", "parameter")
-        lasts = lasts or self.reads.last.get(owner, 0) >= max(r.level for r in readers)
-        moves = len(list(readers)) + (not lasts)
+        level = max((reader.level for reader in readers), default=0)
+        lasts = lasts or self.reads.last.get(owner, 0) >= level
+        moves = len(readers) + (not lasts)
         return nominal(product(value.shape)) * value.dtype.bytes * moves * OPERATIONS_A_BYTE
 
 
