@@ -187,7 +187,8 @@ class _Choice:
     def _kept(self, value: Tensor, readers: Iterable[Group]) -> int:
         """Operations that take as long as to load a value in each reader, and to store it.
 
-        Readers that read it anyway are none of `readers`.  What is stored anyway, but would live longer, counts as if it were stored for this.
+        Readers that read it anyway are none of `readers`.  What is stored anyway, but would live
+        longer, counts as if it were stored for this.
         """
         readers = list(readers)
         owner = self.reads.owner_of(value)

@@ -85,6 +85,15 @@ def test_of_a_gelu_its_result_is_stored_and_its_slope() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_what_a_kernel_reads_anyway_costs_it_nothing_more() -> None:
+    """The way back through a softmax reads its cotangent and its shares, and makes their product
+    itself, which is no second result of the product that the cotangent comes from."""
+    loss = gl.sum(gl.square(gl.softmax(X @ W) @ V))
+    function = gl.function([X, W, V], gl.grad(loss, W))
+    results = [len(node.results) for node in function.stages["fuse"].nodes if node.regions]
+    assert results and set(results) == {1}
+
+
 def test_what_is_made_of_inputs_alone_needs_no_kernel_of_its_own() -> None:
     """x + 1 is read on both sides of a product, and made there twice."""
     found = ops(
