@@ -29,7 +29,7 @@ from ..ir.kernel import (
     Running,
     Store,
 )
-from ..ir.units import CACHED, block_length, layout, outer_axes
+from ..ir.units import CACHED, block_length, inner_axes, layout, outer_axes
 from . import scalar
 from .cpu_loops import Loops
 from .cpu_products import product_text
@@ -107,6 +107,8 @@ class _Emitter(Loops):
         if outer:
             self.line("o = u" if single else "o = u // blocks")
             self.unravel(outer, "o")
+        for axis in inner_axes(self.kernel):
+            self.begin(f"for {axis.name} in range(0, {axis.extent}):")
         if single:
             self.vectors(vector.name, 0, vector.extent)
         else:

@@ -7,7 +7,8 @@ depends on the layout:
 ``pieces``  a sum that is split: one piece of the first axis;
 ``rows``    the last axis is reduced: an index of the parallel axes;
 ``squares`` a transposed copy: an index of the axes that stay, and some of the last axis;
-``blocks``  else: an index of the outer parallel axes, and a block of the last axis.
+``blocks``  else: an index of the outer parallel axes, and a block of the last axis; where that is
+            short, a unit has all of some axes before it, too, which are then plain loops.
 
 The parts of threads depend on their number, the results do not.
 """
@@ -29,6 +30,8 @@ TILE = 8  # rows of a product that are a unit
 INSIDE = 1 << 16  # bytes of sums of a product that a thread keeps to itself
 NARROW, WIDE = 32, 32  # columns of a strip: at least, and a multiple of
 FEW = 4096  # results of a product that threads exchange in less time than its weights
+LINE = 64  # elements of the last axis that take less time than to find out where they are
+NEST = 1024  # elements of a unit that has several axes
 SIDE = 32  # elements of the last axis in a block of a transposed copy
 LEAST = 8  # elements of an axis that is worth turning
 CACHED = 1 << 25  # bytes that a kernel may move and find in a cache afterwards
@@ -80,7 +83,29 @@ def outer_axes(kernel: Kernel) -> list[Axis]:
         case "squares":
             return [axis for n, axis in enumerate(kernel.axes[:-1]) if n != turned(kernel)]
         case "blocks":
-            return [axis for axis in kernel.axes[:-1] if axis.role == "parallel"]
+            within = inner_axes(kernel)
+            return [a for a in kernel.axes[:-1] if a.role == "parallel" and a not in within]
+
+
+def inner_axes(kernel: Kernel) -> list[Axis]:
+    """The parallel axes before the last one that a unit of ``blocks`` has all of."""
+    last, found = kernel.axes[-1].extent, list[Axis]()
+    if not isinstance(last, int) or last > LINE:
+        return []
+    size = last
+    for axis in kernel.axes:
+        if axis.role == "reduce":
+            if not isinstance(axis.extent, int):
+                return []
+            size *= axis.extent
+    first, *others = [axis for axis in kernel.axes[:-1] if axis.role == "parallel"] or [None]
+    for axis in reversed(others):
+        assert axis is not None and first is not None
+        if not isinstance(axis.extent, int) or size * axis.extent > NEST:
+            break
+        size *= axis.extent
+        found.insert(0, axis)
+    return found
 
 
 def block_length(kernel: Kernel, lanes: int) -> int:

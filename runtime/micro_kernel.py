@@ -273,8 +273,8 @@ class Writer:
 
         def through(first: Value, end: Value, sums: list) -> list:
             """The steps from `first` to before `end`."""
-            # Stores between the steps would have LLVM hold what several steps load, and spill.
-            unroll = 1 if keeps else UNROLL
+            # Stores or tables between the steps have LLVM hold what several steps load, and spill.
+            unroll = 1 if keeps or self.by_tables else UNROLL
             whole = builder.add(first, builder.and_(builder.sub(end, first), number(-unroll)))
             at_a = self.entry(builder, a_col, first) if self.by_tables else number(0)
             here = (at_a, self.at(builder, b, builder.mul(b_row, first)), ahead)

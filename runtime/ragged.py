@@ -14,6 +14,7 @@ from llvmlite import ir
 from .building import Builder, Value, counted, larger, number, smaller
 from .micro_kernel import INT, POINTER, UNROLL, Tile, Writer
 
+SEGMENT = 1024  # steps: that each tile begins once more costs more than B in the second cache does
 PACKED = 64  # rows for which a block of B is copied to where its rows lie side by side
 
 
@@ -21,7 +22,7 @@ class Ragged(Writer):
     """Writes the products of one element type into a module; `tiles`: for many rows and few, each
     for two vectors of columns and for one."""
 
-    def contraction(self, symbol: str, tiles: tuple[tuple[Tile, Tile], ...], segment: int) -> None:
+    def contraction(self, symbol: str, tiles: tuple[tuple[Tile, Tile], ...]) -> None:
         """The public function: segments of steps outside, blocks of columns in these, rows inside.
 
         contract_in(a, row_table, step_table, runs, most, group, unit, first, b, b_row, 1, c,
@@ -46,7 +47,7 @@ class Ragged(Writer):
         }
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         widest = number(tiles[0][0].vectors * self.lanes)
-        panel = builder.alloca(self.element, segment * tiles[0][0].vectors * self.lanes)
+        panel = builder.alloca(self.element, SEGMENT * tiles[0][0].vectors * self.lanes)
         panel.align = 64  # pyright: ignore[reportAttributeAccessIssue]
         panel = builder.inttoptr(builder.ptrtoint(panel, INT), POINTER)  # without its pointee
         # Rows of B that are far apart would not stay in the first cache.
@@ -57,7 +58,7 @@ class Ragged(Writer):
         group = larger(builder, group, number(1))
         line = builder.add(builder.mul(most, number(2)), number(1))
         depth = larger(builder, depth, number(0))
-        parts = builder.sdiv(builder.add(depth, number(segment - 1)), number(segment))
+        parts = builder.sdiv(builder.add(depth, number(SEGMENT - 1)), number(SEGMENT))
         parts = larger(builder, parts, number(1))
         length = builder.sdiv(builder.sub(builder.add(depth, parts), number(1)), parts)
         length = builder.and_(builder.add(length, number(UNROLL - 1)), number(-UNROLL))

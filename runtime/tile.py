@@ -325,7 +325,7 @@ def source(dtype: str, lanes: int) -> str:
         some = Ragged(dtype, lanes, native.host().fused)
         rows, few = PLANS[lanes].middle[0].rows, 2
         tiles = tuple((Tile(n, 2), Tile(n, 1)) for n in (rows, few))
-        some.contraction(f"{PREFIX}{dtype}_{lanes}", tiles, SEGMENT)
+        some.contraction(f"{PREFIX}{dtype}_{lanes}", tiles)
         return str(some.module)
     tiles = _Products(dtype, lanes, native.host().fused)
     plan = PLANS[lanes]

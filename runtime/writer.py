@@ -181,8 +181,7 @@ class _Writer:
             raise ValueError("a Break stands at the top level of a loop's body")
 
     def turns(self, step: Turns) -> None:
-        """The two launches for each part of this thread's own, of as many as there are threads or
-        as the sizes allow."""
+        """The two launches for each part of this thread's own."""
         first, then = step.steps
         if self.dirty:
             self.wait(first.wait)
