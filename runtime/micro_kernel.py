@@ -15,6 +15,7 @@ from llvmlite import ir
 from .building import Builder, Value, number
 
 UNROLL = 4
+FEW = 2  # steps written out where there are runs
 LONG = 64  # steps that leave time to ask for what the next tile needs
 
 INT = ir.IntType(64)
@@ -273,8 +274,9 @@ class Writer:
 
         def through(first: Value, end: Value, sums: list) -> list:
             """The steps from `first` to before `end`."""
-            # Stores or tables between the steps have LLVM hold what several steps load, and spill.
-            unroll = 1 if keeps or self.by_tables else UNROLL
+            # Stores between the steps have LLVM hold what several steps load, and spill; with runs
+            # it does so beyond a few.
+            unroll = 1 if keeps else FEW if self.by_runs else UNROLL
             whole = builder.add(first, builder.and_(builder.sub(end, first), number(-unroll)))
             at_a = self.entry(builder, a_col, first) if self.by_tables else number(0)
             here = (at_a, self.at(builder, b, builder.mul(b_row, first)), ahead)

@@ -39,11 +39,13 @@ class Ragged(Writer):
             a, row_table, step_table, runs, most, group, unit, begin,
             b, b_row, _, c, c_row, soon, soon_row, rows, columns, depth, initial, initial_row,
         ) = function.args  # fmt: skip
+        # A mask costs little; the tile that does most of the work is made without one, too.
         self.variants = {
             (tile, masked): self.tile(tile, masked)
             for pair in tiles
             for tile in pair
-            for masked in ((True,) if self.always_masked else (True, False))
+            for masked in (True, False)
+            if masked or tile is tiles[0][0] or not self.always_masked
         }
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         widest = number(tiles[0][0].vectors * self.lanes)
@@ -166,7 +168,7 @@ class Ragged(Writer):
         return running
 
     def call(self, builder, tile: Tile, width, arguments) -> None:
-        if self.always_masked:
+        if (tile, False) not in self.variants:
             builder.call(self.variants[tile, True], arguments)
             return
         full = builder.icmp_signed("==", width, number(tile.vectors * self.lanes))
