@@ -80,34 +80,48 @@ def native_program(steps: Sequence[Step]) -> int:
 class HostCallback:
     """A Python function of the step's number as a native callback, `address`.
 
-    What it raises stops the program with status `RAISED` and waits in `take_error`. One call at a
-    time. Native code calls the `send` of a generator: a signal that waits for Python (Ctrl-C) is
-    handled when Python code begins, here inside the `try` already.
+    What it raises stops the program with status `RAISED` and waits in `take_error`.  One call at a
+    time.
+
+    Native code calls the `send` of a generator: a signal that waits for Python (Ctrl-C) is handled
+    when Python code begins, here inside the `try` already.  A second one may strike behind it,
+    while the first is put down.  That ends the generator, and then this callback is `spent`.
+    Native code takes for success only what `steps.py` says, so whatever happens is noticed.
     """
 
     RAISED = -2
 
-    def __init__(self, function: Callable[[int], int | None]) -> None:
-        errors: dict[int, BaseException] = {}
+    def __init__(self, function: Callable[[int], object]) -> None:
+        failed: list[BaseException | None] = [None]
 
         def answers() -> Generator[int, int, None]:
             answer = 0
             while True:
                 try:
-                    number = yield answer
-                    answer = int(function(number) or 0)
+                    while True:
+                        word = yield answer
+                        answer = 0
+                        low = word & 0xFFFFFFFF
+                        function(low - (low >> 31 << 32))
+                        answer = ~word
                 except GeneratorExit:
                     return
                 except BaseException as error:
-                    errors[threading.get_ident()] = error
-                    answer = self.RAISED
+                    failed[0] = error  # before anything that lets a signal in
+                    answer = 0
 
-        calls = answers()
-        next(calls)
-        self._errors = errors
-        self._pointer = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(calls.send)
+        self._calls = answers()
+        next(self._calls)
+        self._failed = failed
+        self._pointer = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self._calls.send)
         self.address: int = ctypes.cast(self._pointer, ctypes.c_void_p).value or 0
 
+    @property
+    def spent(self) -> bool:
+        """Whether it can be called no more."""
+        return self._calls.gi_frame is None
+
     def take_error(self) -> BaseException | None:
-        """What the function raised in this thread's last run; None if nothing."""
-        return self._errors.pop(threading.get_ident(), None)
+        """What the function raised in the last run; None if nothing."""
+        error, self._failed[0] = self._failed[0], None
+        return error

@@ -355,8 +355,12 @@ class Executable:
     def fail(self, context: Context, status: int) -> None:
         """Raise what stopped the call."""
         value = context.status[1]
-        error = context.host.take_error() if context.host is not None else None
-        context.instance.idle.append(context)  # from here on another thread may use it
+        host = context.host
+        error = host.take_error() if host is not None else None
+        if host is None or not host.spent:
+            context.instance.idle.append(context)  # from here on another thread may use it
         if error is not None:
             raise error
+        if status < 0:
+            raise RuntimeError("Python could not run a step of the call; above it says why")
         raise self.program.checks[status - 1].raised(value)

@@ -48,7 +48,7 @@ class Turns:
 
 @dataclass(frozen=True)
 class Host:
-    """Call `int64 table[callback](int64 number)` on the calling thread; stop unless it gives 0."""
+    """Call `HostCallback` `table[callback]` with `number` on the calling thread; stop if it fails."""
 
     callback: int
     number: int
@@ -88,8 +88,8 @@ class Loop:
     skips: of a loop with a limit, `table[slot] += dims[stride] * n` before the first step, where n
         is the number of steps that the limit leaves out.
     steps: the int64 at `table[steps]` becomes the number of steps that were taken to their end.
-    look: about once a second the calling thread calls `int64 table[look](int64 -1)` behind a step,
-        which ends the program unless it gives 0: so the host can interrupt it.
+    look: about once a second the calling thread calls `HostCallback` `table[look]` with -1 behind a
+        step, which ends the program if it fails: so the host can interrupt it.
     """
 
     count: int

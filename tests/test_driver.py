@@ -204,30 +204,42 @@ def test_host_calls(kernels, threads):
 
 
 @THREADS
-@pytest.mark.parametrize("how", ["raises", "returns"])
-def test_a_host_call_in_a_loop_stops_the_program(kernels, threads, how):
+def test_a_host_call_in_a_loop_stops_the_program(kernels, threads):
     data = np.zeros(65, np.int64)
     seen = []
 
     def host(number):
         seen.append(number)
         if len(seen) == 3:
-            if how == "raises":
-                raise KeyError("inside")
-            return 5
-        return None
+            raise KeyError("inside")
 
     callback = HostCallback(host)
     first = [kernels["add"], callback.address, data.ctypes.data]
     memory = Memory(first, [1, 10, 64])
     call = memory.call([Loop(1, ((2, 2),), (Launch(0, 2, 0), Host(1, 4))), Launch(0, 2, 0)])
-    assert call(threads) == (HostCallback.RAISED if how == "raises" else 5)
+    assert call(threads) == HostCallback.RAISED
     assert seen == [4, 4, 4]
     assert memory.table.tolist() == first
     assert data[:32:8].tolist() == [1, 1, 1, 0]
-    error = callback.take_error()
-    assert isinstance(error, KeyError) if how == "raises" else error is None
+    assert isinstance(callback.take_error(), KeyError)
     assert callback.take_error() is None
+
+
+def test_a_host_that_cannot_be_called_stops_the_program(kernels, monkeypatch):
+    """As where a second signal ended what puts down the first: native code gets no answer, but
+    finds the last one where that would be."""
+    told, seen = [], []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    callback = HostCallback(seen.append)
+    memory = Memory([callback.address], [])
+    call = memory.call([Host(0, 4)])
+    for _ in range(3):
+        assert call(1) == 0 and not callback.spent
+    callback._calls.close()
+    for _ in range(3):
+        memory.status[0] = 0
+        assert call(1) == HostCallback.RAISED and callback.spent
+    assert seen == [4] * 3 and len(told) == 3 and callback.take_error() is None
 
 
 def test_a_slow_thread_hears_the_word_of_its_own_program(kernels):
