@@ -14,6 +14,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Generator, Sequence
+from typing import Any
 
 from . import clock, native
 from .instructions import Branch, Break, Check, Copy, Host, Launch, Loop, Step, Timed, Turns
@@ -110,7 +111,7 @@ class HostCallback:
                     failed[0] = error  # before anything that lets a signal in
                     answer = 0
 
-        self._calls = answers()
+        self._calls: Any = answers()
         next(self._calls)
         self._failed = failed
         self._pointer = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self._calls.send)

@@ -48,7 +48,8 @@ class Turns:
 
 @dataclass(frozen=True)
 class Host:
-    """Call `HostCallback` `table[callback]` with `number` on the calling thread; stop if it fails."""
+    """Call `HostCallback` `table[callback]` with `number`, on the calling thread; if that fails,
+    stop."""
 
     callback: int
     number: int

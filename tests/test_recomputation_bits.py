@@ -24,8 +24,8 @@ FACTOR = gl.parameter(np.float32(1.3), "factor")
 
 # Where a rule finds a formula that goes on across the border, the one exception there is: numbers
 # of products inside and outside; a factor outside of a logarithm inside; a constant that one part
-# hands to the other, which then gathers by what it does not know to be 0, or chooses by what it does
-# not know to be true.
+# hands to the other, which then gathers by what it does not know to be 0, or chooses by what it
+# does not know to be true.
 ACROSS = {
     *(("second_order", seed) for seed in (106, 184, 190)),
     *((way, 190) for way in ("alone", "nested")),
