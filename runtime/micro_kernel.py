@@ -149,8 +149,8 @@ class Writer:
         tables of offsets.
 
         1 <= rows, 1 <= columns <= the tile's, depth >= 0. The sums start from the tile at `start`,
-        or from zeros where they are `fresh`. Meanwhile the tile at `soon` is asked for, which
-        will be written, and rows from `ahead` on, one every UNROLL steps; these not by tables,
+        or from zeros where they are `fresh`. Meanwhile the tile below `soon` is asked for,
+        which will be written, and rows from `ahead` on, one every UNROLL steps; these not by tables,
         where the registers for it are worth a third of the time.
 
         keeps: instead, the tile copies the rows of B that it reads to rows from `ahead` on.
@@ -184,6 +184,7 @@ class Writer:
         parts = [number(v * self.lanes) for v in range(tile.vectors)]
 
         with builder.if_then(builder.icmp_signed(">=", depth, number(LONG))):
+            soon = self.at(builder, soon, builder.mul(number(tile.rows), soon_row))
             for _ in range(tile.rows):
                 for part in parts:
                     self.prefetch(builder, self.at(builder, soon, part), written=True)

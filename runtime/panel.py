@@ -14,7 +14,8 @@ from llvmlite import ir
 from .building import Builder, Value, counted, number, smaller
 from .micro_kernel import _BYTES, INT, POINTER, Writer
 
-BYTES = 48 << 10  # of a panel: with the rows of A that meet it, about what the first cache holds
+BYTES = 128 << 10  # of a panel: it comes from the second cache as fast as tiles read it
+DEEPEST = 512  # rows of a panel: with them go as many columns of A, which stay there, too
 
 
 class Packer(Writer):
@@ -23,7 +24,7 @@ class Packer(Writer):
     def room(self, vectors: int) -> int:
         """How many rows of so many vectors a panel holds; a multiple of the lanes."""
         row = vectors * self.lanes * _BYTES[self.dtype]
-        return max(BYTES // row // self.lanes, 1) * self.lanes
+        return min(max(BYTES // row // self.lanes, 1) * self.lanes, DEEPEST)
 
     def panel(self, builder: Builder) -> Value:
         """Room for a panel of any width; to be called where a function begins."""

@@ -43,7 +43,7 @@ from .turn import Turner
 
 PREFIX = "gradloom_contract_"
 SEGMENT = 400  # contraction steps of B's column block kept in cache at a time
-STREAMED = 8  # and where a tile has all rows, so that B is read but once, and B's rows are long:
+STREAMED = 16  # and where a low tile has all rows, so that B is read but once, and these are long:
 LONG = 1000  # columns; the processor then sees a few rows that are read on and on
 KEPT = 24  # rows for which a block of B is worth a copy, its rows one behind the other
 ROWS = 128  # of A in a block, which stays in the second cache while blocks of B go by
@@ -147,7 +147,9 @@ class _Products(Packer):
         some = builder.icmp_signed("==", whole, number(0))
         room = either(self.room(plan.wide[0].vectors), self.room(plan.thin.vectors))
         room = builder.select(some, number(self.room(plan.middle[0].vectors)), room)
-        streams = builder.and_(once, builder.icmp_signed(">=", columns, number(LONG)))
+        few = builder.icmp_signed("<=", rows, number(plan.middle[1].rows))
+        streams = builder.and_(few, builder.icmp_signed(">=", columns, number(LONG)))
+        streams = builder.and_(streams, builder.not_(single))
         most = builder.select(streams, number(STREAMED), number(SEGMENT))
         keeps = builder.icmp_signed(">=", rows, number(KEPT))
         keeps = builder.and_(keeps, builder.not_(builder.or_(packs, some)))
