@@ -149,9 +149,9 @@ class Writer:
         tables of offsets.
 
         1 <= rows, 1 <= columns <= the tile's, depth >= 0. The sums start from the tile at `start`,
-        or from zeros where they are `fresh`. Meanwhile the tile below `soon` is asked for,
-        which will be written, and rows from `ahead` on, one every UNROLL steps; these not by tables,
-        where the registers for it are worth a third of the time.
+        or from zeros where they are `fresh`. Meanwhile the tile below `soon`, which will be
+        written, is asked for, and rows from `ahead` on, one every UNROLL steps; these not by
+        tables, where the registers for it are worth a third of the time.
 
         keeps: instead, the tile copies the rows of B that it reads to rows from `ahead` on.
         With runs there are four more: the runs and their number, the unit in which they count, and
