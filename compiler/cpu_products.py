@@ -39,7 +39,7 @@ def product_text(emitter: Emitter, item: Contract) -> None:
     i, j = rows.name, columns.name
     alone = len(emitter.kernel.body) == 1
     soon = _goes_into(emitter.kernel, item)
-    _tiles(emitter, batch, rows, columns)
+    _tiles(emitter, item.depth, batch, rows, columns)
     line(f"top = max(low - p * tiles, 0) * {TILE}")
     line(f"bottom = min((high - p * tiles) * {TILE}, {rows.extent})")
     if alone:
@@ -76,7 +76,7 @@ def product_text(emitter: Emitter, item: Contract) -> None:
     emitter.stages([])
 
 
-def _tiles(emitter: Emitter, batch: Sequence[Axis], rows: Axis, columns: Axis) -> None:
+def _tiles(emitter: Emitter, depth: Size, batch: Sequence[Axis], rows: Axis, columns: Axis) -> None:
     """The loop over what this thread runs of each strip of columns, `left` to left + width: the
     tiles from `low` to `high`, counted through all strips and the batch.
 
@@ -87,8 +87,8 @@ def _tiles(emitter: Emitter, batch: Sequence[Axis], rows: Axis, columns: Axis) -
     line(f"tiles = max(({rows.extent} + {TILE - 1}) // {TILE}, 1)")
     cut = isinstance(wide, str) or wide > NARROW
     if cut:
-        above = f"max({rows.extent} - {wide}, {product(rows.extent, wide)} - {FEW})"
-        line(f"many = min(max({above}, 0), 1)")
+        above = f"{product(rows.extent, f'max({wide}, {depth})')} - {FEW}"
+        line(f"many = min(max(max({rows.extent} - {wide}, {above}), 0), 1)")
         blocks = product(*(axis.extent for axis in batch), "((tiles - 1) * many + 1)")
         line(f"parts = (nth - 1) // max({blocks}, 1) + 1")
         share = f"(({wide} + parts - 1) // parts + {WIDE - 1}) // {WIDE} * {WIDE}"

@@ -29,7 +29,7 @@ COLUMNS = 4  # vectors of the last axis in a block, where other axes are reduced
 TILE = 8  # rows of a product that are a unit
 INSIDE = 1 << 16  # bytes of sums of a product that a thread keeps to itself
 NARROW, WIDE = 32, 32  # columns of a strip: at least, and a multiple of
-FEW = 4096  # results of a product that threads exchange in less time than its weights
+FEW = 4096  # numbers that go into a product, or come out, sooner than its weights are exchanged
 LINE = 64  # elements of the last axis that take less time than to find out where they are
 NEST = 1024  # elements of a unit that has several axes
 SIDE = 32  # elements of the last axis in a block of a transposed copy
@@ -114,14 +114,15 @@ def block_length(kernel: Kernel, lanes: int) -> int:
     return COLUMNS * lanes if reduces else SHARE
 
 
-def strip_length(rows: int, columns: int, entries: int, threads: int) -> int:
+def strip_length(rows: int, columns: int, depth: int, entries: int, threads: int) -> int:
     """How many columns of a product are a strip, where the batch has so many entries: all, where
     there are as many tiles of rows as threads, and else as many as leave some for each.
 
-    And so also where the results are few and lie in a wide matrix.  Then threads exchange results
-    rather than weights: those that one step writes are read by the same thread in the next.
+    And so also where the results lie in a wide matrix and are few, as what they are made of.  Then
+    threads exchange these rather than weights: those that one step writes are read by the same
+    thread in the next.
     """
-    few = rows <= columns and rows * columns <= FEW
+    few = rows <= columns and rows * max(columns, depth) <= FEW
     blocks = entries if few else entries * max(-(-rows // TILE), 1)
     parts = (threads - 1) // max(blocks, 1) + 1
     share = -(-columns // parts)
@@ -165,7 +166,8 @@ class _Walk:
         match kind:
             case "panels":
                 rows, columns = len(kernel.axes) - 2, len(kernel.axes) - 1
-                sizes = self.box[rows][1], self.box[columns][1]
+                depth = next(item.depth for item in kernel.body if isinstance(item, Contract))
+                sizes = self.box[rows][1], self.box[columns][1], self.value(depth)
                 strip = strip_length(*sizes, prod(counts), threads)
                 inner = [(columns, strip), (rows, TILE)]
             case "blocks":

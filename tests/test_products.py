@@ -143,12 +143,16 @@ def test_transposed_factors_are_not_copied():
 
 def test_strips_are_as_many_as_threads_need():
     sizes = [0, 1, 20, 64, 65, 1000]
-    for rows, columns, entries, threads in itertools.product(sizes, sizes, [0, 1, 3], [1, 2, 7]):
-        strip = strip_length(rows, columns, entries, threads)
+    cases = itertools.product(sizes, sizes, [0, 8, 500], [0, 1, 3], [1, 2, 7])
+    for rows, columns, depth, entries, threads in cases:
+        strip = strip_length(rows, columns, depth, entries, threads)
         strips = -(-columns // strip)
         assert strip >= NARROW and strip % WIDE == 0
         assert strips * max(entries, 1) <= threads + entries
-        if threads == 1 or (entries * rows >= threads * TILE and rows * columns > FEW):
+        many = rows * max(columns, depth) > FEW
+        if threads == 1 or (entries * rows >= threads * TILE and many):
             assert strips <= 1
-    assert strip_length(8, 1024, 1, 2) == 512
+    assert strip_length(8, 1024, 8, 1, 2) == 512
+    assert strip_length(32, 128, 128, 1, 2) == 64
+    assert strip_length(32, 128, 512, 1, 2) == 128
     assert box([2, TILE], 0, 2 * TILE) == [(0, 2), (0, TILE)]
