@@ -122,6 +122,9 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "xlog1py": _x_times(np.log1p),
     "sigmoid": _exact(lambda x: 1 / (1 + mpmath.exp(-x))),
     "tanh_gelu": _exact(_tanh_gelu),
+    "tanh_gelu_slope": _exact(
+        lambda x: float(x > 0) if abs(x) > 1000 else mpmath.diff(_tanh_gelu, x, h=1e-20)
+    ),
 }
 
 

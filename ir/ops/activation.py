@@ -12,16 +12,18 @@ bounds x from below first, so that −inf gives the limit and not inf · 0.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ..tensor import Node, Tensor, TensorLike
-from .arithmetic import clip, maximum, minimum, multiply, negative, square
+from .arithmetic import absolute, clip, maximum, minimum, multiply, negative, square
 from .build import elementwise, primitive
 from .conversion import rounded_once
 from .logic import where
 from .special import normal_cdf
-from .transcendental import expm1, logistic, sigmoid, softplus
+from .transcendental import exp, expm1, logistic, sigmoid, softplus
 from .trigonometry import a_float, tanh
 
 __all__ = [
@@ -92,40 +94,87 @@ def selu(x: Tensor) -> Tensor:
 _RISE, _CUBE = math.sqrt(8 / math.pi), math.sqrt(8 / math.pi) * 0.044715
 
 
-def _arguments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """x bounded so that the sigmoid is 0 or 1 beyond, its square, and what that sigmoid is of."""
+def _cubic(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """x bounded, u = √(8/π) (t + 0.044715 t³) of that t, and du/dt: beyond ±40 sigmoid(u) is 0 or
+    1, and this keeps u finite."""
     t = minimum(maximum(x, -40.0), 40.0)
     w = square(t)
-    return t, w, t * (_CUBE * w + _RISE)
+    return t, t * (_CUBE * w + _RISE), 3.0 * _CUBE * w + _RISE
+
+
+def _sigmoids(u: Tensor) -> tuple[Tensor, Tensor]:
+    """sigmoid(u) and sigmoid(u) · sigmoid(−u), of one exponential and one division."""
+    e = exp(-absolute(u))
+    less = e / (1.0 + e)  # at most a half
+    more = 1.0 - less
+    return where(u < 0.0, less, more), less * more
+
+
+def _numpy_slope(x: Any) -> Any:
+    t = np.clip(x, -40, 40)
+    w = np.square(t)
+    u = t * (_CUBE * w + _RISE)
+    return (logistic(u) + t * logistic(u) * logistic(-u) * (3 * _CUBE * w + _RISE)).astype(x.dtype)
 
 
 def _expand_tanh_gelu(node: Node) -> list[Tensor]:
     (x,) = node.operands
-    return [maximum(x, -40.0) * sigmoid(_arguments(x)[2])]
+    return [maximum(x, -40.0) * _sigmoids(_cubic(x)[1])[0]]
 
 
-def _tanh_gelu_slope(x: Tensor) -> Tensor:
-    """sigmoid(u) + x sigmoid(u) sigmoid(−u) du/dx; beyond ±40 it is 0 or 1, whatever x is."""
-    t, w, u = _arguments(x)
-    above = sigmoid(u)
-    return above + t * (above * sigmoid(-u)) * (3.0 * _CUBE * w + _RISE)
+def _expand_slope(node: Node) -> list[Tensor]:
+    t, u, rise = _cubic(node.operands[0])
+    above, both = _sigmoids(u)
+    return [above + t * both * rise]
+
+
+def _second_slope(x: Tensor) -> Tensor:
+    t, u, rise = _cubic(x)
+    above, below = sigmoid(u), sigmoid(-u)
+    bend = t * ((below - above) * square(rise) + 6.0 * _CUBE * t)
+    return above * below * (2.0 * rise + bend)
+
+
+def _batch(node: Node, operands: Sequence[Tensor], _: Sequence[bool]) -> list[Tensor]:
+    return [Node(node.op, operands, {}).results[0]]
+
+
+_SAMPLES: Any = ((((5,),), {}), (((3, 4),), {}), (((0, 1),), {}), (((),), {}))
+
+
+@primitive(
+    kind="composite",
+    infer=a_float,
+    reference=_numpy_slope,
+    partials=lambda x, y: [_second_slope(x)],
+    saturates=True,
+    batch=_batch,
+    expand=_expand_slope,
+    samples=_SAMPLES,
+)
+def tanh_gelu_slope(x: Tensor) -> Tensor:
+    """The derivative of tanh_gelu: sigmoid(u) + x sigmoid(u) sigmoid(−u) du/dx.
+
+    A kernel that needs the value as well has all but the last few operations of it anyway.
+    """
+    ...
 
 
 @primitive(
     kind="composite",
     infer=a_float,
     reference=lambda x: np.maximum(x, -40) * logistic(x * (_CUBE * (x * x) + _RISE)),
-    partials=lambda x, y: [_tanh_gelu_slope(x)],
+    partials=lambda x, y: [tanh_gelu_slope(x)],
     saturates=True,
-    batch=lambda node, operands, _: [Node(node.op, operands, {}).results[0]],
+    batch=_batch,
     expand=_expand_tanh_gelu,
-    samples=((((5,),), {}), (((3, 4),), {}), (((0, 1),), {}), (((),), {})),
+    samples=_SAMPLES,
 )
 def tanh_gelu(x: Tensor) -> Tensor:
     """x · sigmoid(u), u = √(8/π) (x + 0.044715 x³), which is 0 at −∞.
 
     Its derivative says what bounds do only once: that of the formula, op by op, would have each of
-    them choose.  Both read one sigmoid, which a kernel has once.
+    them choose.
     """
     ...
 
