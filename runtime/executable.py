@@ -38,7 +38,6 @@ SHORT = 1_000_000  # below which a sleeping one is not worth waking
 FEW = 4_000  # in a step of a loop, below which its barriers cost more than a second thread does
 ROUNDS = 1_000  # that a loop of unknown length is taken to have
 KEPT = 1 << 29  # bytes of temporaries kept for sizes that were used before
-_HUGE = 1 << 21  # bytes of a large page
 
 
 class Instance:
@@ -88,16 +87,6 @@ class Instance:
         return sum(window_start(w, layout.buffers[w.of], self.binding) for w in windows)
 
 
-def _room(size: int) -> np.ndarray[Any, Any]:
-    """Uninitialised bytes; where they are many, in large pages, of which the processor remembers
-    where they all are.  NumPy asks for these where an array holds two of them."""
-    if size < _HUGE // 2:
-        return aligned_empty((size,), np.dtype(np.uint8))
-    raw = np.empty(max(size, _HUGE) + _HUGE, np.uint8)
-    start = -raw.ctypes.data % _HUGE
-    return raw[start : start + size]
-
-
 class Context:
     """What one call at a time works on."""
 
@@ -105,7 +94,7 @@ class Context:
         executable = instance.executable
         layout = executable.layout
         self.instance = instance
-        self.arena = _room(max(instance.plan.total, ALIGNMENT))
+        self.arena = aligned_empty((max(instance.plan.total, ALIGNMENT),), np.dtype(np.uint8))
         self.table = (ctypes.c_int64 * layout.size)()
         self.status = (ctypes.c_int64 * 2)()
         for name, slot in layout.functions.items():

@@ -61,13 +61,11 @@ def test_each_binding_of_the_sizes(batch: int) -> None:
     assert arena(function) == max(predicted.total, 64)
 
 
-@pytest.mark.parametrize(("batch", "more"), [(200, 0), (8192, 1 << 21)])
-def test_a_first_call_takes_results_and_temporaries_and_little_else(batch: int, more: int) -> None:
-    """And perhaps what is left of a large page."""
+def test_a_first_call_takes_results_and_temporaries_and_little_else() -> None:
     function = network("B")
     function(*arrays(1))  # kernels are compiled and loaded
-    given = arrays(batch)
-    predicted = function.memory(B=batch)
+    given = arrays(1024)
+    predicted = function.memory(B=1024)
     tracemalloc.start()
     try:
         start, _ = tracemalloc.get_traced_memory()
@@ -76,7 +74,7 @@ def test_a_first_call_takes_results_and_temporaries_and_little_else(batch: int, 
     finally:
         tracemalloc.stop()
     needed = predicted.total + sum(value.nbytes for value in results)
-    assert needed <= peak - start < needed + more + 100_000
+    assert needed <= peak - start < needed + 100_000
 
 
 def test_the_table_names_ops_and_lines() -> None:
