@@ -11,6 +11,7 @@ over flipped sequences; so its rows do.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from math import copysign
 from typing import NamedTuple
 
@@ -31,6 +32,11 @@ from .unroll import pays
 from .walk import remake
 
 SOME = 32  # rows in a batch of as many as a call has
+MANY = 4096  # and where there are many
+MORE = 1.25  # times as much memory may then be needed
+
+
+STORES = ("region", "contraction")  # what reads arrays that no kernel of its own makes
 
 
 class Total(NamedTuple):
@@ -56,16 +62,19 @@ def totals(graph: Graph, report: list[Report] | None = None) -> Graph:
             made = remake(node, mapping, lambda region: totals(region, report))
         results: Sequence[Tensor] = made.results
         if made.op.name == "scan":
-            results = _shortened(Scan(made), _unread(graph, Scan(node)), report)
+            results = _shortened(graph, Scan(node), Scan(made), report)
         if results is not node.results:
             mapping.update(zip(node.results, results, strict=True))
     return graph.map(mapping) if mapping else graph
 
 
-def _shortened(scan: Scan, unread: set[int], report: list[Report] | None) -> Sequence[Tensor]:
-    """The results of the scan, by a loop with fewer sums."""
+def _shortened(
+    graph: Graph, before: Scan, scan: Scan, report: list[Report] | None
+) -> Sequence[Tensor]:
+    """The results of the scan, by a loop with fewer sums; `before`: as it stands in the graph."""
+    unread = _unread(graph, before)
     found = _worthwhile(scan, [total for total in _totals(scan) if total.place in unread])
-    if not found:
+    if not found or not _finds_room(graph, before, _kept(scan, found)):
         return scan.node.results
     if report is not None:
         report += [Report("added up behind the loop", "matmul", t.node.loc) for t in found]
@@ -154,9 +163,47 @@ def _worthwhile(scan: Scan, found: Sequence[Total]) -> list[Total]:
     return chosen
 
 
-def _size(tensor: Tensor) -> int:
+def _size(tensor: Tensor, some: int = SOME) -> int:
     """How many numbers it holds; where sizes have names, of a small batch."""
-    return nominal(tensor.size, SOME)
+    return nominal(tensor.size, some)
+
+
+def _finds_room(graph: Graph, scan: Scan, kept: Sequence[Tensor]) -> bool:
+    """Whether all steps may keep as much, for a batch of as many rows as a call has: where these
+    are many, what then lives is not much more than what lives somewhere anyway."""
+    if all(isinstance(tensor.size, int) for tensor in kept):
+        return True
+    ends, stored = dict[Tensor, int](), dict[Tensor, None]()
+    for place, node in enumerate(graph.nodes):
+        for tensor in _reads(node):
+            turned = tensor.node.op.name == "permute" and node.op.kind == "region"
+            origin = tensor if turned else _origin(tensor)
+            ends[origin] = place
+            if turned or (origin.node.op.kind != "leaf" and node.op.kind in STORES):
+                stored[origin] = None
+    place_of = {node: place for place, node in enumerate(graph.nodes)}
+    changes = [0] * (len(place_of) + 1)
+    for tensor in stored:
+        changes[place_of[tensor.node]] += _size(tensor, MANY)
+        changes[ends[tensor] + 1] -= _size(tensor, MANY)
+    lives = list(accumulate(changes))
+    more = nominal(scan.length, MANY) * sum(_size(tensor, MANY) for tensor in kept)
+    return lives[place_of[scan.node]] + more <= MORE * max(lives)
+
+
+def _reads(node: Node) -> Sequence[Tensor]:
+    """What a node reads; of a scan no sequence that its steps do nothing with."""
+    if node.op is not SCAN:
+        return node.operands
+    scan = Scan(node)
+    inputs, used = scan.body.inputs, scan.body.users
+    entries = inputs[len(scan.carries) : len(scan.carries) + len(scan.sequences)]
+    idle = {
+        sequence
+        for sequence, entry in zip(scan.sequences, entries, strict=True)
+        if entry not in used and entry not in scan.body.results_set
+    }
+    return [tensor for tensor in node.operands if tensor not in idle]
 
 
 def _kept(scan: Scan, found: Sequence[Total]) -> list[Tensor]:
