@@ -174,6 +174,10 @@ def lanes_below(builder: Any, limit: Any, count: int) -> Lanes:
     scalar = Lanes(builder, limit)
     scalar = select(scalar < 0, 0, scalar)
     scalar = select(scalar > count, count, scalar).cast("trunc", integer_type(32))
+    if count == native.host().lanes == 16:  # AVX-512, where masks have registers
+        # A comparison LLVM would move into the loop that stands under the mask.
+        bits = ((scalar.constant(1) << scalar) - 1).cast("trunc", integer_type(count))
+        return bits.cast("bitcast", ir.VectorType(integer_type(1), count))
     numbers = Lanes(builder, lane_numbers(count, 32))
     return numbers < scalar.splat(count)
 
