@@ -22,7 +22,7 @@ _parameters: WeakSet[Parameter] = WeakSet()
 _sharing = threading.RLock()  # held while locks are exchanged, and by a fork
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 PAGE = 4096  # bytes
-LARGE = 1 << 18  # bytes of an array that starts with a page
+LARGE = 4 * PAGE  # bytes of an array that starts with a page
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
@@ -30,7 +30,8 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[An
     one of PAGE.
 
     Processors compare addresses within a page only, at first: where a result starts a little
-    further into one than an operand, each load waits for the store before it, as if it read that.
+    further into one than an operand, each load waits for the store before it, as if it read that
+    (a kernel then takes up to three times as long).
     NumPy's large arrays start 16 bytes into a page.
     """
     nbytes = math.prod(shape) * dtype.itemsize

@@ -8,6 +8,7 @@ written.  Two that never live at the same step may share memory.  The planner is
 
 What is small beside the others keeps its memory to itself for some steps more on either side:
 where it lay in what another step has just left, each thread had to wait until all had done so.
+What is large starts with a page, for the reason that `aligned_empty` has.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .dims import evaluate
-from .parameter import ALIGNMENT
+from .parameter import ALIGNMENT, PAGE
 from .program import Buffer, Loop, Program, Step, bodies, reads_and_writes, walk
 
 SMALL = 128  # how many small temporaries take as much as all together, at least
 MINOR = 16  # and as much as the largest
+WALKED = 16 * PAGE  # bytes from which a temporary starts with a page
 ASIDE = 8  # steps before and behind a small temporary in which its memory is its own
 
 
@@ -125,13 +127,13 @@ def plan(program: Program, binding: Mapping[str, int]) -> Plan:
         first, last = spans[name]
         if size <= small:
             first, last = first - ASIDE, last + ASIDE
-        offset = 0
+        offset, unit = 0, PAGE if size >= WALKED else ALIGNMENT
         alive = [(start, end) for start, end, a, b in placed if a <= last and first <= b]
         for start, end in alive:
             if start - offset >= room:
                 break
             if end > offset:
-                offset = end
+                offset = -(-end // unit) * unit
         offsets[name] = offset
         insort(placed, (offset, offset + room, first, last))
     return Plan(offsets, max((end for _, end, _, _ in placed), default=0))

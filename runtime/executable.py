@@ -24,7 +24,7 @@ from ..ir.half import is_finite
 from ..ir.interpret import bind_dims, evaluate_attribute
 from ..ir.kernel import Contract
 from ..ir.op import TABLE
-from ..ir.parameter import ALIGNMENT, LARGE, Parameter, aligned_empty, share_lock
+from ..ir.parameter import ALIGNMENT, Parameter, aligned_empty, share_lock
 from ..ir.plan import nbytes, plan, window_start
 from ..ir.program import Branch, Buffer, Copy, Launch, Loop, Program, Step, walk
 from . import clock, driver
@@ -38,6 +38,7 @@ SHORT = 1_000_000  # below which a sleeping one is not worth waking
 FEW = 4_000  # in a step of a loop, below which its barriers cost more than a second thread does
 ROUNDS = 1_000  # that a loop of unknown length is taken to have
 KEPT = 1 << 29  # bytes of temporaries kept for sizes that were used before
+_ALIGN_FROM = 1 << 18  # bytes from which a result is worth aligning: that takes microseconds
 
 
 class Instance:
@@ -55,9 +56,9 @@ class Instance:
             if (size := evaluate(dim, binding)) < 0:
                 raise ShapeError(f"the size {dim} would be {size} in this call")
         self.plan = plan(program, binding)
-        self.outputs = [  # aligning one takes microseconds, which is worth it for large ones
+        self.outputs = [
             (
-                aligned_empty if nbytes(buffer, binding) >= LARGE else np.empty,
+                aligned_empty if nbytes(buffer, binding) >= _ALIGN_FROM else np.empty,
                 tuple(evaluate(dim, binding) for dim in buffer.type.shape),
                 buffer.type.dtype.numpy,
             )

@@ -12,7 +12,7 @@ import gradloom as gl
 from gradloom.compiler.pipeline import compile_graph
 from gradloom.compiler.schedule import Work, schedule
 from gradloom.ir.graph import Graph
-from gradloom.ir.plan import plan
+from gradloom.ir.plan import nbytes, plan
 from gradloom.ir.program import Check, Copy, Launch
 from gradloom.ir.target import Target
 from gradloom.ir.tensor import Node
@@ -72,6 +72,15 @@ def test_the_plan_sees_the_same() -> None:
     graph = linear_network(12)
     function = gl.compile(graph, {graph.names[p]: p for p in graph.parameters})
     assert plan(function.program, {}).total < 16 * 64 * 64 * 4
+
+
+def test_large_temporaries_start_with_a_page() -> None:
+    graph, size = linear_network(4, 260), 260 * 64 * 4
+    program = gl.compile(graph, {graph.names[p]: p for p in graph.parameters}).program
+    planned = plan(program, {})
+    large = {planned.offsets[b.name] for b in program.of_kind("temporary") if nbytes(b, {}) == size}
+    assert size % 4096 and large == {k * (size // 4096 + 1) * 4096 for k in range(len(large))}
+    assert len(large) > 2 and planned.total < len(large) * (size + 4096)
 
 
 def test_updates_need_no_memory_and_run_as_soon_as_the_old_value_is_not_read() -> None:
