@@ -39,13 +39,13 @@ class Ragged(Writer):
             a, row_table, step_table, runs, most, group, unit, begin,
             b, b_row, _, c, c_row, soon, soon_row, rows, columns, depth, initial, initial_row,
         ) = function.args  # fmt: skip
-        # A mask costs little; the tile that does most of the work is made without one, too.
+        # A mask costs little; the tiles that do most of the work are made without one, too.
         self.variants = {
             (tile, masked): self.tile(tile, masked)
             for pair in tiles
             for tile in pair
             for masked in (True, False)
-            if masked or tile is tiles[0][0] or not self.always_masked
+            if masked or tile in tiles[0] or not self.always_masked
         }
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         widest = number(tiles[0][0].vectors * self.lanes)
