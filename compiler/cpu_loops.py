@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
+from math import prod
 
 from ..ir.kernel import BLOCK, Axis, Kernel, Reduce, Size
 from ..ir.loc import Loc
 from .cpu_text import difference, total
 from .scalar import identity
+
+WRITTEN_OUT = 4  # places of a walk that are so few that none needs a loop
 
 
 class Loops:
@@ -61,6 +65,15 @@ class Loops:
         self.line(f"m = lanes({lanes} + tail * ({rest} - {lanes}))")
         begin = total(str(low), f"tail * {difference(whole, low, True)}")
         self.begin(f"for {index} in range({begin}, {whole} + tail * {rest}, {lanes}):")
+
+    def few_places(self, axes: Sequence[Axis], long: Sequence[Reduce]) -> list[tuple[int, ...]]:
+        """The indices of the reduced axes, where these are so few that a walk is written out; else
+        an empty tuple, which stands for loops."""
+        sizes = [axis.extent for axis in axes if isinstance(axis.extent, int)]
+        plain = len(sizes) == len(axes) and not long and self.axes[-1].role == "parallel"
+        if not plain or not 0 < prod(sizes) <= WRITTEN_OUT:
+            return [()]
+        return list(product(*map(range, sizes)))
 
     def reduction_loops(self, axes: Sequence[Axis], long: Sequence[Reduce]) -> int:
         """Open the loops over the reduced axes, the vector one with its mask.

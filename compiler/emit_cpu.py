@@ -216,8 +216,37 @@ class _Emitter(Loops):
         for item in reversed(chosen):
             if isinstance(item, Running):
                 self.line(f"{item.result} = {identity(item)}")
-        depth = self.depth
-        inside = self.reduction_loops(loops, long)
+        depth = inside = self.depth
+        for place in self.few_places(loops, long):
+            if place:
+                for axis, index in zip(loops, place, strict=True):
+                    self.line(f"{axis.name} = {index}")
+            else:
+                inside = self.reduction_loops(loops, long)
+            self.visit(stage, chosen, folds, long, stores)
+        self.depth = inside
+        for fold in long:
+            for line in two_sum(fold.result, f"{fold.result}_block", identity(fold)):
+                self.line(line, fold.loc)
+        self.depth = depth
+        for fold in folds:
+            value = accumulator(fold)
+            if self.vector_is_reduced:
+                value = f"reduce_{fold.combine}({value})"
+            if is_ranked(fold):
+                value = f"ranked({value})"
+            if value != fold.result:
+                self.line(f"{fold.result} = {value}")
+
+    def visit(
+        self,
+        stage: int,
+        chosen: Sequence[Instruction],
+        folds: Sequence[Reduce],
+        long: Sequence[Reduce],
+        stores: Sequence[Store],
+    ) -> None:
+        """What a walk does at one place: `chosen`, last things first, folds and stores."""
         for item in reversed(chosen):
             self.instruction(item, check=self.stage[item.result] == stage)  # type: ignore[union-attr]
         for fold in folds:
@@ -232,19 +261,6 @@ class _Emitter(Loops):
             self.instruction(Store(self.kept.access, self.kept.value))
         for store in stores:
             self.instruction(store)
-        self.depth = inside
-        for fold in long:
-            for line in two_sum(fold.result, f"{fold.result}_block", identity(fold)):
-                self.line(line, fold.loc)
-        self.depth = depth
-        for fold in folds:
-            value = accumulator(fold)
-            if self.vector_is_reduced:
-                value = f"reduce_{fold.combine}({value})"
-            if is_ranked(fold):
-                value = f"ranked({value})"
-            if value != fold.result:
-                self.line(f"{fold.result} = {value}")
 
     def is_checked(self, item: Instruction, stage: int) -> bool:
         """Whether the walk of `stage` must compute `item`, whoever reads it: it may fail."""
