@@ -75,16 +75,24 @@ class Use:
         if self.moves != other.moves:  # in some step of a loop they may be the same bytes
             return True
         return any(
-            part is not None and any(_overlap(part, rest) for rest in _others(other.parts, thread))
-            for thread, part in enumerate(self.parts)
+            part is not None and any(rest is not None and _overlap(part, rest) for rest in sides)
+            for part, *sides in zip(
+                self.parts, _before(other.parts), _before(other.parts[::-1])[::-1], strict=True
+            )
         )
 
 
-def _others(parts: Sequence[Range | None], thread: int) -> list[Range]:
-    """All that lies between the parts of the threads before that one, and of those behind it."""
-    sides = parts[:thread], parts[thread + 1 :]
-    known = [[part for part in side if part is not None] for side in sides]
-    return [(min(low for low, _ in side), max(high for _, high in side)) for side in known if side]
+def _before(parts: Sequence[Range | None]) -> list[Range | None]:
+    """For each part, from the first to the last byte of all the parts before it."""
+    found: list[Range | None] = []
+    so_far: Range | None = None
+    for now in parts:
+        found.append(so_far)
+        if now is not None and so_far is not None:
+            so_far = min(so_far[0], now[0]), max(so_far[1], now[1])
+        elif now is not None:
+            so_far = now
+    return found
 
 
 def _overlap(one: Range, two: Range) -> bool:

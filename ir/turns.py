@@ -10,7 +10,7 @@ out, so no bit changes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from .dims import evaluate
 from .kernel import Kernel
@@ -19,8 +19,8 @@ from .program import Buffer, Copy, Launch
 from .units import layout, touched
 
 LARGE = 1 << 18  # bytes of a thread's part of what is handed on: more of it leaves near caches
-PART = 1 << 17  # bytes of it in a turn
-WIDER = 4  # a turn may be so many times shorter than that, if work cannot be cut otherwise
+PART = 1 << 18  # bytes of it in a turn
+WIDER = 2  # a turn may be so many times shorter than that, if work cannot be cut otherwise
 
 
 def may_take_turns(
@@ -42,14 +42,14 @@ def likely_turns(
     binding: Mapping[str, int],
     lanes: int,
     threads: int,
-) -> list[int]:
+) -> Iterator[int]:
     """Numbers of parts, the smallest first, whose first part of the reader reads no more than the
     first part of the product makes; multiples of the number of threads."""
     product, reader = (kernels[step.kernel] for step in pair)
     handed = _handed(product, pair[0], reader, pair[1])
     size = sum(nbytes(buffers[pair[0].arguments[n]], binding) for n, _ in handed)
     if size <= LARGE * threads:
-        return []
+        return
     parameters = [
         dict(zip(kernel.parameters, (evaluate(s, binding) for s in step.sizes), strict=True))
         for kernel, step in zip((product, reader), pair, strict=True)
@@ -66,7 +66,7 @@ def likely_turns(
         return True
 
     least = max(-(-size // (PART * threads)), 2)
-    return [n * threads for n in range(least, WIDER * least + 1) if fits(n * threads)]
+    yield from (n * threads for n in range(least, WIDER * least + 1) if fits(n * threads))
 
 
 def _handed(
