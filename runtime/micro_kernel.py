@@ -276,8 +276,9 @@ class Writer:
         def through(first: Value, end: Value, sums: list) -> list:
             """The steps from `first` to before `end`."""
             # Stores between the steps have LLVM hold what several steps load, and spill; with runs
-            # it does so beyond a few.
-            unroll = 1 if keeps else FEW if self.by_runs else UNROLL
+            # it does so beyond a few, and the tiles at edges, of less work, are compiled sooner.
+            few = 1 if masked else FEW
+            unroll = 1 if keeps else few if self.by_runs else UNROLL
             whole = builder.add(first, builder.and_(builder.sub(end, first), number(-unroll)))
             at_a = self.entry(builder, a_col, first) if self.by_tables else number(0)
             here = (at_a, self.at(builder, b, builder.mul(b_row, first)), ahead)
