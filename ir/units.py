@@ -30,6 +30,7 @@ TILE = 8  # rows of a product that are a unit
 INSIDE = 1 << 16  # bytes of sums of a product that a thread keeps to itself
 NARROW, WIDE = 32, 32  # columns of a strip: at least, and a multiple of
 FEW = 4096  # numbers that go into a product, or come out, sooner than its weights are exchanged
+MUCH = 1 << 17  # elements of weights, of which each thread had better read its part only
 LINE = 64  # elements of the last axis that take less time than to find out where they are
 NEST = 1024  # elements of a unit that has several axes
 SIDE = 32  # elements of the last axis in a block of a transposed copy
@@ -118,11 +119,12 @@ def strip_length(rows: int, columns: int, depth: int, entries: int, threads: int
     """How many columns of a product are a strip, where the batch has so many entries: all, where
     there are as many tiles of rows as threads, and else as many as leave some for each.
 
-    And so also where the results lie in a wide matrix and are few, as what they are made of.  Then
-    threads exchange these rather than weights: those that one step writes are read by the same
-    thread in the next.
+    And so also where the results lie in a wide matrix, and are few, as what they are made of, or
+    the weights are many.  Then threads exchange these rather than weights: those that one step
+    writes are read by the same thread in the next.
     """
-    few = rows <= columns and rows * max(columns, depth) <= FEW
+    few = rows <= columns
+    few = few and (rows * max(columns, depth) <= FEW or depth * columns >= MUCH)
     blocks = entries if few else entries * max(-(-rows // TILE), 1)
     parts = (threads - 1) // max(blocks, 1) + 1
     share = -(-columns // parts)
