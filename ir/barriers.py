@@ -134,13 +134,20 @@ def waits(
 
 
 class Finder:
-    """Finds what steps touch.  memory: where temporaries lie."""
+    """Finds what steps touch.  memory: where temporaries lie.  some: threads, if not all, whose
+    parts of launches are looked at."""
 
     def __init__(
-        self, program: Program, memory: Plan, binding: Mapping[str, int], threads: int
+        self,
+        program: Program,
+        memory: Plan,
+        binding: Mapping[str, int],
+        threads: int,
+        some: Sequence[int] | None = None,
     ) -> None:
         self.program, self.plan = program, memory
         self.binding, self.threads = binding, threads
+        self.some = range(threads) if some is None else some
         self.lanes = program.target.lanes
         self.kernels = {kernel.name: kernel for kernel in program.kernels}
         self.buffers = {buffer.name: buffer for buffer in program.buffers}
@@ -169,9 +176,12 @@ class Finder:
         pair = first, then
         ways = self.kernels, self.buffers, pair, self.binding, self.lanes, self.threads
         for parts in likely_turns(*ways):
-            finder = Finder(self.program, self.plan, self.binding, parts)
-            one, two = finder.uses(first, ()), finder.uses(then, ())
-            if not any(use.needs_order(other) for use in two for other in one):
+            for some in (sorted({0, 1, parts - 1}), range(parts)):  # a few mostly tell
+                finder = Finder(self.program, self.plan, self.binding, parts, some)
+                one, two = finder.uses(first, ()), finder.uses(then, ())
+                if any(use.needs_order(other) for use in two for other in one):
+                    break
+            else:
                 many = parts // self.threads
                 return parts, [use.joined(many) for use in one], [use.joined(many) for use in two]
         return None
@@ -190,7 +200,7 @@ class Finder:
                         kernel, parameters, self.lanes, thread, self.threads
                     ).items()
                 }
-                for thread in range(self.threads)
+                for thread in self.some
             ]
         return self.known[step.kernel, sizes]
 

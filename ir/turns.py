@@ -11,6 +11,7 @@ out, so no bit changes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from .dims import evaluate
 from .kernel import Kernel
@@ -21,6 +22,7 @@ from .units import layout, touched
 LARGE = 1 << 18  # bytes of a thread's part of what is handed on: more of it leaves near caches
 PART = 1 << 18  # bytes of it in a turn
 WIDER = 2  # a turn may be so many times shorter than that, if work cannot be cut otherwise
+TRIED = 4  # numbers of parts whose parts are all looked at
 
 
 def may_take_turns(
@@ -43,8 +45,8 @@ def likely_turns(
     lanes: int,
     threads: int,
 ) -> Iterator[int]:
-    """Numbers of parts, the smallest first, whose first part of the reader reads no more than the
-    first part of the product makes; multiples of the number of threads."""
+    """A few numbers of parts, the smallest first, multiples of the number of threads: the first two
+    parts of the reader and the last one read no more than those of the product make."""
     product, reader = (kernels[step.kernel] for step in pair)
     handed = _handed(product, pair[0], reader, pair[1])
     size = sum(nbytes(buffers[pair[0].arguments[n]], binding) for n, _ in handed)
@@ -55,18 +57,20 @@ def likely_turns(
         for kernel, step in zip((product, reader), pair, strict=True)
     ]
 
-    def fits(parts: int) -> bool:
-        made = touched(product, parameters[0], lanes, 0, parts)
-        read = touched(reader, parameters[1], lanes, 0, parts)
+    def fits(parts: int, number: int) -> bool:
+        made = touched(product, parameters[0], lanes, number, parts)
+        read = touched(reader, parameters[1], lanes, number, parts)
         for n, m in handed:
             written = made.get(product.arguments[n].name, (0, 0))
-            wanted = read.get(reader.arguments[m].name, (0, 0))
-            if wanted[1] > written[1]:
+            wanted = read.get(reader.arguments[m].name, written)
+            if wanted[0] < written[0] or wanted[1] > written[1]:
                 return False
         return True
 
     least = max(-(-size // (PART * threads)), 2)
-    yield from (n * threads for n in range(least, WIDER * least + 1) if fits(n * threads))
+    numbers = range(least * threads, (WIDER * least + 1) * threads, threads)
+    found = (parts for parts in numbers if all(fits(parts, n) for n in (0, 1, parts - 1)))
+    yield from islice(found, TRIED)
 
 
 def _handed(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import gradloom as gl
-from gradloom.ir import turns
+from gradloom.ir import barriers, turns
+from gradloom.ir.units import touched
 from gradloom.runtime import executable
 from gradloom.runtime.driver import Turns, program_source
 from gradloom.runtime.executable import Executable
@@ -83,3 +84,24 @@ def test_none_where_a_part_reads_what_others_make() -> None:
     assert isinstance(loaded.layout.steps[0], Turns)
     assert "@gradloom_step_launch" in program_source(loaded.layout.steps)
     np.testing.assert_array_equal(staggered(loaded, arrays, [], (1, 0))[0], np.full(24, 96 * 24.0))
+
+
+def test_a_binding_looks_at_few_ways_to_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here no way is one: the results lie over the image, of which any row of the product may read
+    anything."""
+    monkeypatch.setattr(executable, "TINY", 0)
+    asked: list[int] = []
+
+    def counting(*given: Any) -> Any:
+        asked.append(given[-1])
+        return touched(*given)
+
+    for module in (barriers, turns):
+        monkeypatch.setattr(module, "touched", counting)
+    w = gl.parameter(np.ones((32, 3, 3, 3), "f4"), name="w")
+    x = gl.placeholder(("B", 3, 8, 8), name="x")
+    function = gl.function([x], gl.sin(gl.relu(gl.nn.conv2d(x, w, padding="same"))), threads=1)
+    loaded = Executable(function.program, 2)
+    arrays = [np.ones((512, 3, 8, 8), "f4")]
+    parts_of(loaded, arrays, function._parameters)
+    assert max(asked) >= 512 and len(asked) <= 16 * max(asked)
