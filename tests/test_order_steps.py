@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -13,18 +14,18 @@ import gradloom as gl
 from gradloom.compiler import pipeline
 from gradloom.compiler.order_steps import order_steps
 from gradloom.ir.program import Check, Program, Step, reads_and_writes
+from gradloom.runtime import cache
 
 from .graphs import graph_of_seed
 from .test_barriers import batch, network, waiting
 
 
 def as_lowered(make):
-    """What `make` makes with its steps as `schedule` ordered them."""
-    kept, pipeline.order_steps = pipeline.order_steps, lambda program: program
-    try:
+    """What `make` makes with its steps as `schedule` ordered them; nobody finds it on disk."""
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
+        patch.setattr(pipeline, "order_steps", lambda program: program)
+        patch.setattr(cache, "_default", cache.DiskCache(folder))
         return make()
-    finally:
-        pipeline.order_steps = kept
 
 
 def touched(step: Step, program: Program) -> tuple[set[str], set[str]]:
