@@ -205,13 +205,19 @@ class _Point:
         return self.problem.run([*moved, *(v for vs in self.along for v in vs), *self.weights])
 
     def difference(self, depth: int, step: float) -> tuple[float, float]:
-        """The derivative of order `depth` from values of the order before, and its rounding."""
-        before = ("reverse",) * (depth - 1)
+        """The derivative of order `depth` from values of the order before, and its rounding.
+
+        Where a function saturates, its derivatives are small but made of what is not: so the values
+        of all orders before count.
+        """
+        orders = [("reverse",) * below for below in range(depth)]
+        values = [self.values(depth - 1, offset * step) for offset, _ in _STENCIL]
         terms = [
-            weight * self.values(depth - 1, offset * step)[before] / step
-            for offset, weight in _STENCIL
+            weight / step * found[orders[-1]]
+            for found, (_, weight) in zip(values, _STENCIL, strict=True)
         ]
-        return math.fsum(terms), _ROUNDINGS * 2.0**-52 * max(map(abs, terms))
+        largest = max(abs(found[modes]) for found in values for modes in orders)
+        return math.fsum(terms), _ROUNDINGS * 2.0**-52 * largest / step
 
     def entry_that_is_off(
         self, modes: tuple[str, ...], step: float, rtol: float

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import importlib.util
 import os
 import re
@@ -19,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -150,7 +152,8 @@ def _object_code(assembly: str, prepare: Callable[[Any], None]) -> tuple[bytes, 
 
 def _lower(source: str, lanes: int) -> tuple[str, Callable[[Any], None]]:
     """The kernel in LLVM assembly, and what remains to be done to its module."""
-    from . import jit  # Numba: only when something must be compiled
+    _import_numba()
+    from . import jit
     from .whitelist import check_source
 
     names = _namespace(lanes)
@@ -163,6 +166,20 @@ def _lower(source: str, lanes: int) -> tuple[str, Callable[[Any], None]]:
         module.get_function(symbol).name = _symbol(text, lanes)
 
     return assembly, prepare
+
+
+@functools.cache
+def _import_numba() -> None:
+    """Only when something must be compiled, and by a thread of its own: signals strike the main
+    thread, and Python does not mend modules that an exception left half imported."""
+
+    def work() -> None:
+        with suppress(Exception):  # who imports it next is told
+            importlib.import_module(".jit", __package__)
+
+    thread = threading.Thread(target=work, name="gradloom imports Numba")
+    thread.start()
+    thread.join()
 
 
 def _count(how: str, amount: float = 1) -> None:

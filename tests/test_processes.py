@@ -299,3 +299,27 @@ print(wrong, struck > 20, called <= count.value <= called + struck)
 """
     )
     assert out.split() == ["0", "True", "True"], out
+
+
+def test_interruptions_of_the_first_compile(tmp_path: Path) -> None:
+    """Numba is imported meanwhile, and Python does not mend what is left half imported."""
+    out = run(
+        SETUP
+        + """
+def strike(*_):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, strike)
+struck = 0
+for attempt in range(200):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02 + 0.01 * attempt)
+        found = step(ones)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        break
+    except KeyboardInterrupt:
+        struck += 1
+print(struck > 3, found == n * n, w.value[0, 0])
+""",
+        GRADLOOM_CACHE_DIR=str(tmp_path),
+    )
+    assert out.split() == ["True", "True", "2.0"]

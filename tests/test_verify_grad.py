@@ -32,6 +32,14 @@ def test_right_derivatives_pass() -> None:
     assert ("reverse", "forward", "reverse") in third.errors
 
 
+@pytest.mark.parametrize("size", [1.0, 0.5])
+def test_slopes_of_what_saturates_pass(size: float) -> None:
+    """Sums near 16 and 8: what is left of 1 − tanh² there is mostly rounding."""
+    rng = np.random.default_rng(0)
+    inputs = size * rng.random((3, 64)), rng.random((64, 2))
+    gl.verify_grad(lambda x, w: gl.sum(gl.tanh(x @ w)), inputs)
+
+
 def test_structures_integers_and_the_interpreter() -> None:
     table = {"rows": np.arange(12.0, dtype="float32").reshape(4, 3) / 5, "scale": 0.7}
     places = np.array([0, 2, 2])
