@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """A product and its reader take turns: only where parts are apart; no bit changes."""
 
 from __future__ import annotations
