@@ -29,7 +29,6 @@ STEPS_COMPARED = 5
 RESULT_TOLERANCE = 2e-6
 CHANGE_TOLERANCE = 1e-4
 BLOCK_SECONDS = 0.1
-UNTIMED_STEPS = 3  # at the start of a block: threads wake up, caches fill
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,6 @@ def block(runner: Runner) -> Callable[[int], float]:
 
     def run(calls: int) -> float:
         runner.reset()
-        for _ in range(UNTIMED_STEPS):
-            runner.step()
         return repeated(runner.step, calls)
 
     return run

@@ -2,7 +2,8 @@
 
 Memory of a team, from an address `state` that is a multiple of 128:
   the barrier: +0: generation; +8: arrivals; +16: the word handed over at the last one;
-  +24: the generation that a sleeper waits for; +32: whether any slept lately; +40: pauses to spin
+  +24: the generation that a sleeper waits for; +32: whether any slept lately; +40: pauses to spin;
+  +48: whether a worker was woken for this call, and nobody has waited for it yet
   +64: whether a call has the team; +72: whether this was the team of a process that forked
   +128 * t: mailbox of thread t: generation, asleep, program, table, dims, status, nth, state
 A barrier and a letter are one cache line each, which goes over once when the last arrives or the
@@ -22,7 +23,9 @@ MAX_THREADS = 256
 GONE = 72
 # Pauses (of some 25 ns here) before a thread in a barrier sleeps: at least and at most, as the last
 # waits were long or short; every so many barriers, the most is tried again. An idle worker waits
-# twice as long. Nobody yields: who is given the core keeps it for milliseconds.
+# twice as long. Nobody yields: who is given the core keeps it for milliseconds. Where a worker had
+# to be woken, which in a virtual machine takes longer than many a call, the most is tried again,
+# and the wait for it tells nothing: else threads would sleep sooner, and be woken each call.
 FEWEST, MOST, EVERY = 64, 8192, 61
 
 # The number of the system call; None: no workers on this system.
@@ -88,6 +91,10 @@ entry:
   %asleep.p = getelementptr i8, ptr %state, i64 24
   %slept.p = getelementptr i8, ptr %state, i64 32
   %pauses.p = getelementptr i8, ptr %state, i64 40
+  %rung.p = getelementptr i8, ptr %state, i64 48
+  %rung = load atomic i64, ptr %rung.p monotonic, align 8
+  %woken = icmp ne i64 %rung, 0
+  %tells = select i1 %woken, i64 0, i64 1
   %learned = load atomic i64, ptr %pauses.p monotonic, align 8
   %turn = urem i64 %generation, {every}
   %try = icmp eq i64 %turn, 0
@@ -106,7 +113,7 @@ wait:
 sleep:
   %next = add i64 %generation, 1
   %r = atomicrmw umax ptr %asleep.p, i64 %next seq_cst
-  store atomic i64 1, ptr %slept.p monotonic, align 8
+  %s = atomicrmw umax ptr %slept.p, i64 %tells monotonic
   %late = load atomic i64, ptr %state seq_cst, align 8
   %still = icmp eq i64 %late, %generation
   br i1 %still, label %park, label %again
@@ -125,7 +132,9 @@ out:
   %more = call i64 @llvm.umin.i64(i64 %double, i64 {most})
   %half = lshr i64 %learned, 1
   %less = call i64 @llvm.umax.i64(i64 %half, i64 {fewest})
-  %wanted = select i1 %short, i64 %more, i64 %less
+  store atomic i64 0, ptr %rung.p monotonic, align 8
+  %slower = select i1 %woken, i64 %learned, i64 %less
+  %wanted = select i1 %short, i64 %more, i64 %slower
   %keep = icmp eq i64 %wanted, %learned
   br i1 %keep, label %done, label %learn
 learn:
@@ -261,6 +270,10 @@ define void @gradloom_post(ptr %state, i64 %tid,
   %ring = icmp ne i64 %asleep, 0
   br i1 %ring, label %wake, label %out
 wake:
+  %rung.p = getelementptr i8, ptr %state, i64 48
+  store atomic i64 1, ptr %rung.p monotonic, align 8
+  %pauses.p = getelementptr i8, ptr %state, i64 40
+  store atomic i64 {most}, ptr %pauses.p monotonic, align 8
   %r = call i64 (i64, ...) @syscall(
     i64 {futex}, ptr %box, i32 129, i32 1, ptr null, ptr null, i32 0)
   br label %out

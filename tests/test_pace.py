@@ -1,11 +1,16 @@
 # pyright: basic
 """How a call finds out that its threads only wait for each other."""
 
+import ctypes
+import time
+
 import numpy as np
 import pytest
 
 import gradloom as gl
+from gradloom.runtime.assembly import FEWEST, MOST, WORKERS
 from gradloom.runtime.pace import Pace
+from gradloom.runtime.team import the_team
 
 LENGTHS = pytest.mark.parametrize("seconds", [1e-5, 1e-3, 0.02, 10.0])
 
@@ -124,3 +129,20 @@ def test_calls_that_are_watched_give_the_same_results(monkeypatch):
     assert [plain(values).tobytes() for _ in range(50)] == [r.tobytes() for r in results]
     assert w.value.tobytes() == v.value.tobytes()
     assert 0 < sum(made) < len(made) or executable.threads == 1
+
+
+@pytest.mark.skipif(not WORKERS, reason="no workers on this system")
+def test_who_had_to_be_woken_waits_longer():
+    """After a pause threads do not go on sleeping and waking each other at every call."""
+    x = gl.placeholder((300, 300), name="x")
+    product = gl.function([x], x @ x, threads=2)
+    values = np.ones((300, 300), np.float32)
+    product(values)
+    pauses = ctypes.c_int64.from_address(the_team.state + 40)
+    pauses.value = FEWEST
+    end = time.monotonic() + 20
+    while not the_team.asleep() and time.monotonic() < end:
+        time.sleep(0.01)
+    np.testing.assert_array_equal(product(values), np.full((300, 300), 300.0))
+    assert pauses.value == MOST
+    assert ctypes.c_int64.from_address(the_team.state + 48).value == 0
