@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 from . import driver, tile
@@ -16,15 +17,18 @@ from . import driver, tile
 
 @functools.cache
 def begin(products: tuple[str, ...], lanes: int) -> None:
-    """Begin to make the launcher and `products` (see `tile.source`), in a thread of their own.
+    """Begin to make the launcher and `products` (see `tile.source`), each in a thread of its own.
 
     Once a process. Nobody waits for it, or is told of a failure: who needs these makes them then.
     """
 
-    def work() -> None:
-        with suppress(Exception):
-            driver.prepare()
-            for product in products:
-                tile.contraction(product, lanes)
+    def begun(work: Callable[[], object]) -> None:
+        def careless() -> None:
+            with suppress(Exception):
+                work()
 
-    threading.Thread(target=work, name="gradloom ahead").start()
+        threading.Thread(target=careless, name="gradloom ahead").start()
+
+    for product in products:
+        begun(functools.partial(tile.contraction, product, lanes))
+    begun(driver.prepare)

@@ -1,10 +1,15 @@
 # pyright: basic
-"""Integers and counted loops in functions written with llvmlite's builder."""
+"""Constants, counted loops and transpositions in functions written with llvmlite's builder.
+
+llvmlite makes a constant of each lane of a vector, every time: as much work as all the rest of a
+micro-kernel's text. Constants here are made once and know their text.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -16,8 +21,42 @@ Value = Any
 INT = ir.IntType(64)
 
 
-def number(value: int) -> ir.Constant:
-    return ir.Constant(INT, value)
+class TextConstant(ir.Constant):
+    """A constant given by its text, without its type; llvmlite asks for the lanes of some."""
+
+    def __init__(self, type_: Any, text: str, lanes: tuple[ir.Constant, ...] = ()) -> None:
+        self.type = type_
+        self.text = text
+        self.constant = lanes
+
+    def _get_reference(self) -> str:
+        return self.text
+
+
+@functools.lru_cache(maxsize=256)
+def number(value: int, bits: int = 64) -> ir.Constant:
+    """An integer of so many bits."""
+    return ir.Constant(ir.IntType(bits), value)
+
+
+@functools.lru_cache(maxsize=64)
+def zeros(type_: Any) -> ir.Constant:
+    """All bits zero: in each lane 0, 0.0, or false; the null pointer."""
+    return TextConstant(type_, "zeroinitializer")
+
+
+@functools.lru_cache(maxsize=64)
+def undefined(type_: Any) -> ir.Constant:
+    """Any value: where all lanes are written afterwards."""
+    return TextConstant(type_, "undef")
+
+
+@functools.lru_cache(maxsize=256)
+def lane_list(numbers: tuple[int, ...], bits: int = 32) -> ir.Constant:
+    """An integer in each lane; which lanes a shuffle takes."""
+    lanes = tuple(number(n, bits) for n in numbers)
+    text = f"<{', '.join(f'i{bits} {n}' for n in numbers)}>" if any(numbers) else "zeroinitializer"
+    return TextConstant(ir.VectorType(ir.IntType(bits), len(numbers)), text, lanes)
 
 
 @contextlib.contextmanager
@@ -46,3 +85,25 @@ def larger(builder: Builder, x: Value, y: Value) -> Value:
 
 def smaller(builder: Builder, x: Value, y: Value) -> Value:
     return builder.select(builder.icmp_signed("<", x, y), x, y)
+
+
+def transposed(builder: Builder, block: Sequence[Value]) -> list[Value]:
+    """As many vectors as each has lanes, a power of two: vector i of the result has lane i of each.
+
+    In log2(lanes) rounds of exchanges between vectors whose numbers differ in one bit (Eklundh,
+    IEEE Trans. Computers 21, 1972).  The highest bit comes first: where only the first few results
+    are wanted, most of what later rounds would do is for nobody, and goes.
+    """
+    count = len(block)
+    step = count // 2
+    while step:
+        following = list(block)
+        for i in (i for i in range(count) if not i & step):
+            low, high = block[i], block[i | step]
+            # Of two vectors, numbered on: lane `step` further off goes to the other.
+            first = [n if not n & step else n - step + count for n in range(count)]
+            second = [n + step if not n & step else n + count for n in range(count)]
+            for place, picks in ((i, first), (i | step, second)):
+                following[place] = builder.shuffle_vector(low, high, lane_list(tuple(picks)))
+        block, step = following, step // 2
+    return list(block)

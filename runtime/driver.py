@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
 import threading
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from . import clock, native
+from .forks import wait_at_fork
 from .instructions import Branch, Break, Check, Copy, Host, Launch, Loop, Step, Timed, Turns
 from .team import Call, default_threads, load, run, the_team
 from .writer import program_source
@@ -42,11 +42,8 @@ __all__ = [
 ]
 
 
-_lock = threading.Lock()
-if hasattr(os, "register_at_fork"):  # a child must not find it held by a thread it has not
-    os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
-    )
+_lock = threading.RLock()
+wait_at_fork(lambda: (_lock,))
 _programs: dict[str, int] = {}
 
 

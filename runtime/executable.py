@@ -31,6 +31,7 @@ from . import clock, driver
 from .launcher import ASK, OTHER
 from .layout import Layout
 from .loader import load_kernels
+from .pools import submit
 from .team import MAX_THREADS, default_threads
 
 TINY = 40_000  # scalar operations below which a second thread costs more than it does
@@ -231,7 +232,7 @@ class Executable:
         sources = [kernel.source for kernel in program.kernels]
         names = [kernel.name for kernel in program.kernels]
         with ThreadPoolExecutor(1) as pool:  # the steps are compiled beside the kernels
-            native = pool.submit(driver.native_program, steps)
+            native = submit(pool, driver.native_program, steps)
             found = load_kernels(sources, program.target.lanes) if sources else []
         self.native = native.result()
         self.addresses = dict(zip(names, found, strict=True))
@@ -352,5 +353,5 @@ class Executable:
         if error is not None:
             raise error
         if status < 0:
-            raise RuntimeError("Python could not run a step of the call; above it says why")
+            raise GradloomError("Python could not run a step of the call; above it says why")
         raise self.program.checks[status - 1].raised(value)

@@ -18,6 +18,8 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from .building import TextConstant, lane_list, number, undefined, zeros
+
 FLOAT = ir.FloatType()
 DOUBLE = ir.DoubleType()
 Number = int | float
@@ -67,17 +69,6 @@ def _float_text(element: Any, value: float) -> str:
     return "0x" + struct.pack(">d", value).hex().upper()
 
 
-class TextConstant(ir.Constant):
-    """A constant given by its text, without its type."""
-
-    def __init__(self, type_: Any, text: str) -> None:
-        self.type = type_
-        self.constant = text
-
-    def _get_reference(self) -> str:
-        return self.constant
-
-
 @functools.lru_cache(maxsize=4096)
 def _constant(kind: str, element: Any, count: int, value: Number, sign: float) -> ir.Constant:
     if kind == "float":
@@ -105,16 +96,9 @@ def constant(type_: Any, value: Number) -> ir.Constant:
     return _constant(kind, element, count, value, sign)
 
 
-@functools.lru_cache(maxsize=256)
-def _lane_list(numbers: tuple[int, ...], bits: int = 32) -> ir.Constant:
-    element = ir.IntType(bits)
-    items = [ir.Constant(element, number) for number in numbers]
-    return ir.Constant(ir.VectorType(element, len(numbers)), items)
-
-
 def lane_numbers(count: int, bits: int) -> ir.Constant:
     """The integer vector 0, 1, 2, …"""
-    return _lane_list(tuple(range(count)), bits)
+    return lane_list(tuple(range(count)), bits)
 
 
 def declare(module: ir.Module, name: str, result: Any, arguments: Sequence[Any]) -> Any:
@@ -250,9 +234,9 @@ class Lanes:
 
     def shuffle(self, lanes: Sequence[int]) -> Lanes:
         """The vector made of those lanes."""
-        mask = _lane_list(tuple(lanes))
-        undefined = ir.Constant(self.type, ir.Undefined)
-        return Lanes(self.builder, self.builder.shuffle_vector(self.value, undefined, mask))
+        mask = lane_list(tuple(lanes))
+        nothing = undefined(self.type)
+        return Lanes(self.builder, self.builder.shuffle_vector(self.value, nothing, mask))
 
     def part(self, first: int, count: int) -> Lanes:
         """The vector of `count` lanes from `first` on."""
@@ -268,25 +252,23 @@ class Lanes:
         return parts[0]
 
     def _beside(self, right: Lanes) -> Lanes:
-        both = _lane_list(tuple(range(2 * self.type.count)))
+        both = lane_list(tuple(range(2 * self.type.count)))
         return Lanes(self.builder, self.builder.shuffle_vector(self.value, right.value, both))
 
     def extract(self, lane: int) -> Lanes:
         """One lane as a scalar."""
-        index = ir.Constant(ir.IntType(32), lane)
+        index = number(lane, 32)
         return Lanes(self.builder, self.builder.extract_element(self.value, index))
 
     def insert(self, lane: int, value: Lanes) -> Lanes:
         """The vector with a scalar in one of its lanes."""
-        index = ir.Constant(ir.IntType(32), lane)
+        index = number(lane, 32)
         return Lanes(self.builder, self.builder.insert_element(self.value, value.value, index))
 
     def splat(self, count: int) -> Lanes:
         """This scalar in each of `count` lanes."""
         vector = ir.VectorType(self.type, count)
-        zero = ir.Constant(ir.IntType(32), 0)
-        undefined = ir.Constant(vector, ir.Undefined)
-        first = self.builder.insert_element(undefined, self.value, zero)
+        first = self.builder.insert_element(undefined(vector), self.value, number(0, 32))
         return Lanes(self.builder, first).shuffle([0] * count)
 
     def function(self, name: str, *others: Lanes | Number) -> Lanes:
@@ -310,7 +292,7 @@ def any_lane(condition: Lanes) -> Any:
     """i1: whether a lane of the mask is set."""
     builder = condition.builder
     word = ir.IntType(condition.type.count)
-    return builder.icmp_unsigned("!=", builder.bitcast(condition.value, word), ir.Constant(word, 0))
+    return builder.icmp_unsigned("!=", builder.bitcast(condition.value, word), zeros(word))
 
 
 def fma(a: Lanes, b: Lanes | Number, c: Lanes | Number) -> Lanes:

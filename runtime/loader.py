@@ -13,7 +13,6 @@ import functools
 import hashlib
 import importlib
 import importlib.util
-import os
 import re
 import sys
 import threading
@@ -29,6 +28,8 @@ from ..ir.collector import without_collector
 from ..ir.progress import tell
 from . import native, tile
 from .cache import default_cache, reached
+from .forks import wait_at_fork
+from .pools import submit
 
 _NAME = re.compile(r"\bdef +(\w+)")
 _PRODUCT = r"((?:at_|in_|turn_)?(?:f32|f64|i32|i64))"
@@ -51,10 +52,7 @@ class Statistics:
 
 
 _lock = threading.RLock()
-if hasattr(os, "register_at_fork"):  # a child must not find it held by a thread it has not
-    os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
-    )
+wait_at_fork(lambda: (_lock,))
 _statistics = Statistics()
 _addresses: dict[tuple[str, int], int] = {}  # by normal text and lanes
 
@@ -118,22 +116,23 @@ def load_kernel(source: str, lanes: int | None = None) -> int:
 
 
 def _compile(sources: Sequence[str], lanes: int) -> list[bytes]:
-    """Object code of kernels. LLVM works on one, without the GIL, while Numba reads the next."""
+    """Object code of kernels. LLVM works on one, without the GIL, while Numba reads the next; a
+    second thread writes the text of products meanwhile, so that LLVM need not wait for it."""
     interval = sys.getswitchinterval()
     if len(sources) > 1:  # LLVM's thread needs the GIL for moments only, and must not wait for it
         sys.setswitchinterval(min(interval, 0.0005))
     products = {found for source in sources for found in _CONTRACT.findall(source)}
     try:
-        with ThreadPoolExecutor(1) as llvm, without_collector():
+        with ThreadPoolExecutor(2) as llvm, without_collector():
             # The first of these while Numba is imported.
-            tiles = [llvm.submit(tile.contraction, dtype, lanes) for dtype in products]
+            tiles = [submit(llvm, tile.contraction, dtype, lanes) for dtype in products]
             made: list[Future[tuple[bytes, float]]] = []
             for number, source in enumerate(sources, 1):
                 tell(f"compiling kernel {number} of {len(sources)}")
                 start = time.perf_counter()
                 lowered = _lower(source, lanes)
                 _count("front_end", time.perf_counter() - start)
-                made.append(llvm.submit(_object_code, *lowered))
+                made.append(submit(llvm, _object_code, *lowered))
     finally:
         sys.setswitchinterval(interval)
     for product in tiles:
@@ -150,6 +149,7 @@ def _object_code(assembly: str, prepare: Callable[[Any], None]) -> tuple[bytes, 
     return data, time.thread_time() - start
 
 
+@native.uses_llvm
 def _lower(source: str, lanes: int) -> tuple[str, Callable[[Any], None]]:
     """The kernel in LLVM assembly, and what remains to be done to its module."""
     _import_numba()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from .building import Builder, Value, number
+from .building import Builder, Value, lane_list, number, undefined, zeros
 
 UNROLL = 4
 FEW = 2  # steps written out where there are runs
@@ -48,7 +48,7 @@ class Writer:
         self.lanes = max(lanes * 4 // _BYTES[dtype], 1)
         self.vector = ir.VectorType(self.element, self.lanes)
         self.mask = ir.VectorType(ir.IntType(1), self.lanes)
-        self.zero = ir.Constant(self.vector, None)
+        self.zero = zeros(self.vector)
         self.align = _BYTES[dtype]
         self.fused = fused
         self.module = ir.Module(name)
@@ -85,19 +85,16 @@ class Writer:
         return step if place is None else builder.add(place, step)
 
     def splat(self, builder: Builder, scalar: Value, vector: ir.VectorType) -> Value:
-        lane0 = ir.Constant(ir.IntType(32), 0)
-        undefined = ir.Constant(vector, ir.Undefined)
-        picks = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None)
-        return builder.shuffle_vector(
-            builder.insert_element(undefined, scalar, lane0), undefined, picks
-        )
+        nothing, picks = undefined(vector), lane_list((0,) * vector.count)
+        first = builder.insert_element(nothing, scalar, number(0, 32))
+        return builder.shuffle_vector(first, nothing, picks)
 
     def load(self, builder: Builder, pointer: Value, mask: Value | None) -> Value:
         if mask is None:
             return builder.load(pointer, align=self.align, typ=self.vector)
         kind = f"v{self.lanes}{self.dtype}"
         name = f"llvm.masked.load.{kind}.p0"
-        align = ir.Constant(ir.IntType(32), self.align)
+        align = number(self.align, 32)
         function = self._intrinsic(name, self.vector, [POINTER, align.type, self.mask, self.vector])
         return builder.call(function, [pointer, align, mask, self.zero])
 
@@ -106,7 +103,7 @@ class Writer:
             builder.store(value, pointer, align=self.align)
             return
         name = f"llvm.masked.store.v{self.lanes}{self.dtype}.p0"
-        align = ir.Constant(ir.IntType(32), self.align)
+        align = number(self.align, 32)
         function = self._intrinsic(
             name, ir.VoidType(), [self.vector, POINTER, align.type, self.mask]
         )
@@ -124,19 +121,15 @@ class Writer:
         """Ask for a line of memory that will be wanted; any address will do."""
         word = ir.IntType(32)
         function = self._intrinsic("llvm.prefetch.p0", ir.VoidType(), [POINTER, word, word, word])
-        hints = [ir.Constant(word, value) for value in (int(written), 2, 1)]
+        hints = [number(value, 32) for value in (int(written), 2, 1)]
         builder.call(function, [pointer, *hints])
 
     def masks(self, builder: Builder, columns: Value, vectors: int) -> list[Value]:
         wide = ir.VectorType(ir.IntType(32), self.lanes)
         count = self.splat(builder, builder.trunc(columns, ir.IntType(32)), wide)
         return [
-            builder.icmp_signed(
-                "<",
-                ir.Constant(wide, [v * self.lanes + lane for lane in range(self.lanes)]),
-                count,
-            )
-            for v in range(vectors)
+            builder.icmp_signed("<", lane_list(tuple(range(first, first + self.lanes))), count)
+            for first in range(0, vectors * self.lanes, self.lanes)
         ]
 
     def through_all(self, builder: Builder, through, depth: Value, sums: list, _: list) -> list:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from .building import Builder, Value, counted, number, smaller
+from .building import Builder, Value, counted, number, smaller, transposed
 from .micro_kernel import _BYTES, INT, POINTER, Writer
 
 BYTES = 128 << 10  # of a panel: it comes from the second cache as fast as tiles read it
@@ -71,24 +71,9 @@ class Packer(Writer):
                 further = builder.add(k, builder.mul(b_col, lanes))
                 for head in heads:  # what the next columns need
                     self.prefetch(builder, self.at(builder, head, further))
-                for i, row in enumerate(self._transposed(builder, block)):
+                for i, row in enumerate(transposed(builder, block)):
                     place = builder.mul(builder.add(k, number(i)), width)
                     self.store(builder, row, self.at(builder, target, place), None)
-
-    def _transposed(self, builder: Builder, block: list[Value]) -> list[Value]:
-        """Vector i of the result has lane i of each."""
-        step, count, wide = 1, self.lanes, ir.VectorType(ir.IntType(32), self.lanes)
-        while step < count:
-            following = list(block)
-            for i in (i for i in range(count) if not i & step):
-                low, high = block[i], block[i | step]
-                # Of two vectors, numbered on: lane `step` further off goes to the other.
-                first = [n if not n & step else n - step + count for n in range(count)]
-                second = [n + step if not n & step else n + count for n in range(count)]
-                for place, picks in ((i, first), (i | step, second)):
-                    following[place] = builder.shuffle_vector(low, high, ir.Constant(wide, picks))
-            block, step = following, 2 * step
-        return block
 
     def _gathered(self, builder, panel, width, b, strides, columns, depth) -> None:
         """Element by element."""

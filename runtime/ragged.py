@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from .building import Builder, Value, counted, larger, number, smaller
+from .building import Builder, Value, counted, larger, number, smaller, zeros
 from .micro_kernel import INT, POINTER, UNROLL, Tile, Writer
 
 SEGMENT = 1024  # steps: that each tile begins once more costs more than B in the second cache does
@@ -65,7 +65,7 @@ class Ragged(Writer):
         length = builder.sdiv(builder.sub(builder.add(depth, parts), number(1)), parts)
         length = builder.and_(builder.add(length, number(UNROLL - 1)), number(-UNROLL))
         length = larger(builder, length, number(UNROLL))
-        nothing = builder.icmp_unsigned("==", initial, ir.Constant(POINTER, None))
+        nothing = builder.icmp_unsigned("==", initial, zeros(POINTER))
 
         def down(column, width, k, steps, tiles) -> None:
             """All rows of the columns column .. column + width, group by group."""

@@ -26,16 +26,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 
 from llvmlite import ir
 
 from . import native
 from .blocking import PLANS, Block, Cut, Operands, Plan, even
-from .building import Builder, Value, counted, larger, number, smaller
+from .building import Builder, Value, counted, larger, number, smaller, zeros
 from .cache import reached
+from .forks import wait_at_fork
 from .micro_kernel import INT, POINTER, UNROLL, Tile
 from .panel import Packer
 from .ragged import Ragged
@@ -88,7 +89,7 @@ class _Products(Packer):
             b, b_row, b_col, c, c_row, soon, soon_row, rows, columns, *start = more
             # One column is the row of the transposed product, which goes along its vectors.
             in_line = builder.icmp_signed("==", c_row, number(1))
-            nothing = builder.icmp_unsigned("==", start[1], ir.Constant(POINTER, None))
+            nothing = builder.icmp_unsigned("==", start[1], zeros(POINTER))
             also = builder.or_(nothing, builder.icmp_signed("==", start[2], number(1)))
             turns = builder.and_(builder.icmp_signed("==", columns, number(1)), in_line)
             turns = builder.and_(turns, also)
@@ -179,7 +180,7 @@ class _Products(Packer):
             first = builder.icmp_signed("==", k, number(0))
             if later is not None:
                 first = builder.and_(first, builder.not_(later))
-            nothing = builder.icmp_unsigned("==", initial, ir.Constant(POINTER, None))
+            nothing = builder.icmp_unsigned("==", initial, zeros(POINTER))
             fresh = builder.and_(first, nothing)
             start = builder.select(first, initial, c)
             start_row = builder.select(first, initial_row, c_row)
@@ -340,31 +341,39 @@ def _own_text() -> bytes:
     return b"".join(path.read_bytes() for path in reached("tile"))
 
 
-_lock = threading.Lock()
-if hasattr(os, "register_at_fork"):  # a child must not find it held by a thread it has not
-    os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
-    )
+_lock = threading.RLock()
+_making: dict[tuple[str, int], threading.RLock] = {}
 _loaded: dict[tuple[str, int], int] = {}
 
 
+def _locks() -> Iterator[threading.RLock]:
+    yield _lock
+    yield from tuple(_making.values())
+
+
+wait_at_fork(_locks)
+
+
 def contraction(dtype: str, lanes: int) -> int:
-    """The address of a contraction; compiled once a machine, loaded once a process."""
+    """The address of a contraction; compiled once a machine, loaded once a process.
+
+    Several threads may ask at a time: who asks for what another one makes waits for it.
+    """
+    asked = dtype, lanes
     with _lock:
-        where = _loaded.get((dtype, lanes))
-        if where is None:
+        making = _making.setdefault(asked, threading.RLock())
+    with making:
+        if asked not in _loaded:
             text = hashlib.sha256(_own_text()).hexdigest()
             what = f"tile {dtype} {lanes} {text} {native.host().identity}"
             key = "tile-" + hashlib.sha256(what.encode()).hexdigest()
-            symbol = f"{PREFIX}{dtype}_{lanes}"
             # Level 0: the text is what the machine should do, and the passes only cost their time.
             data, _ = native.cached_object(
                 key, lambda: native.compile_object(source(dtype, lanes), simplify=False)
             )
             native.load_object(data)
-            where = native.address(symbol)
-            _loaded[dtype, lanes] = where
-        return where
+            _loaded[asked] = native.address(f"{PREFIX}{dtype}_{lanes}")
+        return _loaded[asked]
 
 
 def provide(dtype: str, lanes: int) -> None:

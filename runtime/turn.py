@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from .building import counted, number, smaller
+from .building import counted, number, smaller, transposed, zeros
 from .micro_kernel import INT, POINTER
 from .panel import Packer
 
@@ -27,7 +27,7 @@ class Turner(Packer):
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         lanes = number(self.lanes)
         last = builder.sub(columns, number(1))
-        nothing = ir.Constant(self.mask, None)
+        nothing = zeros(self.mask)
         with counted(builder, number(0), columns, lanes) as j:
             heads = []  # what lies behind the last is the last once more
             for n in range(self.lanes):
@@ -38,7 +38,7 @@ class Turner(Packer):
                 left = builder.sub(rows, i)
                 (down,) = self.masks(builder, left, 1)
                 block = [self.load(builder, self.at(builder, head, i), down) for head in heads]
-                for n, row in enumerate(self._transposed(builder, block)):
+                for n, row in enumerate(transposed(builder, block)):
                     place = builder.mul(builder.add(i, number(n)), target_row)
                     place = self.at(builder, target, builder.add(place, j))
                     mask = across

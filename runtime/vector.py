@@ -20,7 +20,7 @@ from numba.core import types
 from ..ir.units import INSIDE
 from . import vector_memory as memory
 from . import vector_operators as operators
-from .building import number
+from .building import number, zeros
 from .calls import Emit, Named, Rule
 from .conversion import FLOATS, HALVES, STORED, convert
 from .elements import DTYPE_OF_SCALAR, SCALARS, Vector, splat_scalar, vector
@@ -144,6 +144,9 @@ def _memory_functions(count: int) -> dict[str, VectorFunction]:
     def moved(pointer: Any, index: Any) -> Any:
         return pointer_dtype(pointer) and is_scalar(index) and (pointer, [pointer, INT64])
 
+    def rows(dtype: str) -> Any:
+        return [pointer_type(dtype), INT64, INT64, INT64]
+
     loads: dict[str, tuple[Callable[[str], Any], Callable[..., Any]]] = {
         "load": (lambda _: [INT64, mask], memory.load),
         "load_strided": (lambda _: [INT64, INT64, mask], memory.load_strided),
@@ -155,6 +158,8 @@ def _memory_functions(count: int) -> dict[str, VectorFunction]:
         "scatter": (lambda d: [indices, data(d), mask], memory.scatter),
         "store_past": (lambda d: [INT64, data(d), mask, types.boolean], memory.store_past),
         "store_one": (lambda d: [INT64, data(d)], memory.store_one),
+        "rows_into": (rows, functools.partial(memory.rows_into, count)),
+        "rows_out": (rows, functools.partial(memory.rows_out, count)),
     }
     functions = {
         name: VectorFunction(
@@ -210,17 +215,22 @@ def _pointer_function(dtype: str) -> VectorFunction:
 
 
 def _inside_function(dtype: str) -> VectorFunction:
-    """Memory of this call's own: INSIDE bytes on the stack, the same each time."""
+    """Memory of this call's own, on the stack, the same each time: so many elements, a constant,
+    or INSIDE bytes."""
     pointer, element = pointer_type(dtype), memory.memory_type(dtype)
 
-    def emit(builder: Any, _: Any) -> Any:
-        kind = ir.ArrayType(element, INSIDE // memory.item_size(dtype))
+    def rule(*size: Any) -> Any:
+        return len(size) < 2 and all(map(is_scalar, size)) and (pointer, [INT64] * len(size))
+
+    def emit(builder: Any, _: Any, *size: Any) -> Any:
+        count = size[0].constant if size else INSIDE // memory.item_size(dtype)
+        kind = ir.ArrayType(element, count)
         with builder.goto_entry_block():
             place = builder.alloca(kind, name="inside")
             place.align = 64
             return builder.bitcast(place, element.as_pointer())
 
-    return VectorFunction(f"{dtype}_inside", lambda: (pointer, []), emit)
+    return VectorFunction(f"{dtype}_inside", rule, emit)
 
 
 def _cast_function(name: str, dtype: str, count: int) -> VectorFunction:
@@ -310,7 +320,7 @@ def _contraction(name: str) -> VectorFunction:
             memory.opaque(builder, x) if isinstance(x.type, ir.PointerType) else x for x in values
         )
         if len(values) == len(order):
-            values = (*values, ir.Constant(values[0].type, None), ir.Constant(ir.IntType(64), 0))
+            values = (*values, zeros(values[0].type), number(0))
         callee = memory.declare(
             builder.module, f"gradloom_contract_{name}", ir.VoidType(), [x.type for x in values]
         )
@@ -375,8 +385,8 @@ def vocabulary(lanes: int) -> dict[str, Any]:
         cast = "boolean" if dtype == "bool" else dtype
         names[cast] = _cast_function(cast, dtype, lanes)
         names[f"{dtype}_pointer"] = _pointer_function(dtype)
-    for dtype in (*FLOATS, "i32", "i64"):
         names[f"{dtype}_inside"] = _inside_function(dtype)
+    for dtype in (*FLOATS, "i32", "i64"):
         for product in (dtype, f"at_{dtype}", f"in_{dtype}"):
             names[f"contract_{product}"] = _contraction(product)
         names[f"turn_{dtype}"] = _turn(dtype)

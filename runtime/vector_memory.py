@@ -7,13 +7,14 @@ padding and no scalar loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from llvmlite import ir
 
 from ..ir.units import CACHED
 from . import native
+from .building import number, transposed, undefined, zeros
 from .conversion import item_size, memory_type
 from .lanes import Lanes, constant, declare, integer_type, lane_numbers, mangled, select
 
@@ -160,6 +161,64 @@ def store_strided(
     """Into elements index + lane·stride."""
     first = element(builder, pointer, index, dtype)
     scatter(builder, first, steps(builder, stride, mask.type.count), value, mask, dtype)
+
+
+def rows_into(
+    count: int, builder: Any, panel: Any, source: Any, row: Any, length: Any, rows: Any, dtype: str
+) -> None:
+    """panel[i·count + lane] = source[lane·row + i] for lane < rows and i < length, a constant."""
+    for first in range(0, length.constant, count):
+        wide = min(length.constant - first, count)
+        block = [
+            _masked(builder, "load", place, None, mask, dtype)
+            for place, mask in _rows(builder, source, row, first, wide, rows, dtype, count)
+        ]
+        for i, value in enumerate(transposed(builder, block)[:wide]):
+            place = _vector_at(builder, panel, (first + i) * count, value.type, dtype)
+            builder.store(value, place, align=item_size(dtype))
+
+
+def rows_out(
+    count: int, builder: Any, panel: Any, target: Any, row: Any, length: Any, rows: Any, dtype: str
+) -> None:
+    """target[lane·row + i] = panel[i·count + lane]; as `rows_into`, the other way."""
+    vector = ir.VectorType(memory_type(dtype), count)
+    for first in range(0, length.constant, count):
+        wide = min(length.constant - first, count)
+        block = [undefined(vector)] * count
+        for i in range(wide):
+            place = _vector_at(builder, panel, (first + i) * count, vector, dtype)
+            block[i] = builder.load(place, align=item_size(dtype), typ=vector)
+        places = _rows(builder, target, row, first, wide, rows, dtype, count)
+        for value, (place, mask) in zip(transposed(builder, block), places, strict=True):
+            _masked(builder, "store", place, value, mask, dtype)
+
+
+def _rows(
+    builder: Any,
+    pointer: Any,
+    row: Any,
+    first: int,
+    wide: int,
+    rows: Any,
+    dtype: str,
+    count: int,
+) -> Iterator[tuple[Any, Any]]:
+    """Where the row of each lane stands from its entry `first` on, and the mask of the `wide`
+    entries that are there: none behind the last of `rows`."""
+    word = integer_type(count)
+    there, nothing = ir.Constant(word, (1 << wide) - 1), zeros(word)
+    for lane in range(count):
+        index = builder.add(builder.mul(row, number(lane)), number(first))
+        inside = builder.icmp_signed("<", number(lane), rows)
+        bits = builder.select(inside, there, nothing)
+        mask = builder.bitcast(bits, ir.VectorType(integer_type(1), count))
+        yield element(builder, pointer, index, dtype), mask
+
+
+def _vector_at(builder: Any, pointer: Any, index: int, vector: Any, dtype: str) -> Any:
+    place = element(builder, pointer, number(index), dtype)
+    return builder.bitcast(place, vector.as_pointer())
 
 
 def store_one(builder: Any, pointer: Any, index: Any, value: Any, dtype: str) -> None:

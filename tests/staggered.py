@@ -128,8 +128,9 @@ class _Run:
             self.barrier()
             self.leave_if_failed()
             if isinstance(step, driver.Host):
-                code = _HOST(self.table[step.callback])(step.number)
-                self.context.status[0] = self.context.status[0] or code
+                word = step.number & 0xFFFFFFFF
+                if _HOST(self.table[step.callback])(word) != ~word:
+                    self.context.status[0] = driver.HostCallback.RAISED
                 self.leave_if_failed()
             elif isinstance(step, driver.Branch):
                 chosen = self.word(step.index, ctypes.c_int64)

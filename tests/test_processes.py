@@ -318,8 +318,62 @@ for attempt in range(200):
         break
     except KeyboardInterrupt:
         struck += 1
-print(struck > 3, found == n * n, w.value[0, 0])
+late = w.value[0, 0] - 2  # one may have struck when all was done
+print(struck > 3, late in (0, 1), found == n * n + late * n * n * n)
 """,
         GRADLOOM_CACHE_DIR=str(tmp_path),
     )
-    assert out.split() == ["True", "True", "2.0"]
+    assert out.split() == ["True", "True", "True"], out
+
+
+def test_a_thread_compiles_after_the_main_thread_has_ended(tmp_path: Path) -> None:
+    out = run(
+        """
+import threading, time
+import numpy as np, gradloom as gl
+x = gl.placeholder(("B", 8))
+w = gl.parameter(np.ones((8, 3), "float32"))
+def work():
+    threading.main_thread().join()
+    time.sleep(0.2)
+    print(gl.function([x], gl.sum(x @ w))(np.ones((2, 8), "float32")))
+threading.Thread(target=work).start()
+""",
+        GRADLOOM_CACHE_DIR=str(tmp_path),
+    )
+    assert out.strip() == "48.0"
+
+
+def test_forks_beside_a_compile_of_numbas_own(tmp_path: Path) -> None:
+    out = run(
+        """
+import os, signal, threading, time
+import numba, numpy as np, gradloom as gl
+x = gl.placeholder(("B", 8), name="x")
+done = False
+def theirs():
+    n = 0
+    while not done:
+        exec(f"def f(a): return a + {n}", names := {})
+        numba.njit(names["f"])(1.0)
+        n += 1
+thread = threading.Thread(target=theirs)
+thread.start()
+codes = []
+for n in range(4):
+    time.sleep(0.1)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(25)
+        made = gl.function([x], gl.sum(gl.tanh(x * (n + 3.0))))
+        os._exit(int(made(np.zeros((2, 8), "float32")) != 0))
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    if codes[-1]:
+        break
+done = True
+thread.join()
+print(codes)
+""",
+        GRADLOOM_CACHE_DIR=str(tmp_path),
+    )
+    assert out.strip() == "[0, 0, 0, 0]"
