@@ -1,6 +1,6 @@
 """CPU source of a product: what a thread runs of it, the call of the tiles, the rest of the body.
 
-Threads share out tiles of rows, or strips of columns: where results are few, or tiles fewer than
+Threads share out tiles of rows, or strips of columns: where weights are many, or tiles fewer than
 threads (`ir/units.py`).  What follows the product goes over a panel of some rows while they are in
 cache.
 """
@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ..ir.kernel import Access, Axis, Contract, Kernel, Load, Size, Store
 from ..ir.loc import Loc
-from ..ir.units import FEW, INSIDE, MUCH, NARROW, TILE, WIDE
+from ..ir.units import INSIDE, MUCH, NARROW, TILE, WIDE
 from .cpu_text import product, total
 
 PANEL = 128  # rows of a product that its epilogue goes over while they are in cache
@@ -87,8 +87,7 @@ def _tiles(emitter: Emitter, depth: Size, batch: Sequence[Axis], rows: Axis, col
     line(f"tiles = max(({rows.extent} + {TILE - 1}) // {TILE}, 1)")
     cut = isinstance(wide, str) or wide > NARROW
     if cut:
-        numbers, weights = product(rows.extent, f"max({wide}, {depth})"), product(depth, wide)
-        above = f"max({rows.extent} - {wide}, min({numbers} - {FEW}, {MUCH} - {weights}))"
+        above = f"max({rows.extent} - {wide}, {MUCH} - {product(depth, wide)})"
         line(f"many = min(max({above}, 0), 1)")
         blocks = product(*(axis.extent for axis in batch), "((tiles - 1) * many + 1)")
         line(f"parts = (nth - 1) // max({blocks}, 1) + 1")

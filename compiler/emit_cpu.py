@@ -32,6 +32,7 @@ from ..ir.kernel import (
 from ..ir.units import CACHED, block_length, inner_axes, layout, outer_axes
 from . import scalar
 from .cpu_loops import Loops
+from .cpu_panels import Panel, panels_of
 from .cpu_products import product_text
 from .cpu_text import combined, minus_one, product, total
 from .cpu_turns import turned_text
@@ -70,6 +71,7 @@ class _Emitter(Loops):
             elif not isinstance(item, Store):
                 self.dtypes[item.result] = item.dtype
         self.past: list[str] = []
+        self.panels: dict[Access, Panel] = {}
         self.kept = kept_value(kernel)
         self.reduced = [n for n, axis in enumerate(self.axes) if axis.role == "reduce"]
         self.last = len(self.axes) - 1
@@ -100,6 +102,11 @@ class _Emitter(Loops):
         *_, vector = self.axes
         outer, block = outer_axes(self.kernel), block_length(self.kernel, self.lanes)
         self.past = self.stores_past()
+        self.panels = panels_of(self.kernel, self.lanes, self.dtypes)
+        last = {panel.memory: panel for panel in self.panels.values()}
+        for name, panel in last.items():
+            size = panel.start + panel.length * self.lanes
+            self.line(f"{name} = {panel.dtype.short}_inside({size})")
         single = isinstance(vector.extent, int) and vector.extent <= block
         if not single:
             self.line(f"blocks = ({vector.extent} + {block - 1}) // {block}")
@@ -115,10 +122,25 @@ class _Emitter(Loops):
             self.line(f"start = u % blocks * {block}")
             self.line(f"end = min(start + {block}, {vector.extent})")
             self.vectors(vector.name, "start", "end")
+        if self.panels:
+            end = vector.extent if single else "end"
+            self.line(f"count = min({end} - {vector.name}, {self.lanes})")
+        self.turn(into=True)
         self.stages([self.axes[n] for n in self.reduced])
+        self.turn(into=False)
         if self.past:
             self.depth = 1
             self.line(f"fence({' | '.join(f'{name}_past' for name in self.past)})")
+
+    def turn(self, into: bool) -> None:
+        """Fill the panels that are read, or put back what was written to panels."""
+        for access, panel in self.panels.items():
+            if not (panel.is_read if into else panel.is_written):
+                continue
+            here = f"offset({panel.memory}, {panel.start})" if panel.start else panel.memory
+            there = f"offset({access.argument}, {self.address(access, self.reduced)})"
+            name, row = "rows_into" if into else "rows_out", access.strides[self.last]
+            self.line(f"{name}({here}, {there}, {row}, {panel.length}, count)")
 
     def stores_past(self) -> list[str]:
         """The outputs that go past the caches where they are large, as lines of the kernel say.
@@ -279,13 +301,19 @@ class _Emitter(Loops):
 
     # --- instructions
 
-    def address(self, access: Access) -> str:
+    def address(self, access: Access, without: Sequence[int] = ()) -> str:
+        """Of an element, or of the first one along the axes `without` which it is given."""
         terms = [
             product(axis.name, stride)
-            for axis, stride in zip(self.axes, access.strides, strict=True)
-            if stride != 0
+            for n, (axis, stride) in enumerate(zip(self.axes, access.strides, strict=True))
+            if stride != 0 and n not in without
         ]
         return total(str(access.offset), *terms)
+
+    def panel_place(self, panel: Panel) -> str:
+        """Where a panel has what the lanes need at the present index of the reduced axis."""
+        (across,) = self.reduced
+        return total(str(panel.start), product(self.axes[across].name, self.lanes))
 
     def vector_index(self, access: Access) -> tuple[str, str]:
         """Element numbers as a vector, and the mask that also knows empty buffers."""
@@ -340,6 +368,9 @@ class _Emitter(Loops):
             elif stride == 1 and self.level.issuperset(t.value for t in access.terms):
                 return f"load({argument}, first_lane({index}), {mask})"
             return f"gather({argument}, {index}, {mask})"
+        panel = self.panels.get(access)
+        if panel is not None:
+            return f"load({panel.memory}, {self.panel_place(panel)}, m)"
         address = self.address(access)
         if stride == 0 or one:
             return f"broadcast({argument}, {address})"
@@ -361,6 +392,10 @@ class _Emitter(Loops):
                 value = "total"
                 self.line(f"fail(status, {item.check}, word(total), {mask} & ~isfinite(total))")
             self.line(f"scatter({argument}, place, {value}, {mask})")
+            return
+        panel = self.panels.get(access)
+        if panel is not None:
+            self.line(f"store({panel.memory}, {self.panel_place(panel)}, {operand}, m)")
             return
         address = self.address(access)
         if self.kernel.chunk and not any(access.strides):

@@ -27,7 +27,15 @@ from .emit_cpu import emit_cpu
 from .guard import NUMBER
 from .kernels import build_kernel, space_of_region
 from .loops import lower_loop
-from .orders import laid, order_of, rows_laid, stays_near, turned_first, wants_c_order
+from .orders import (
+    laid,
+    order_of,
+    rows_in_lanes,
+    rows_laid,
+    stays_near,
+    turned_first,
+    wants_c_order,
+)
 from .parts import lies_at, parts_in_place, slices
 from .schedule import schedule
 from .storage import (
@@ -305,11 +313,14 @@ def _order(
     targets: list[View | None],
     wanted: dict[Tensor, Stored],
 ) -> tuple[int, ...] | None:
-    """The order of axes of a kernel, if not the graph's; then `targets` say how all results lie."""
-    if not state.walks or any(result in state.overwritten for result in node.results):
+    """The order of a kernel's axes, if not the graph's; `targets` then say which results lie so."""
+    if not state.walks:
         return None
     region = node.regions[0]
     space = space_of_region(region)
+    order = rows_in_lanes(space)
+    if order is not None or any(result in state.overwritten for result in node.results):
+        return order
     rank = len(space.shape)
     fixed = [
         target or (dense(result.type) if result in wanted else None)

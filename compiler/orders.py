@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from ..ir.dims import DimLike, Shape, product
 from ..ir.graph import Graph
@@ -67,6 +68,28 @@ def order_of(
             if cost < least:
                 best, least = candidate, cost
     return None if best == plain else best
+
+
+def rows_in_lanes(space: Space) -> tuple[int, ...] | None:
+    """The order of the axes with rows side by side in the lanes, where a row is reduced that would
+    fill no vector.
+
+    Each lane then folds a row of its own, so that nothing is folded across lanes, and what there is
+    once a row costs a lane instead of a vector.  Whether it is so hangs on the shape alone, and
+    with it the order of additions.
+    """
+    reduced = space.reduced or ()
+    sizes = [space.shape[axis] for axis in reduced]
+    short = [n for n in sizes if isinstance(n, int)]
+    if not reduced or len(short) < len(sizes) or not 1 < prod(short) < LANES:
+        return None
+    if space.contraction is not None or space.chunk or space.ordered:
+        return None
+    plain = tuple(range(len(space.shape)))
+    order = _parallel_last(plain, space)
+    last = space.shape[order[-1]]
+    few = order == plain or (isinstance(last, int) and last < LANES)
+    return None if few else order
 
 
 def laid(shape: Shape, order: Sequence[int], rank: int) -> View:

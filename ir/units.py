@@ -29,7 +29,6 @@ COLUMNS = 4  # vectors of the last axis in a block, where other axes are reduced
 TILE = 8  # rows of a product that are a unit
 INSIDE = 1 << 16  # bytes of sums of a product that a thread keeps to itself
 NARROW, WIDE = 32, 32  # columns of a strip: at least, and a multiple of
-FEW = 4096  # numbers that go into a product, or come out, sooner than its weights are exchanged
 MUCH = 1 << 17  # elements of weights, of which each thread had better read its part only
 LINE = 64  # elements of the last axis that take less time than to find out where they are
 NEST = 1024  # elements of a unit that has several axes
@@ -110,21 +109,28 @@ def inner_axes(kernel: Kernel) -> list[Axis]:
 
 
 def block_length(kernel: Kernel, lanes: int) -> int:
-    """How many elements of the last axis are a block."""
-    reduces = any(axis.role == "reduce" for axis in kernel.axes)
-    return COLUMNS * lanes if reduces else SHARE
+    """How many elements of the last axis are a block: a vector of short rows that lie side by side,
+    of which a small batch has few; of what lies along the lanes several, as a block takes a while
+    to begin."""
+    reduced = [axis.extent for axis in kernel.axes if axis.role == "reduce"]
+    if not reduced:
+        return SHARE
+    known = [size for size in reduced if isinstance(size, int)]
+    few = len(known) == len(reduced) and prod(known) <= lanes
+    loads = [item.access for item in kernel.body if isinstance(item, Load)]
+    rows = any(access.strides[-1] not in (0, 1) for access in loads)
+    return lanes if few and rows else COLUMNS * lanes
 
 
 def strip_length(rows: int, columns: int, depth: int, entries: int, threads: int) -> int:
     """How many columns of a product are a strip, where the batch has so many entries: all, where
     there are as many tiles of rows as threads, and else as many as leave some for each.
 
-    And so also where the results lie in a wide matrix, and are few, as what they are made of, or
-    the weights are many.  Then threads exchange these rather than weights: those that one step
-    writes are read by the same thread in the next.
+    And so also where there are no more rows than columns, and the weights are many.  Then threads
+    exchange results rather than weights: those that one step writes are read by the same thread in
+    the next.
     """
-    few = rows <= columns
-    few = few and (rows * max(columns, depth) <= FEW or depth * columns >= MUCH)
+    few = rows <= columns and depth * columns >= MUCH
     blocks = entries if few else entries * max(-(-rows // TILE), 1)
     parts = (threads - 1) // max(blocks, 1) + 1
     share = -(-columns // parts)

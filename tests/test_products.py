@@ -13,7 +13,7 @@ import pytest
 import gradloom as gl
 from gradloom.ir.kernel import Contract
 from gradloom.ir.program import Copy
-from gradloom.ir.units import FEW, MUCH, NARROW, TILE, WIDE, box, strip_length
+from gradloom.ir.units import MUCH, NARROW, TILE, WIDE, box, strip_length
 from gradloom.runtime.executable import Executable
 
 from .staggered import staggered
@@ -149,13 +149,11 @@ def test_strips_are_as_many_as_threads_need():
         strips = -(-columns // strip)
         assert strip >= NARROW and strip % WIDE == 0
         assert strips * max(entries, 1) <= threads + entries
-        many = rows * max(columns, depth) > FEW
-        many = many and (rows > columns or depth * columns < MUCH)
+        many = rows > columns or depth * columns < MUCH
         if threads == 1 or (entries * rows >= threads * TILE and many):
             assert strips <= 1
     assert strip_length(8, 1024, 8, 1, 2) == 512
-    assert strip_length(32, 128, 128, 1, 2) == 64
-    assert strip_length(32, 128, 512, 1, 2) == 128
+    assert strip_length(32, 128, 128, 1, 2) == 128
     for depth, strip in ((MUCH // 512 - 1, 512), (MUCH // 512, 256)):
         assert strip_length(128, 512, depth, 1, 2) == strip
         assert strip_length(513, 512, depth, 1, 2) == 512

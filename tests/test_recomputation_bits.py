@@ -29,7 +29,7 @@ FACTOR = gl.parameter(np.float32(1.3), "factor")
 ACROSS = {
     *(("second_order", seed) for seed in (106, 172, 184, 190)),
     *((way, 190) for way in ("alone", "nested")),
-    ("nested", 40),
+    *(("nested", seed) for seed in (40, 148)),
 }
 
 
