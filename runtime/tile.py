@@ -71,10 +71,10 @@ class _Products(Packer):
         self.variants = {
             (tile, masked, False): self.tile(tile, masked)
             for tile in plan.tiles
-            for masked in ((True,) if self.always_masked else (True, False))
+            for masked in self.maskings(tile)
         }
-        for masked in (True,) if self.always_masked else (True, False):
-            if not self.by_tables:
+        if not self.by_tables:
+            for masked in self.maskings(plan.wide[0]):
                 self.variants[plan.wide[0], masked, True] = self.tile(plan.wide[0], masked, True)
         self.pack = self.packer()
         ways = [POINTER, POINTER, INT, INT] if self.by_tables else [INT, INT]
@@ -126,6 +126,13 @@ class _Products(Packer):
                 self.product(builder, panel, operands, later)
         builder.ret_void()
 
+    def maskings(self, tile: Tile) -> tuple[bool, ...]:
+        """In which versions a tile is needed: with masks, without. Wide ones that are not the
+        middle ones, too, are only for full blocks."""
+        if tile in self.plan.wide and tile not in self.plan.middle:
+            return (False,)
+        return (True,) if self.always_masked else (True, False)
+
     def product(self, builder: Builder, panel: Value, given: Operands, later: Value | None) -> None:
         """C = A . B, or C += A . B where `later` holds."""
         (_, _, b_col), (rows, columns, _) = given.b, given.sizes
@@ -139,10 +146,11 @@ class _Products(Packer):
         def either(wide: int, thin: int) -> Value:
             return builder.select(single, number(thin), number(wide))
 
-        # The last block is wide, too, if it needs all vectors; a few rows are better off in one
-        # tile, which reads B but once.
+        # The last block is wide, too, if it needs all vectors and its tile has masks; a few rows
+        # are better off in one tile, which reads B but once.
         width = either(plan.wide[0].vectors * lanes, plan.thin.vectors * lanes)
-        over = either(lanes - 1, plan.thin.vectors * lanes - 1)
+        over = lanes - 1 if True in self.maskings(plan.wide[0]) else 0
+        over = either(over, plan.thin.vectors * lanes - 1)
         whole = builder.mul(builder.udiv(builder.add(columns, over), width), width)
         whole = builder.select(once, number(0), whole)
         some = builder.icmp_signed("==", whole, number(0))
@@ -303,8 +311,9 @@ class _Products(Packer):
         arguments: list[Value],
         keeps: bool = False,
     ) -> None:
-        if self.always_masked:
-            builder.call(self.variants[tile, True, keeps], arguments)
+        versions = self.maskings(tile)
+        if len(versions) == 1:
+            builder.call(self.variants[tile, versions[0], keeps], arguments)
             return
         full = builder.icmp_signed("==", width, number(tile.vectors * self.lanes))
         with builder.if_else(full) as (inside, edge):
