@@ -36,13 +36,15 @@ class Block:
     start: tuple[Value, Value, Value]
     ahead: tuple[Value, Value]
     panel: tuple[Value, Value]
+    gathered: Value | None
 
 
 @dataclass(frozen=True)
 class Cut:
     """How a product is cut: terms of a segment, how many columns go in wide blocks, columns of
-    such a block, whether there is but one row, whether blocks of B are turned into a panel, and
-    whether the first tile copies them to one."""
+    such a block, whether there is but one row, whether blocks of B are turned into a panel,
+    whether the first tile copies them to one, and whether blocks of A are copied to strips, if
+    that can be."""
 
     most: Value
     whole: Value
@@ -50,12 +52,14 @@ class Cut:
     single: Value
     packs: Value
     keeps: Value
+    gathers: Value | None
 
 
 @dataclass(frozen=True)
 class Plan:
     """The tiles for one width of vectors: for blocks of many columns, for those of two vectors and
-    of one, each for many rows and for few; and for one row."""
+    of one, each a higher and a lower one; and for one row. Wide tiles that are not the middle
+    ones, too, are only for full blocks."""
 
     wide: tuple[Tile, Tile]
     middle: tuple[Tile, Tile]
@@ -72,7 +76,7 @@ class Plan:
 # columns are many, as few loads as can be: about as many vectors of B as rows.
 PLANS = {
     16: Plan(
-        (Tile(4, 4), Tile(4, 4)), (Tile(8, 2), Tile(4, 2)), (Tile(8, 1), Tile(4, 1)), Tile(1, 8)
+        (Tile(5, 4), Tile(4, 4)), (Tile(8, 2), Tile(4, 2)), (Tile(8, 1), Tile(4, 1)), Tile(1, 8)
     ),
     8: Plan(
         (Tile(6, 2), Tile(3, 2)), (Tile(6, 2), Tile(3, 2)), (Tile(6, 1), Tile(3, 1)), Tile(1, 8)
@@ -90,3 +94,22 @@ def even(builder: Builder, whole: Value, most: Value, multiple: int) -> Value:
     share = builder.udiv(builder.sub(builder.add(whole, parts), number(1)), parts)
     share = builder.udiv(builder.add(share, number(multiple - 1)), number(multiple))
     return builder.mul(larger(builder, share, number(1)), number(multiple))
+
+
+def tiled(builder: Builder, rows: Value, tiles: tuple[Tile, Tile]) -> tuple[Value, Value]:
+    """How many tiles have so many rows, which is as few as can be, and how many of them must be
+    the higher ones: these come first."""
+    high, low = (number(tile.rows) for tile in tiles)
+    count = builder.udiv(builder.add(rows, builder.sub(high, number(1))), high)
+    if tiles[0].rows == tiles[1].rows:
+        return count, count
+    more = builder.sub(high, low)
+    above = larger(builder, builder.sub(rows, builder.mul(count, low)), number(0))
+    return count, builder.udiv(builder.add(above, builder.sub(more, number(1))), more)
+
+
+def row_of(builder: Builder, n: Value, tall: Value, tiles: tuple[Tile, Tile]) -> Value:
+    """The first row of tile n, where the first `tall` are the higher ones."""
+    high, low = (number(tile.rows) for tile in tiles)
+    lower = larger(builder, builder.sub(n, tall), number(0))
+    return builder.sub(builder.mul(n, high), builder.mul(lower, builder.sub(high, low)))

@@ -33,13 +33,13 @@ from dataclasses import replace
 from llvmlite import ir
 
 from . import native
-from .blocking import PLANS, Block, Cut, Operands, Plan, even
+from .blocking import PLANS, Block, Cut, Operands, Plan, even, row_of, tiled
 from .building import Builder, Value, counted, larger, number, smaller, zeros
 from .cache import reached
 from .forks import wait_at_fork
 from .micro_kernel import INT, POINTER, UNROLL, Tile
-from .panel import Packer
 from .ragged import Ragged
+from .strips import Gatherer
 from .turn import Turner
 
 PREFIX = "gradloom_contract_"
@@ -50,7 +50,7 @@ KEPT = 24  # rows for which a block of B is worth a copy, its rows one behind th
 ROWS = 128  # of A in a block, which stays in the second cache while blocks of B go by
 
 
-class _Products(Packer):
+class _Products(Gatherer):
     """Writes the products of one element type into a module."""
 
     def __init__(self, name: str, lanes: int, fused: bool) -> None:
@@ -86,6 +86,7 @@ class _Products(Packer):
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         panel = self.panel(builder)
         if not self.by_tables:
+            self.gather, self.room_of_a = self.gatherer(), self.strips(builder)
             b, b_row, b_col, c, c_row, soon, soon_row, rows, columns, *start = more
             # One column is the row of the transposed product, which goes along its vectors.
             in_line = builder.icmp_signed("==", c_row, number(1))
@@ -163,7 +164,12 @@ class _Products(Packer):
         keeps = builder.icmp_signed(">=", rows, number(KEPT))
         keeps = builder.and_(keeps, builder.not_(builder.or_(packs, some)))
         most = builder.select(builder.or_(packs, keeps), room, most)
-        self.sweep(builder, given, later, Cut(most, whole, width, single, packs, keeps), panel)
+        gathers = None
+        if not self.by_tables:
+            sizes = rows, builder.select(single, number(0), whole), given.sizes[2]
+            gathers = self.gathers(builder, given.a[1:], sizes)
+        cut = Cut(most, whole, width, single, packs, keeps, gathers)
+        self.sweep(builder, given, later, cut, panel)
 
     def sweep(
         self, builder: Builder, given: Operands, later: Value | None, cut: Cut, panel: Value
@@ -173,9 +179,14 @@ class _Products(Packer):
         (rows, columns, depth), (initial, initial_row) = given.sizes, given.initial
         soon, soon_row = given.soon
         depth = larger(builder, depth, number(0))
-        height = even(builder, rows, number(ROWS), self.plan.middle[0].rows)
         multiple = max(self.lanes, UNROLL)
         length = smaller(builder, even(builder, depth, cut.most, multiple), cut.most)
+        lower = self.plan.middle[0].rows
+        most = number(ROWS)
+        if cut.gathers is not None:
+            some = builder.and_(self.rows_in_strips(builder, length), number(-lower))
+            most = builder.select(cut.gathers, smaller(builder, most, some), most)
+        height = even(builder, rows, most, lower)
 
         with counted(builder, number(0), larger(builder, depth, number(1)), length) as k:
             part_depth = smaller(builder, builder.sub(depth, k), length)
@@ -193,7 +204,7 @@ class _Products(Packer):
             start = builder.select(first, initial, c)
             start_row = builder.select(first, initial_row, c_row)
 
-            def block(i: Value, j: Value, width: Value) -> Block:
+            def block(i: Value, j: Value, width: Value, gathered: Value | None) -> Block:
                 """The block of `width` columns from j on, of rows i and on."""
                 right, right_row = self.at(builder, part_b, builder.mul(j, b_col)), b_row
                 ahead = self.at(builder, right, builder.mul(width, b_col))
@@ -211,6 +222,9 @@ class _Products(Packer):
                 def place(base: Value, row: Value) -> Value:
                     return self.at(builder, base, builder.add(builder.mul(i, row), j))
 
+                if gathered is not None:
+                    here = builder.select(gathered, self.room_of_a, here)
+
                 return Block(
                     (here, way, part_col),
                     (right, right_row),
@@ -220,14 +234,20 @@ class _Products(Packer):
                     (place(start, start_row), start_row, fresh),
                     (ahead, b_row),
                     (panel, width),
+                    gathered,
                 )
 
             middle = number(self.plan.middle[0].vectors * self.lanes)
             with counted(builder, number(0), rows, height) as i:
+                if cut.gathers is not None:
+                    with builder.if_then(cut.gathers):
+                        left = smaller(builder, builder.sub(rows, i), height)
+                        here = self.at(builder, part_a, i)
+                        builder.call(self.gather, [self.room_of_a, here, a_col, left, part_depth])
                 with counted(builder, number(0), cut.whole, cut.width) as j:
-                    self.many(builder, cut, block(i, j, cut.width))
+                    self.many(builder, cut, block(i, j, cut.width, cut.gathers))
                 with counted(builder, cut.whole, columns, middle) as j:
-                    self.rest(builder, block(i, j, middle))
+                    self.rest(builder, block(i, j, middle, None))
 
     def many(self, builder: Builder, cut: Cut, block: Block) -> None:
         """The tiles of a block of many columns."""
@@ -250,20 +270,26 @@ class _Products(Packer):
     def down(
         self, builder: Builder, tiles: tuple[Tile, Tile], block: Block, keeps: Value | None
     ) -> None:
-        """All row tiles of a block of columns; the last few rows may be one of the lower tile."""
+        """All row tiles of a block of columns; the last ones may be the lower tile."""
         (a, a_row, a_col), (c, c_row), (soon, soon_row) = block.a, block.c, block.soon
         start, start_row, fresh = block.start
         rows, width, depth = block.sizes
         tile, low = tiles
-        with counted(builder, number(0), rows, number(tile.rows)) as i:
-            here, way = a, a_row
+        count, tall = tiled(builder, rows, tiles)
+        with counted(builder, number(0), count, number(1)) as n:
+            i = row_of(builder, n, tall, tiles)
+            here, way, step = a, a_row, a_col
             if self.by_tables:
                 way = self.entry(builder, a_row, i)
             else:
                 here = self.at(builder, a, builder.mul(i, a_row))
+            if block.gathered is not None:
+                strip = self.at(builder, a, self.strip(builder, n, i, depth))
+                here = builder.select(block.gathered, strip, here)
+                step = builder.select(block.gathered, self.height(builder, n, tall), step)
             left = builder.sub(rows, i)
             # Each of a few tiles asks for as many rows of the next block as it takes time for.
-            turn = builder.sub(builder.udiv(i, number(tile.rows)), number(1))
+            turn = builder.sub(n, number(1))
             asks = builder.icmp_unsigned("<", turn, number(UNROLL))
             from_row = builder.mul(builder.udiv(depth, number(UNROLL)), turn)
             ahead = self.at(builder, block.ahead[0], builder.mul(from_row, block.ahead[1]))
@@ -271,12 +297,12 @@ class _Products(Packer):
             ahead_row = builder.select(asks, block.ahead[1], number(0))
             right, right_row = block.b
             if keeps is not None:
-                first = builder.icmp_signed("==", i, number(0))
+                first = builder.icmp_signed("==", n, number(0))
                 stored = builder.and_(keeps, builder.not_(first))
                 right = builder.select(stored, block.panel[0], right)
                 right_row = builder.select(stored, block.panel[1], right_row)
             arguments = [
-                here, way, a_col, right, right_row,
+                here, way, step, right, right_row,
                 self.at(builder, c, builder.mul(i, c_row)), c_row,
                 self.at(builder, soon, builder.mul(i, soon_row)), soon_row, left, width, depth,
                 self.at(builder, start, builder.mul(i, start_row)), start_row, fresh,
@@ -296,8 +322,7 @@ class _Products(Packer):
             if low == tile:
                 whole()
                 return
-            few = builder.icmp_signed("<=", left, number(low.rows))
-            with builder.if_else(few) as (rest, more):
+            with builder.if_else(builder.icmp_signed(">=", n, tall)) as (rest, more):
                 with rest:
                     self.call(builder, low, width, ways)
                 with more:
