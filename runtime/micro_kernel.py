@@ -143,7 +143,7 @@ class Writer:
 
         1 <= rows, 1 <= columns <= the tile's, depth >= 0. The sums start from the tile at `start`,
         or from zeros where they are `fresh`. Meanwhile the tile below `soon`, which will be
-        written, is asked for, and rows from `ahead` on, one every UNROLL steps; these not by
+        written, is asked for, and rows from `ahead` on, one every few steps; these not by
         tables, where the registers for it are worth a third of the time.
 
         keeps: instead, the tile copies the rows of B that it reads to rows from `ahead` on.
@@ -268,11 +268,14 @@ class Writer:
 
         def through(first: Value, end: Value, sums: list) -> list:
             """The steps from `first` to before `end`."""
-            # Stores between the steps have LLVM hold what several steps load, and spill; with runs
-            # it does so beyond a few, and the tiles at edges, of less work, are compiled sooner.
+            # LLVM holds what several steps load, and spills where these are many. So it does with
+            # stores between the steps; with runs it does so beyond a few, and the tiles at edges,
+            # of less work, are compiled sooner.
             few = 1 if masked else FEW
-            unroll = 1 if keeps else few if self.by_runs else UNROLL
-            whole = builder.add(first, builder.and_(builder.sub(end, first), number(-unroll)))
+            unroll = min(UNROLL, 64 // (tile.rows * tile.vectors))
+            unroll = 1 if keeps else few if self.by_runs else unroll
+            rounds = builder.udiv(builder.sub(end, first), number(unroll))
+            whole = builder.add(first, builder.mul(rounds, number(unroll)))
             at_a = self.entry(builder, a_col, first) if self.by_tables else number(0)
             here = (at_a, self.at(builder, b, builder.mul(b_row, first)), ahead)
             k, here, sums = loop("steps", first, whole, here, sums, unroll)

@@ -1,27 +1,37 @@
 # pyright: basic
-"""Strips of A for the products: what one tile reads of it in one step, one step behind the other.
+"""Copies of A for the products, in the order in which it is used.
 
 Where the columns of A lie in order, as in a gradient by weights, the rows of a tile are neighbours
 and each step is somewhere else: on another page, and if pages are what they are apart, in the same
-few places of the cache.  So the first block of columns is worth a copy in the order of use.
+few places of the cache.  So a block of A goes to strips: what one tile reads in one step, one step
+behind the other.
+
+Where tables say where A is, and the rows or the steps turn out to be neighbours, as those of a
+sequence that is gone through backwards, a block of it is copied to a matrix, and what is left is
+the usual product.
 """
 
 from __future__ import annotations
 
 from llvmlite import ir
 
-from .blocking import Plan, row_of, tiled
-from .building import Builder, Value, counted, number, smaller
+from .blocking import Plan, even, row_of, tiled
+from .building import Builder, Value, counted, number, smaller, zeros
 from .micro_kernel import _BYTES, INT, POINTER
 from .panel import BYTES, Packer
 
 FEWEST = 24  # rows, and half of them steps, from which on a copy pays
+BLOCK = 128  # rows of A that are copied to a matrix at a time
 
 
 class Gatherer(Packer):
     """Writes the function that fills strips of one element type."""
 
     plan: Plan
+
+    def has_strips(self) -> bool:
+        """Whether this product has any: each step of a tile is one vector, or less."""
+        return not self.by_tables and self.lanes >= self.plan.wide[0].rows
 
     def strips(self, builder: Builder) -> Value:
         """Room for strips; to be called where a function begins."""
@@ -86,3 +96,109 @@ class Gatherer(Packer):
         for value, least in ((col, 2), (rows, FEWEST), (depth, FEWEST // 2), (columns, 2 * width)):
             found = builder.and_(found, builder.icmp_signed(">=", value, number(least)))
         return found
+
+    def neighbours(self) -> ir.Function:
+        """neighbours(table, count): whether each entry is one more than the one before."""
+        flag = ir.IntType(1)
+        function = ir.Function(self.module, ir.FunctionType(flag, [POINTER, INT]), "neighbours")
+        function.linkage = "internal"
+        function.attributes.add("nounwind")
+        table, count = function.args
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        first = builder.load(table, align=8, typ=INT)
+        with counted(builder, number(0), count, number(1)) as n:
+            value = builder.load(self.entry(builder, table, n), align=8, typ=INT)
+            same = builder.icmp_signed("==", value, builder.add(first, n))
+            with builder.if_then(builder.not_(same)):
+                builder.ret(ir.Constant(flag, False))
+        builder.ret(ir.Constant(flag, True))
+        return function
+
+    def by_copies(self, usual: str) -> ir.Function:
+        """by_copies(room, a, row_table, step_table, b, b_row, b_col, c, c_row, soon, soon_row,
+        rows, columns, depth, initial, initial_row): does the product, if it is large enough, and
+        rows or steps are neighbours; tells whether it did.
+
+        room: of BYTES. usual: the name of the product by strides.
+        """
+        flag = ir.IntType(1)
+        rest = [POINTER, INT, INT, POINTER, INT, POINTER, INT, INT, INT, INT, POINTER, INT]
+        kind = ir.FunctionType(ir.VoidType(), [POINTER, INT, INT, *rest])
+        product = ir.Function(self.module, kind, usual)
+        kind = ir.FunctionType(flag, [POINTER, POINTER, POINTER, POINTER, *rest])
+        function = ir.Function(self.module, kind, "by_copies")
+        function.linkage = "internal"
+        for attribute in ("noinline", "nounwind"):
+            function.attributes.add(attribute)
+        room, a, row_table, step_table, b, b_row, b_col, c, c_row, *more = function.args
+        soon, soon_row, rows, columns, depth, initial, initial_row = more
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        no, neighbours = ir.Constant(flag, False), self.neighbours()
+
+        width = self.plan.middle[0].vectors * self.lanes
+        for value, least in ((rows, FEWEST), (depth, FEWEST // 2), (columns, 4 * width)):
+            with builder.if_then(builder.icmp_signed("<", value, number(least))):
+                builder.ret(no)
+        beside = builder.call(neighbours, [row_table, rows])
+        with builder.if_then(builder.not_(beside)):
+            behind = builder.call(neighbours, [step_table, depth])
+            with builder.if_then(builder.not_(behind)):
+                builder.ret(no)
+
+        height = even(builder, rows, number(BLOCK), self.lanes)
+        most = number(BYTES // _BYTES[self.dtype] // BLOCK)
+        length = even(builder, depth, most, self.lanes)
+        with counted(builder, number(0), depth, length) as k:
+            steps = smaller(builder, builder.sub(depth, k), length)
+            first = builder.icmp_signed("==", k, number(0))
+            start = builder.select(first, initial, c)
+            start_row = builder.select(first, initial_row, c_row)
+            nothing = builder.icmp_unsigned("==", start, zeros(POINTER))
+            right = self.at(builder, b, builder.mul(k, b_row))
+            with counted(builder, number(0), rows, height) as i:
+                left = smaller(builder, builder.sub(rows, i), height)
+                some, others = self.entry(builder, row_table, i), self.entry(builder, step_table, k)
+                along, to = (
+                    builder.select(beside, some, others),
+                    builder.select(beside, left, steps),
+                )
+                across = builder.select(beside, others, some)
+                count = builder.select(beside, steps, left)
+                pitch = builder.and_(builder.add(to, number(self.lanes - 1)), number(-self.lanes))
+                self.copied(builder, room, pitch, a, (along, to), (across, count))
+
+                def below(base: Value, row: Value, i: Value = i) -> Value:
+                    return self.at(builder, base, builder.mul(i, row))
+
+                one = number(1)
+                strides = builder.select(beside, one, pitch), builder.select(beside, pitch, one)
+                beginning = builder.select(nothing, start, below(start, start_row))
+                arguments = [
+                    room, *strides, right, b_row, b_col, below(c, c_row), c_row,
+                    below(soon, soon_row), soon_row, left, columns, steps, beginning, start_row,
+                ]  # fmt: skip
+                builder.call(product, arguments)
+        builder.ret(ir.Constant(flag, True))
+        return function
+
+    def copied(
+        self,
+        builder: Builder,
+        room: Value,
+        pitch: Value,
+        a: Value,
+        along: tuple[Value, Value],
+        across: tuple[Value, Value],
+    ) -> None:
+        """room[n * pitch + m] = a[across[n] + along[m]], where entries `along` are neighbours; a
+        table and a count each."""
+        (table, to), (others, count) = along, across
+        source = self.at(builder, a, builder.load(table, align=8, typ=INT))
+        with counted(builder, number(0), count, number(1)) as n:
+            offset = builder.load(self.entry(builder, others, n), align=8, typ=INT)
+            here = self.at(builder, source, offset)
+            there = self.at(builder, room, builder.mul(n, pitch))
+            with counted(builder, number(0), to, number(self.lanes)) as m:
+                (mask,) = self.masks(builder, builder.sub(to, m), 1)
+                value = self.load(builder, self.at(builder, here, m), mask)
+                self.store(builder, value, self.at(builder, there, m), None)

@@ -55,7 +55,7 @@ class _Products(Gatherer):
 
     def __init__(self, name: str, lanes: int, fused: bool) -> None:
         super().__init__(name, lanes, fused)
-        self.symbol = f"{PREFIX}{name}_{lanes}"
+        self.symbol, self.usual = f"{PREFIX}{name}_{lanes}", f"{PREFIX}{self.dtype}_{lanes}"
 
     def contraction(self, plan: Plan) -> None:
         """The public function.
@@ -86,7 +86,8 @@ class _Products(Gatherer):
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         panel = self.panel(builder)
         if not self.by_tables:
-            self.gather, self.room_of_a = self.gatherer(), self.strips(builder)
+            if self.has_strips():
+                self.gather, self.room_of_a = self.gatherer(), self.strips(builder)
             b, b_row, b_col, c, c_row, soon, soon_row, rows, columns, *start = more
             # One column is the row of the transposed product, which goes along its vectors.
             in_line = builder.icmp_signed("==", c_row, number(1))
@@ -112,6 +113,7 @@ class _Products(Gatherer):
             c, c_row, soon, soon_row, rows, columns, depth, *start = more
             nothing = builder.icmp_signed("<=", periods, number(0))
             depth = builder.select(nothing, number(0), depth)
+            by_copies = self.by_copies(self.usual)
             with counted(builder, number(0), larger(builder, periods, number(1)), number(1)) as n:
                 here = self.at(builder, a, builder.mul(n, stride))
                 below = builder.mul(builder.mul(n, depth), b_row)
@@ -124,7 +126,14 @@ class _Products(Gatherer):
                     (start[0], start[1]),
                 )
                 later = builder.icmp_signed(">", n, number(0))
-                self.product(builder, panel, operands, later)
+                first = builder.select(later, c, start[0]), builder.select(later, c_row, start[1])
+                arguments = [
+                    panel, *operands.a, *operands.b, *operands.c, *operands.soon,
+                    *operands.sizes, *first,
+                ]  # fmt: skip
+                done = builder.call(by_copies, arguments)
+                with builder.if_then(builder.not_(done)):
+                    self.product(builder, panel, operands, later)
         builder.ret_void()
 
     def maskings(self, tile: Tile) -> tuple[bool, ...]:
@@ -165,7 +174,7 @@ class _Products(Gatherer):
         keeps = builder.and_(keeps, builder.not_(builder.or_(packs, some)))
         most = builder.select(builder.or_(packs, keeps), room, most)
         gathers = None
-        if not self.by_tables:
+        if self.has_strips():
             sizes = rows, builder.select(single, number(0), whole), given.sizes[2]
             gathers = self.gathers(builder, given.a[1:], sizes)
         cut = Cut(most, whole, width, single, packs, keeps, gathers)
@@ -276,6 +285,8 @@ class _Products(Gatherer):
         rows, width, depth = block.sizes
         tile, low = tiles
         count, tall = tiled(builder, rows, tiles)
+        if keeps is not None:  # the first tile does the copying, and only higher ones know how to
+            keeps = builder.and_(keeps, builder.icmp_signed(">", tall, number(0)))
         with counted(builder, number(0), count, number(1)) as n:
             i = row_of(builder, n, tall, tiles)
             here, way, step = a, a_row, a_col
@@ -405,6 +416,9 @@ def contraction(dtype: str, lanes: int) -> int:
             data, _ = native.cached_object(
                 key, lambda: native.compile_object(source(dtype, lanes), simplify=False)
             )
+            if dtype.startswith("at_"):  # which calls the usual one
+                usual = dtype.removeprefix("at_")
+                native.add_symbol(f"{PREFIX}{usual}_{lanes}", contraction(usual, lanes))
             native.load_object(data)
             _loaded[asked] = native.address(f"{PREFIX}{dtype}_{lanes}")
         return _loaded[asked]

@@ -203,6 +203,27 @@ def test_a_few_long_rows_have_the_bits_of_many(dtype, depth):
             assert (around == 77).all()
 
 
+@pytest.mark.parametrize("lanes", WIDTHS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_left_side_that_lies_transposed(dtype, lanes):
+    """Its blocks are copied to strips, many rows and few, in several segments: the same bits."""
+    rng = np.random.default_rng(6)
+    sizes = [(rows, 130, 17) for rows in range(24, 45)]
+    for rows, cols, depth in [*sizes, (131, 200, 1100), (300, 129, 40), (40, 128, 12)]:
+        a, b = random(rng, dtype, (depth, rows + 3)), random(rng, dtype, (depth, cols))
+        left = a[:, 1 : rows + 1].T
+        c, around = padded(rng, dtype, rows, cols)
+        whole = np.empty((rows, cols), DTYPES[dtype])
+        contract(dtype, lanes, np.ascontiguousarray(left), b, whole)
+        contract(dtype, lanes, left, b, c)
+        np.testing.assert_array_equal(c, whole)
+        contract(dtype, lanes, np.ascontiguousarray(left), b, whole, whole)
+        contract(dtype, lanes, left, b, c, c)
+        np.testing.assert_array_equal(c, whole)
+        c[:] = 77
+        assert (around == 77).all()
+
+
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_two_products_onto_each_other_are_one(dtype):
     """The chain goes on: a product cut in two along its terms has the bits of the whole."""

@@ -262,3 +262,50 @@ def test_a_channel_a_group_is_a_sum_and_no_product() -> None:
         data, weights = numbers(n, 4, 9, 12), numbers(4, 1, 3, 3)
         for value, got in zip(outputs, gl.function([x, w], outputs)(data, weights), strict=True):
             close(got, value.eval({x: data, w: weights}))
+
+
+@pytest.mark.parametrize("beside", ["rows", "steps", "neither", "almost"])
+@pytest.mark.parametrize("dtype", ["f32", "f64", "i32", "i64"])
+def test_tables_of_neighbours(dtype: str, beside: str) -> None:
+    """Blocks of A are copied where rows or steps are neighbours: the bits of the usual product."""
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    lanes = cpu_target().lanes
+    ends: Any = [pointer, number, number, *[pointer, number] * 2, *[number] * 3, pointer, number]
+    by_tables = ctypes.CFUNCTYPE(None, *[pointer] * 3, number, number, *ends)(
+        tile.contraction(f"at_{dtype}", lanes)
+    )
+    by_strides = ctypes.CFUNCTYPE(None, pointer, number, number, *ends)(
+        tile.contraction(dtype, lanes)
+    )
+    rng = np.random.default_rng(2)
+    kind = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}[dtype]
+    for rows, columns, steps, rounds in [
+        (24, 128, 12, 1), (23, 130, 40, 1), (131, 200, 300, 2), (300, 129, 17, 3), (64, 140, 0, 1),
+    ]:  # fmt: skip
+        a = rng.standard_normal(3000) if dtype[0] == "f" else rng.integers(-99, 99, 3000)
+        a = a.astype(kind)
+        at, by = rng.integers(100, 900, rows), rng.integers(0, 900, steps)
+        if beside != "neither":
+            table = at if beside == "rows" else by
+            table[:] = 250 + np.arange(len(table))
+            table[-1:] += beside == "almost"
+        b = rng.standard_normal((steps * rounds, columns)) * 9
+        b = b.astype(kind)
+        start = b[:1] + np.zeros((rows, 1), kind) if steps else np.ones((rows, columns), kind)
+        left = [a[at[:, None] + by + 37 * n] for n in range(rounds)]
+        whole = np.ascontiguousarray(np.concatenate(left, 1))
+        for initial in (None, start):
+            found, wanted = (np.full((rows, columns), 77, kind) for _ in range(2))
+            more = (None, 0) if initial is None else (initial.ctypes.data, columns)
+            sizes = rows, columns
+            by_tables(
+                a.ctypes.data, at.ctypes.data, by.ctypes.data, rounds, 37,
+                b.ctypes.data, columns, 1, *(found.ctypes.data, columns) * 2,
+                *sizes, steps, *more,
+            )  # fmt: skip
+            by_strides(
+                whole.ctypes.data, whole.shape[1], 1,
+                b.ctypes.data, columns, 1, *(wanted.ctypes.data, columns) * 2,
+                *sizes, steps * rounds, *more,
+            )  # fmt: skip
+            np.testing.assert_array_equal(found, wanted)
