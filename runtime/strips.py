@@ -21,6 +21,7 @@ from .micro_kernel import _BYTES, INT, POINTER
 from .panel import BYTES, Packer
 
 FEWEST = 24  # rows, and half of them steps, from which on a copy pays
+TOGETHER = 3  # tiles, which read about a line
 BLOCK = 128  # rows of A that are copied to a matrix at a time
 
 
@@ -65,17 +66,21 @@ class Gatherer(Packer):
         strips, a, a_col, rows, depth = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         count, tall = tiled(builder, rows, self.plan.wide)
-        with counted(builder, number(0), count, number(1)) as n:
-            i = row_of(builder, n, tall, self.plan.wide)
-            high = self.height(builder, n, tall)
-            source = self.at(builder, a, i)
-            target = self.at(builder, strips, self.strip(builder, n, i, depth))
-            (mask,) = self.masks(builder, smaller(builder, builder.sub(rows, i), high), 1)
+        last = builder.sub(count, number(1))
+        with counted(builder, number(0), count, number(TOGETHER)) as n:
+            tiles = []
+            for more in range(TOGETHER):
+                one = smaller(builder, builder.add(n, number(more)), last)
+                i, high = row_of(builder, one, tall, self.plan.wide), self.height(builder, one, tall)
+                (mask,) = self.masks(builder, smaller(builder, builder.sub(rows, i), high), 1)
+                target = self.at(builder, strips, self.strip(builder, one, i, depth))
+                tiles.append((self.at(builder, a, i), high, mask, target))
             with counted(builder, number(0), depth, number(1)) as k:
-                here = self.at(builder, source, builder.mul(k, a_col))
-                value = self.load(builder, here, mask)
-                there = self.at(builder, target, builder.mul(k, high))
-                self.store(builder, value, there, None)
+                row = builder.mul(k, a_col)
+                for source, high, mask, target in tiles:
+                    value = self.load(builder, self.at(builder, source, row), mask)
+                    there = self.at(builder, target, builder.mul(k, high))
+                    self.store(builder, value, there, None)
         builder.ret_void()
         return function
 
