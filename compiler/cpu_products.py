@@ -16,7 +16,7 @@ from ..ir.loc import Loc
 from ..ir.units import INSIDE, MUCH, NARROW, TILE, WIDE
 from .cpu_text import product, total
 
-PANEL = 128  # rows of a product that its epilogue goes over while they are in cache
+PANEL = 128  # rows at most of a product that its epilogue goes over while they are in cache
 
 
 class Emitter(Protocol):
@@ -46,8 +46,10 @@ def product_text(emitter: Emitter, item: Contract) -> None:
         line("first = top")
         line("count = bottom - top")
     else:
-        begin(f"for first in range(top, bottom, {PANEL}):")
-        line(f"count = min({PANEL}, bottom - first)")
+        line(f"panels = max((bottom - top + {PANEL - 1}) // {PANEL}, 1)")
+        line(f"height = ((bottom - top + {TILE - 1}) // {TILE} + panels - 1) // panels * {TILE}")
+        begin(f"for first in range(top, bottom, max(height, {TILE})):")
+        line("count = min(height, bottom - first)")
     if item.scratch is None:
         span = INSIDE // item.dtype.bytes // PANEL
         line(f"sums = {item.dtype}_inside()")

@@ -71,7 +71,8 @@ class Gatherer(Packer):
             tiles = []
             for more in range(TOGETHER):
                 one = smaller(builder, builder.add(n, number(more)), last)
-                i, high = row_of(builder, one, tall, self.plan.wide), self.height(builder, one, tall)
+                i = row_of(builder, one, tall, self.plan.wide)
+                high = self.height(builder, one, tall)
                 (mask,) = self.masks(builder, smaller(builder, builder.sub(rows, i), high), 1)
                 target = self.at(builder, strips, self.strip(builder, one, i, depth))
                 tiles.append((self.at(builder, a, i), high, mask, target))
