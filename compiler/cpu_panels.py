@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from ..ir.dtypes import DType
 from ..ir.kernel import Access, Kernel, Load, Store
-from ..ir.units import INSIDE
 
 LONGEST = 16  # entries of a row that are turned: what follows is more text than it is worth
+MOST = 1 << 16  # bytes of all panels
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def panels_of(kernel: Kernel, lanes: int, dtypes: Mapping[str, DType]) -> dict[A
         before = found.get(access)
         if before is None:
             own = length * lanes * dtype.bytes
-            if taken + own > INSIDE:
+            if taken + own > MOST:
                 continue
             taken += own
             start = used.get(dtype, 0)
