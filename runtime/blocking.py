@@ -26,7 +26,7 @@ class Operands:
 
 @dataclass(frozen=True)
 class Block:
-    """The same of one block of columns and one segment."""
+    """The same of one block of columns and one segment; and whether A is in strips, if it can."""
 
     a: tuple[Value, Value, Value]
     b: tuple[Value, Value]

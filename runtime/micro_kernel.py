@@ -52,7 +52,7 @@ class Writer:
         self.align = _BYTES[dtype]
         self.fused = fused
         self.module = ir.Module(name)
-        # Where registers are masked for little one version serves inside and edge.
+        # Where registers are masked for little one version serves inside and edge, if both occur.
         self.always_masked = lanes == 16
 
     def _intrinsic(self, name: str, result: ir.Type, operands: list[ir.Type]) -> ir.Function:

@@ -26,7 +26,7 @@ BLOCK = 128  # rows of A that are copied to a matrix at a time
 
 
 class Gatherer(Packer):
-    """Writes the function that fills strips of one element type."""
+    """Writes the functions that copy A, of one element type."""
 
     plan: Plan
 
@@ -35,7 +35,7 @@ class Gatherer(Packer):
         return not self.by_tables and self.lanes >= self.plan.wide[0].rows
 
     def strips(self, builder: Builder) -> Value:
-        """Room for strips; to be called where a function begins."""
+        """Room of BYTES for copies; to be called where a function begins."""
         room = builder.alloca(self.element, BYTES // _BYTES[self.dtype])
         room.align = 64
         return room
@@ -125,7 +125,7 @@ class Gatherer(Packer):
         rows, columns, depth, initial, initial_row): does the product, if it is large enough, and
         rows or steps are neighbours; tells whether it did.
 
-        room: of BYTES. usual: the name of the product by strides.
+        room: of BYTES (`strips`). usual: the name of the product by strides.
         """
         flag = ir.IntType(1)
         rest = [POINTER, INT, INT, POINTER, INT, POINTER, INT, INT, INT, INT, POINTER, INT]

@@ -4,20 +4,23 @@
 A tile of C lives in registers while the contraction axis is walked: each step loads a row of B as
 vectors, broadcasts one element of A per row, and multiplies and adds. Edges take the same code:
 rows beyond the last are clamped to the last (computed again, not stored), lanes beyond the last
-column are masked. A long contraction is cut into segments so that a column block of B stays in
-cache while the tiles go down the rows; a later segment starts from what the earlier one stored. So
-each element of C is one chain of multiply-adds, in the order of the contraction axis, from zero or
-what is given to start from, which may be C itself: its bits do not depend on where in a tile it
-lies, nor on how a product is divided into calls, nor on the width of the vectors.
+column are masked, but for the widest tiles, which full blocks alone are given. A long contraction
+is cut into segments so that a column block of B stays in cache while the tiles go down the rows; a
+later segment starts from what the earlier one stored. So each element of C is one chain of
+multiply-adds, in the order of the contraction axis, from zero or what is given to start from, which
+may be C itself: its bits do not depend on where in a tile it lies, nor on how a product is divided
+into calls, nor on the width of the vectors.
 
 What the next tiles will read is asked for meanwhile, so that their first steps need not wait. Where
 a few tiles read a block of B, the first one leaves it in a panel, rows one behind the other: in B
 each may be on another page, and wants the same few places in the cache if they are a power of two
 apart. Where the columns of B, not its rows, lie in order, each block is first turned (`panel`).
+Where the columns of A lie in order, blocks of it are copied in the order of use (`strips`).
 
 Since A is read element by element, it need not be a matrix in memory: a second function, `at_…`,
 finds A[i, k] at rows[i] + steps[k], tables of offsets. So windows over an image are the rows of a
-convolution's product, and nobody lays them out.
+convolution's product, and nobody lays them out; where the tables hold neighbours, as those of a
+sequence gone through backwards, a copy of a block makes it the usual product.
 
 Every element type is one object a function, compiled at its first use and kept in the disk cache.
 """
@@ -113,7 +116,7 @@ class _Products(Gatherer):
             c, c_row, soon, soon_row, rows, columns, depth, *start = more
             nothing = builder.icmp_signed("<=", periods, number(0))
             depth = builder.select(nothing, number(0), depth)
-            by_copies = self.by_copies(self.usual)
+            by_copies, room = self.by_copies(self.usual), self.strips(builder)
             with counted(builder, number(0), larger(builder, periods, number(1)), number(1)) as n:
                 here = self.at(builder, a, builder.mul(n, stride))
                 below = builder.mul(builder.mul(n, depth), b_row)
@@ -128,7 +131,7 @@ class _Products(Gatherer):
                 later = builder.icmp_signed(">", n, number(0))
                 first = builder.select(later, c, start[0]), builder.select(later, c_row, start[1])
                 arguments = [
-                    panel, *operands.a, *operands.b, *operands.c, *operands.soon,
+                    room, *operands.a, *operands.b, *operands.c, *operands.soon,
                     *operands.sizes, *first,
                 ]  # fmt: skip
                 done = builder.call(by_copies, arguments)
@@ -175,8 +178,7 @@ class _Products(Gatherer):
         most = builder.select(builder.or_(packs, keeps), room, most)
         gathers = None
         if self.has_strips():
-            sizes = rows, builder.select(single, number(0), whole), given.sizes[2]
-            gathers = self.gathers(builder, given.a[1:], sizes)
+            gathers = self.gathers(builder, given.a[1:], (rows, whole, given.sizes[2]))
         cut = Cut(most, whole, width, single, packs, keeps, gathers)
         self.sweep(builder, given, later, cut, panel)
 
@@ -190,10 +192,10 @@ class _Products(Gatherer):
         depth = larger(builder, depth, number(0))
         multiple = max(self.lanes, UNROLL)
         length = smaller(builder, even(builder, depth, cut.most, multiple), cut.most)
-        lower = self.plan.middle[0].rows
-        most = number(ROWS)
+        lower, most = self.plan.middle[0].rows, number(ROWS)
         if cut.gathers is not None:
-            some = builder.and_(self.rows_in_strips(builder, length), number(-lower))
+            some = builder.udiv(self.rows_in_strips(builder, length), number(lower))
+            some = builder.mul(some, number(lower))
             most = builder.select(cut.gathers, smaller(builder, most, some), most)
         height = even(builder, rows, most, lower)
 
@@ -404,6 +406,8 @@ def contraction(dtype: str, lanes: int) -> int:
 
     Several threads may ask at a time: who asks for what another one makes waits for it.
     """
+    if dtype.startswith("at_"):  # which calls the usual one; asked for here, where no lock is held
+        contraction(dtype.removeprefix("at_"), lanes)
     asked = dtype, lanes
     with _lock:
         making = _making.setdefault(asked, threading.RLock())
@@ -416,9 +420,6 @@ def contraction(dtype: str, lanes: int) -> int:
             data, _ = native.cached_object(
                 key, lambda: native.compile_object(source(dtype, lanes), simplify=False)
             )
-            if dtype.startswith("at_"):  # which calls the usual one
-                usual = dtype.removeprefix("at_")
-                native.add_symbol(f"{PREFIX}{usual}_{lanes}", contraction(usual, lanes))
             native.load_object(data)
             _loaded[asked] = native.address(f"{PREFIX}{dtype}_{lanes}")
         return _loaded[asked]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import llvmlite.binding as llvm
 import pytest
@@ -92,6 +93,34 @@ print(codes)
 """
     )
     assert out.strip() == str([0] * 4)
+
+
+def test_a_fork_while_a_product_waits_for_another(tmp_path: Path) -> None:
+    """The product by tables calls the usual one, which must be there before."""
+    out = run(
+        """
+import os, signal, threading
+from gradloom.runtime import native, tile
+lanes = native.host().lanes
+signal.alarm(60)
+found = []
+threads = [
+    threading.Thread(target=lambda: found.append(tile.contraction("at_i32", lanes)))
+    for _ in range(3)
+]
+for thread in threads: thread.start()
+codes = []
+while any(thread.is_alive() for thread in threads):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(0 if tile.contraction("at_i32", lanes) else 1)
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(set(codes), len(set(found)))
+""",
+        GRADLOOM_CACHE_DIR=str(tmp_path),
+    )
+    assert out.strip() == "{0} 1"
 
 
 def test_an_error_that_is_kept_lets_go_of_the_module() -> None:

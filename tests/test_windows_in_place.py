@@ -266,10 +266,10 @@ def test_a_channel_a_group_is_a_sum_and_no_product() -> None:
 
 @pytest.mark.parametrize("beside", ["rows", "steps", "neither", "almost"])
 @pytest.mark.parametrize("dtype", ["f32", "f64", "i32", "i64"])
-def test_tables_of_neighbours(dtype: str, beside: str) -> None:
+@pytest.mark.parametrize("lanes", [lanes for lanes in (4, 8, 16) if lanes <= cpu_target().lanes])
+def test_tables_of_neighbours(lanes: int, dtype: str, beside: str) -> None:
     """Blocks of A are copied where rows or steps are neighbours: the bits of the usual product."""
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    lanes = cpu_target().lanes
     ends: Any = [pointer, number, number, *[pointer, number] * 2, *[number] * 3, pointer, number]
     by_tables = ctypes.CFUNCTYPE(None, *[pointer] * 3, number, number, *ends)(
         tile.contraction(f"at_{dtype}", lanes)
@@ -281,6 +281,7 @@ def test_tables_of_neighbours(dtype: str, beside: str) -> None:
     kind = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}[dtype]
     for rows, columns, steps, rounds in [
         (24, 128, 12, 1), (23, 130, 40, 1), (131, 200, 300, 2), (300, 129, 17, 3), (64, 140, 0, 1),
+        (128, 128, 256, 1), (256, 129, 700, 1),
     ]:  # fmt: skip
         a = rng.standard_normal(3000) if dtype[0] == "f" else rng.integers(-99, 99, 3000)
         a = a.astype(kind)
