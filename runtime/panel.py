@@ -26,12 +26,12 @@ class Packer(Writer):
         row = vectors * self.lanes * _BYTES[self.dtype]
         return min(max(BYTES // row // self.lanes, 1) * self.lanes, DEEPEST)
 
-    def panel(self, builder: Builder) -> Value:
-        """Room for a panel of any width; to be called where a function begins."""
-        count = max(self.room(v) * v for v in (1, 2, 4, 8)) * self.lanes
-        panel = builder.alloca(self.element, count)
-        panel.align = 64
-        return panel
+    def memory(self, builder: Builder) -> Value:
+        """BYTES on the stack, as much as a panel of any width takes; to be called where a function
+        begins."""
+        memory = builder.alloca(self.element, BYTES // _BYTES[self.dtype])
+        memory.align = 64
+        return memory
 
     def packer(self) -> ir.Function:
         """pack(panel, width, b, b_row, b_col, columns, depth): panel[k][j] = B[k, j].

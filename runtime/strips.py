@@ -34,12 +34,6 @@ class Gatherer(Packer):
         """Whether this product has any: each step of a tile is one vector, or less."""
         return not self.by_tables and self.lanes >= self.plan.wide[0].rows
 
-    def strips(self, builder: Builder) -> Value:
-        """Room of BYTES for copies; to be called where a function begins."""
-        room = builder.alloca(self.element, BYTES // _BYTES[self.dtype])
-        room.align = 64
-        return room
-
     def rows_in_strips(self, builder: Builder, depth: Value) -> Value:
         """How many rows of so many steps there is room for."""
         low = self.plan.wide[1].rows
@@ -125,7 +119,7 @@ class Gatherer(Packer):
         rows, columns, depth, initial, initial_row): does the product, if it is large enough, and
         rows or steps are neighbours; tells whether it did.
 
-        room: of BYTES (`strips`). usual: the name of the product by strides.
+        room: of BYTES (`memory`). usual: the name of the product by strides.
         """
         flag = ir.IntType(1)
         rest = [POINTER, INT, INT, POINTER, INT, POINTER, INT, INT, INT, INT, POINTER, INT]

@@ -87,10 +87,10 @@ class _Products(Gatherer):
         function.attributes.add("nounwind")
         a, a_row, a_col, *more = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
-        panel = self.panel(builder)
+        panel = self.memory(builder)
         if not self.by_tables:
             if self.has_strips():
-                self.gather, self.room_of_a = self.gatherer(), self.strips(builder)
+                self.gather, self.strips = self.gatherer(), self.memory(builder)
             b, b_row, b_col, c, c_row, soon, soon_row, rows, columns, *start = more
             # One column is the row of the transposed product, which goes along its vectors.
             in_line = builder.icmp_signed("==", c_row, number(1))
@@ -116,7 +116,7 @@ class _Products(Gatherer):
             c, c_row, soon, soon_row, rows, columns, depth, *start = more
             nothing = builder.icmp_signed("<=", periods, number(0))
             depth = builder.select(nothing, number(0), depth)
-            by_copies, room = self.by_copies(self.usual), self.strips(builder)
+            by_copies = self.by_copies(self.usual)
             with counted(builder, number(0), larger(builder, periods, number(1)), number(1)) as n:
                 here = self.at(builder, a, builder.mul(n, stride))
                 below = builder.mul(builder.mul(n, depth), b_row)
@@ -131,7 +131,7 @@ class _Products(Gatherer):
                 later = builder.icmp_signed(">", n, number(0))
                 first = builder.select(later, c, start[0]), builder.select(later, c_row, start[1])
                 arguments = [
-                    room, *operands.a, *operands.b, *operands.c, *operands.soon,
+                    panel, *operands.a, *operands.b, *operands.c, *operands.soon,
                     *operands.sizes, *first,
                 ]  # fmt: skip
                 done = builder.call(by_copies, arguments)
@@ -234,7 +234,7 @@ class _Products(Gatherer):
                     return self.at(builder, base, builder.add(builder.mul(i, row), j))
 
                 if gathered is not None:
-                    here = builder.select(gathered, self.room_of_a, here)
+                    here = builder.select(gathered, self.strips, here)
 
                 return Block(
                     (here, way, part_col),
@@ -254,7 +254,7 @@ class _Products(Gatherer):
                     with builder.if_then(cut.gathers):
                         left = smaller(builder, builder.sub(rows, i), height)
                         here = self.at(builder, part_a, i)
-                        builder.call(self.gather, [self.room_of_a, here, a_col, left, part_depth])
+                        builder.call(self.gather, [self.strips, here, a_col, left, part_depth])
                 with counted(builder, number(0), cut.whole, cut.width) as j:
                     self.many(builder, cut, block(i, j, cut.width, cut.gathers))
                 with counted(builder, cut.whole, columns, middle) as j:

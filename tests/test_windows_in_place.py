@@ -30,6 +30,7 @@ from .kernel_interpreter import interpret_kernel
 from .nn_cases import numbers
 from .op_cases import close
 from .staggered import staggered
+from .test_tile import DTYPES, WIDTHS, contract
 
 WALK = """kernel walked(a0: f64, a1: f64, a2: i64, a3: i64, a4: out f64; d0, d1, d2) \
 over i: parallel d0, j: parallel 21, k: parallel d1 {
@@ -99,18 +100,36 @@ def test_threads_that_walk_wait_for_all_that_is_written() -> None:
             assert low <= 0 and length <= high
 
 
-@pytest.mark.parametrize("dtype", ["f32", "f64", "i32", "i64"])
-def test_tables_of_offsets(dtype: str) -> None:
-    """Every path of the micro-kernel: segments, one row, edges, rounds, sums that go on."""
+def by_tables(
+    dtype: str,
+    lanes: int,
+    walk: tuple[Any, Any, Any, int, int],
+    b: Any,
+    c: Any,
+    start: Any = None,
+) -> None:
+    """C = A . B (+ start) in place, arrays of contiguous rows; the walk over A: the array, tables
+    of rows and of steps, how many rounds of these, and how far on each begins."""
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     kinds: Any = [pointer, pointer, pointer, number, number, pointer, number, number]
     kinds += [pointer, number] * 2
-    lanes = cpu_target().lanes
     function = ctypes.CFUNCTYPE(None, *kinds, *[number] * 3, pointer, number)(
         tile.contraction(f"at_{dtype}", lanes)
     )
-    rng = np.random.default_rng(1)
-    kind = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}[dtype]
+    a, rows, steps, rounds, stride = walk
+    columns = b.shape[1]
+    more = (None, 0) if start is None else (start.ctypes.data, columns)
+    function(
+        a.ctypes.data, rows.ctypes.data, steps.ctypes.data, rounds, stride,
+        b.ctypes.data, columns, 1, *(c.ctypes.data, columns) * 2,
+        len(rows), columns, len(steps), *more,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tables_of_offsets(dtype: str) -> None:
+    """Every path of the micro-kernel: segments, one row, edges, rounds, sums that go on."""
+    rng, kind = np.random.default_rng(1), DTYPES[dtype]
     for rows, columns, steps, rounds in [
         (5, 7, 3, 2), (33, 40, 17, 3), (1, 70, 5, 2), (9, 16, 900, 2), (80, 40, 401, 2),
         (3, 3, 0, 2), (3, 3, 4, 0),
@@ -123,12 +142,7 @@ def test_tables_of_offsets(dtype: str) -> None:
         product = np.concatenate([np.zeros((rows, 0), kind), *left], 1) @ b
         for initial in (None, start):
             c = np.full((rows, columns), 77, kind)
-            more = (None, 0) if initial is None else (initial.ctypes.data, columns)
-            function(
-                a.ctypes.data, at.ctypes.data, by.ctypes.data, rounds, 37,
-                b.ctypes.data, columns, 1, *(c.ctypes.data, columns) * 2,
-                rows, columns, steps, *more,
-            )  # fmt: skip
+            by_tables(dtype, cpu_target().lanes, (a, at, by, rounds, 37), b, c, initial)
             np.testing.assert_array_equal(c, product + (0 if initial is None else start))
 
 
@@ -265,48 +279,26 @@ def test_a_channel_a_group_is_a_sum_and_no_product() -> None:
 
 
 @pytest.mark.parametrize("beside", ["rows", "steps", "neither", "almost"])
-@pytest.mark.parametrize("dtype", ["f32", "f64", "i32", "i64"])
-@pytest.mark.parametrize("lanes", [lanes for lanes in (4, 8, 16) if lanes <= cpu_target().lanes])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("lanes", WIDTHS)
 def test_tables_of_neighbours(lanes: int, dtype: str, beside: str) -> None:
     """Blocks of A are copied where rows or steps are neighbours: the bits of the usual product."""
-    pointer, number = ctypes.c_void_p, ctypes.c_int64
-    ends: Any = [pointer, number, number, *[pointer, number] * 2, *[number] * 3, pointer, number]
-    by_tables = ctypes.CFUNCTYPE(None, *[pointer] * 3, number, number, *ends)(
-        tile.contraction(f"at_{dtype}", lanes)
-    )
-    by_strides = ctypes.CFUNCTYPE(None, pointer, number, number, *ends)(
-        tile.contraction(dtype, lanes)
-    )
-    rng = np.random.default_rng(2)
-    kind = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}[dtype]
+    rng, kind = np.random.default_rng(2), DTYPES[dtype]
     for rows, columns, steps, rounds in [
         (24, 128, 12, 1), (23, 130, 40, 1), (131, 200, 300, 2), (300, 129, 17, 3), (64, 140, 0, 1),
         (128, 128, 256, 1), (256, 129, 700, 1),
     ]:  # fmt: skip
-        a = rng.standard_normal(3000) if dtype[0] == "f" else rng.integers(-99, 99, 3000)
-        a = a.astype(kind)
+        a = (rng.standard_normal(3000) * 99).astype(kind)
         at, by = rng.integers(100, 900, rows), rng.integers(0, 900, steps)
         if beside != "neither":
             table = at if beside == "rows" else by
             table[:] = 250 + np.arange(len(table))
             table[-1:] += beside == "almost"
-        b = rng.standard_normal((steps * rounds, columns)) * 9
-        b = b.astype(kind)
-        start = b[:1] + np.zeros((rows, 1), kind) if steps else np.ones((rows, columns), kind)
-        left = [a[at[:, None] + by + 37 * n] for n in range(rounds)]
-        whole = np.ascontiguousarray(np.concatenate(left, 1))
+        b = (rng.standard_normal((steps * rounds, columns)) * 9).astype(kind)
+        start = (rng.standard_normal((rows, columns)) * 9).astype(kind)
+        whole = np.concatenate([a[at[:, None] + by + 37 * n] for n in range(rounds)], 1)
         for initial in (None, start):
             found, wanted = (np.full((rows, columns), 77, kind) for _ in range(2))
-            more = (None, 0) if initial is None else (initial.ctypes.data, columns)
-            sizes = rows, columns
-            by_tables(
-                a.ctypes.data, at.ctypes.data, by.ctypes.data, rounds, 37,
-                b.ctypes.data, columns, 1, *(found.ctypes.data, columns) * 2,
-                *sizes, steps, *more,
-            )  # fmt: skip
-            by_strides(
-                whole.ctypes.data, whole.shape[1], 1,
-                b.ctypes.data, columns, 1, *(wanted.ctypes.data, columns) * 2,
-                *sizes, steps * rounds, *more,
-            )  # fmt: skip
+            by_tables(dtype, lanes, (a, at, by, rounds, 37), b, found, initial)
+            contract(dtype, lanes, np.ascontiguousarray(whole), b, wanted, initial)
             np.testing.assert_array_equal(found, wanted)
