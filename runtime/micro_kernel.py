@@ -8,7 +8,9 @@ which steps to take at all.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
+from typing import Literal, Self
 
 from llvmlite import ir
 
@@ -17,6 +19,7 @@ from .building import Builder, Value, lane_list, number, undefined, zeros
 UNROLL = 4
 FEW = 2  # steps written out where there are runs
 LONG = 64  # steps that leave time to ask for what the next tile needs
+AHEAD = 8  # steps before which a tile that reads a block first asks for its rows
 
 INT = ir.IntType(64)
 POINTER = ir.PointerType()
@@ -27,6 +30,9 @@ _ELEMENTS: dict[str, ir.Type] = {
     "i64": ir.IntType(64),
 }
 _BYTES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8}
+
+
+Besides = Literal["", "asks", "keeps"]  # what a tile does besides its sums
 
 
 @dataclass(frozen=True)
@@ -46,14 +52,29 @@ class Writer:
         self.dtype = dtype
         self.element = _ELEMENTS[dtype]
         self.lanes = max(lanes * 4 // _BYTES[dtype], 1)
-        self.vector = ir.VectorType(self.element, self.lanes)
-        self.mask = ir.VectorType(ir.IntType(1), self.lanes)
-        self.zero = zeros(self.vector)
         self.align = _BYTES[dtype]
         self.fused = fused
         self.module = ir.Module(name)
         # Where registers are masked for little one version serves inside and edge, if both occur.
         self.always_masked = lanes == 16
+
+    @property
+    def vector(self) -> ir.VectorType:
+        return ir.VectorType(self.element, self.lanes)
+
+    @property
+    def mask(self) -> ir.VectorType:
+        return ir.VectorType(ir.IntType(1), self.lanes)
+
+    @property
+    def zero(self) -> Value:
+        return zeros(self.vector)
+
+    def of_lanes(self, lanes: int) -> Self:
+        """The same for vectors of so many lanes."""
+        other = copy(self)
+        other.lanes = lanes
+        return other
 
     def _intrinsic(self, name: str, result: ir.Type, operands: list[ir.Type]) -> ir.Function:
         found = self.module.globals.get(name)
@@ -136,22 +157,22 @@ class Writer:
         """`through` all steps of a tile."""
         return through(number(0), depth, sums)
 
-    def tile(self, tile: Tile, masked: bool, keeps: bool = False) -> ir.Function:
+    def tile(self, tile: Tile, masked: bool, besides: Besides = "") -> ir.Function:
         """tile(a, a_row, a_col, b, b_row, c, c_row, soon, soon_row, rows, columns, depth, start,
         start_row, fresh, ahead, ahead_row) for one tile of C; a_row and a_col are strides, or
         tables of offsets.
 
         1 <= rows, 1 <= columns <= the tile's, depth >= 0. The sums start from the tile at `start`,
         or from zeros where they are `fresh`. Meanwhile the tile below `soon`, which will be
-        written, is asked for, and rows from `ahead` on, one every few steps; these not by
-        tables, where the registers for it are worth a third of the time.
+        written, is asked for.
 
-        keeps: instead, the tile copies the rows of B that it reads to rows from `ahead` on.
+        besides: "asks", for rows from `ahead` on, too, one every few steps; "keeps", in rows from
+        `ahead` on, the rows of B that it reads, and asks for them a few steps before.
         With runs there are four more: the runs and their number, the unit in which they count, and
         the number of the first step here.
         """
         name = f"tile_{tile.rows}x{tile.vectors}" + ("_masked" if masked else "")
-        name += "_keeps" if keeps else ""
+        name += f"_{besides}" if besides else ""
         way = POINTER if self.by_tables else INT
         signature = [
             POINTER, way, way, POINTER, INT, POINTER, INT, POINTER, INT, INT, INT, INT,
@@ -226,6 +247,9 @@ class Writer:
                         self.multiply_add(builder, factor, row, sums[i * tile.vectors + v])
                     )
             if target is not None:
+                later = self.at(builder, here, builder.mul(b_row, number(AHEAD)))
+                for part in parts:
+                    self.prefetch(builder, self.at(builder, later, part))
                 for part, value in zip(parts, row_of_b, strict=True):
                     self.store(builder, value, self.at(builder, target, part), None)
             return result
@@ -242,11 +266,11 @@ class Writer:
                 phi.add_incoming(value, before)
                 heads.append(phi)
             k, a_offset, b_here, p_here, *running = heads
-            if steps > 1 and not keeps and not self.by_tables:
+            if steps > 1 and besides == "asks":
                 for part in parts:
                     self.prefetch(builder, self.at(builder, p_here, part))
             for u in range(steps):
-                running = step(u, a_offset, b_here, running, p_here if keeps else None)
+                running = step(u, a_offset, b_here, running, p_here if besides == "keeps" else None)
             following = [
                 builder.add(k, number(steps)),
                 self.onward(builder, a_col, number(steps), a_offset),
@@ -273,7 +297,7 @@ class Writer:
             # of less work, are compiled sooner.
             few = 1 if masked else FEW
             unroll = min(UNROLL, 64 // (tile.rows * tile.vectors))
-            unroll = 1 if keeps else few if self.by_runs else unroll
+            unroll = 1 if besides == "keeps" else few if self.by_runs else unroll
             rounds = builder.udiv(builder.sub(end, first), number(unroll))
             whole = builder.add(first, builder.mul(rounds, number(unroll)))
             at_a = self.entry(builder, a_col, first) if self.by_tables else number(0)

@@ -26,10 +26,9 @@ class Packer(Writer):
         row = vectors * self.lanes * _BYTES[self.dtype]
         return min(max(BYTES // row // self.lanes, 1) * self.lanes, DEEPEST)
 
-    def memory(self, builder: Builder) -> Value:
-        """BYTES on the stack, as much as a panel of any width takes; to be called where a function
-        begins."""
-        memory = builder.alloca(self.element, BYTES // _BYTES[self.dtype])
+    def memory(self, builder: Builder, count: int) -> Value:
+        """So many elements on the stack; to be called where a function begins."""
+        memory = builder.alloca(self.element, count)
         memory.align = 64
         return memory
 

@@ -20,9 +20,9 @@ from .building import Builder, Value, counted, number, smaller, zeros
 from .micro_kernel import _BYTES, INT, POINTER
 from .panel import BYTES, Packer
 
+ROWS = 128  # of A in a block, which stays in the second cache while blocks of B go by
 FEWEST = 24  # rows, and half of them steps, from which on a copy pays
 TOGETHER = 3  # tiles, which read about a line
-BLOCK = 128  # rows of A that are copied to a matrix at a time
 
 
 class Gatherer(Packer):
@@ -34,12 +34,16 @@ class Gatherer(Packer):
         """Whether this product has any: each step of a tile is one vector, or less."""
         return not self.by_tables and self.lanes >= self.plan.wide[0].rows
 
-    def rows_in_strips(self, builder: Builder, depth: Value) -> Value:
-        """How many rows of so many steps there is room for."""
-        low = self.plan.wide[1].rows
-        room = BYTES // _BYTES[self.dtype] - 2 * self.lanes
-        gap = -(-self.lanes // low)
-        return builder.udiv(number(room), builder.add(depth, number(gap)))
+    @property
+    def steps(self) -> int:
+        """How many steps a strip may have; a block's then stay in the second cache."""
+        return BYTES // _BYTES[self.dtype] // ROWS
+
+    def strips_length(self) -> int:
+        """How many elements the strips of a block take."""
+        (tile, low), multiple = self.plan.wide, self.plan.middle[0].rows
+        rows = -(-ROWS // multiple) * multiple
+        return (rows + tile.rows) * self.steps + (rows // low.rows + 2) * self.lanes
 
     def strip(self, builder: Builder, n: Value, i: Value, depth: Value) -> Value:
         """Where the strip of tile n begins, whose first row is i."""
@@ -59,6 +63,7 @@ class Gatherer(Packer):
             function.attributes.add(attribute)
         strips, a, a_col, rows, depth = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
+        step = self.of_lanes(1 << (self.plan.wide[0].rows - 1).bit_length())
         count, tall = tiled(builder, rows, self.plan.wide)
         last = builder.sub(count, number(1))
         with counted(builder, number(0), count, number(TOGETHER)) as n:
@@ -67,15 +72,15 @@ class Gatherer(Packer):
                 one = smaller(builder, builder.add(n, number(more)), last)
                 i = row_of(builder, one, tall, self.plan.wide)
                 high = self.height(builder, one, tall)
-                (mask,) = self.masks(builder, smaller(builder, builder.sub(rows, i), high), 1)
+                (mask,) = step.masks(builder, smaller(builder, builder.sub(rows, i), high), 1)
                 target = self.at(builder, strips, self.strip(builder, one, i, depth))
                 tiles.append((self.at(builder, a, i), high, mask, target))
             with counted(builder, number(0), depth, number(1)) as k:
                 row = builder.mul(k, a_col)
                 for source, high, mask, target in tiles:
-                    value = self.load(builder, self.at(builder, source, row), mask)
+                    value = step.load(builder, self.at(builder, source, row), mask)
                     there = self.at(builder, target, builder.mul(k, high))
-                    self.store(builder, value, there, None)
+                    step.store(builder, value, there, None)
         builder.ret_void()
         return function
 
@@ -119,7 +124,7 @@ class Gatherer(Packer):
         rows, columns, depth, initial, initial_row): does the product, if it is large enough, and
         rows or steps are neighbours; tells whether it did.
 
-        room: of BYTES (`memory`). usual: the name of the product by strides.
+        room: of BYTES. usual: the name of the product by strides.
         """
         flag = ir.IntType(1)
         rest = [POINTER, INT, INT, POINTER, INT, POINTER, INT, INT, INT, INT, POINTER, INT]
@@ -145,9 +150,8 @@ class Gatherer(Packer):
             with builder.if_then(builder.not_(behind)):
                 builder.ret(no)
 
-        height = even(builder, rows, number(BLOCK), self.lanes)
-        most = number(BYTES // _BYTES[self.dtype] // BLOCK)
-        length = even(builder, depth, most, self.lanes)
+        height = even(builder, rows, number(ROWS), self.lanes)
+        length = even(builder, depth, number(self.steps), self.lanes)
         with counted(builder, number(0), depth, length) as k:
             steps = smaller(builder, builder.sub(depth, k), length)
             first = builder.icmp_signed("==", k, number(0))

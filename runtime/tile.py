@@ -11,11 +11,12 @@ multiply-adds, in the order of the contraction axis, from zero or what is given 
 may be C itself: its bits do not depend on where in a tile it lies, nor on how a product is divided
 into calls, nor on the width of the vectors.
 
-What the next tiles will read is asked for meanwhile, so that their first steps need not wait. Where
-a few tiles read a block of B, the first one leaves it in a panel, rows one behind the other: in B
-each may be on another page, and wants the same few places in the cache if they are a power of two
-apart. Where the columns of B, not its rows, lie in order, each block is first turned (`panel`).
-Where the columns of A lie in order, blocks of it are copied in the order of use (`strips`).
+Where some tiles read a block of B, the first one asks for each of its rows a few steps before, and
+leaves it in a panel, rows one behind the other: in B each may be on another page, and wants the
+same few places in the cache if they are a power of two apart. Fewer tiles read it where it is, and
+ask for the next block meanwhile. Where the columns of B, not its rows, lie in order, each block is
+first turned (`panel`). Where the columns of A lie in order, blocks of it are copied in the order of
+use (`strips`).
 
 Since A is read element by element, it need not be a matrix in memory: a second function, `at_…`,
 finds A[i, k] at rows[i] + steps[k], tables of offsets. So windows over an image are the rows of a
@@ -40,9 +41,10 @@ from .blocking import PLANS, Block, Cut, Operands, Plan, even, row_of, tiled
 from .building import Builder, Value, counted, larger, number, smaller, zeros
 from .cache import reached
 from .forks import wait_at_fork
-from .micro_kernel import INT, POINTER, UNROLL, Tile
+from .micro_kernel import _BYTES, INT, POINTER, UNROLL, Besides, Tile
+from .panel import BYTES
 from .ragged import Ragged
-from .strips import Gatherer
+from .strips import ROWS, Gatherer
 from .turn import Turner
 
 PREFIX = "gradloom_contract_"
@@ -50,7 +52,6 @@ SEGMENT = 400  # contraction steps of B's column block kept in cache at a time
 STREAMED = 16  # and where a low tile has all rows, so that B is read but once, and these are long:
 LONG = 1000  # columns; the processor then sees a few rows that are read on and on
 KEPT = 24  # rows for which a block of B is worth a copy, its rows one behind the other
-ROWS = 128  # of A in a block, which stays in the second cache while blocks of B go by
 
 
 class _Products(Gatherer):
@@ -71,14 +72,15 @@ class _Products(Gatherer):
         be stored to, or go into.
         """
         self.plan = plan
+        high, low = plan.wide
+        wanted: list[tuple[Tile, Besides]] = [(tile, "") for tile in plan.tiles]
+        if not self.by_tables:
+            wanted += [(high, "keeps"), (low, "asks")]
         self.variants = {
-            (tile, masked, False): self.tile(tile, masked)
-            for tile in plan.tiles
+            (tile, masked, besides): self.tile(tile, masked, besides)
+            for tile, besides in wanted
             for masked in self.maskings(tile)
         }
-        if not self.by_tables:
-            for masked in self.maskings(plan.wide[0]):
-                self.variants[plan.wide[0], masked, True] = self.tile(plan.wide[0], masked, True)
         self.pack = self.packer()
         ways = [POINTER, POINTER, INT, INT] if self.by_tables else [INT, INT]
         rest = [POINTER, INT, INT, POINTER, INT, POINTER, INT, INT, INT, INT, POINTER, INT]
@@ -87,10 +89,11 @@ class _Products(Gatherer):
         function.attributes.add("nounwind")
         a, a_row, a_col, *more = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
-        panel = self.memory(builder)
+        panel = self.memory(builder, BYTES // _BYTES[self.dtype])
         if not self.by_tables:
             if self.has_strips():
-                self.gather, self.strips = self.gatherer(), self.memory(builder)
+                self.gather = self.gatherer()
+                self.strips = self.memory(builder, self.strips_length())
             b, b_row, b_col, c, c_row, soon, soon_row, rows, columns, *start = more
             # One column is the row of the transposed product, which goes along its vectors.
             in_line = builder.icmp_signed("==", c_row, number(1))
@@ -179,6 +182,8 @@ class _Products(Gatherer):
         gathers = None
         if self.has_strips():
             gathers = self.gathers(builder, given.a[1:], (rows, whole, given.sizes[2]))
+            fewer = smaller(builder, most, number(self.steps))
+            most = builder.select(gathers, fewer, most)
         cut = Cut(most, whole, width, single, packs, keeps, gathers)
         self.sweep(builder, given, later, cut, panel)
 
@@ -192,12 +197,7 @@ class _Products(Gatherer):
         depth = larger(builder, depth, number(0))
         multiple = max(self.lanes, UNROLL)
         length = smaller(builder, even(builder, depth, cut.most, multiple), cut.most)
-        lower, most = self.plan.middle[0].rows, number(ROWS)
-        if cut.gathers is not None:
-            some = builder.udiv(self.rows_in_strips(builder, length), number(lower))
-            some = builder.mul(some, number(lower))
-            most = builder.select(cut.gathers, smaller(builder, most, some), most)
-        height = even(builder, rows, most, lower)
+        height = even(builder, rows, number(ROWS), self.plan.middle[0].rows)
 
         with counted(builder, number(0), larger(builder, depth, number(1)), length) as k:
             part_depth = smaller(builder, builder.sub(depth, k), length)
@@ -264,30 +264,45 @@ class _Products(Gatherer):
         """The tiles of a block of many columns."""
         with builder.if_else(cut.single) as (one, more):
             with one:
-                self.down(builder, (self.plan.thin, self.plan.thin), block, None)
+                self.down(builder, (self.plan.thin, self.plan.thin), block)
             with more:
-                keeps = None if self.by_tables else cut.keeps
-                self.down(builder, self.plan.wide, block, keeps)
+                if self.by_tables:
+                    self.down(builder, self.plan.wide, block)
+                    return
+                low = self.plan.wide[1]
+                with builder.if_else(builder.or_(cut.keeps, cut.packs)) as (panel, straight):
+                    with panel:
+                        self.down(builder, self.plan.wide, block, cut.keeps)
+                    with straight:
+                        self.down(builder, (low, low), block, asks=True)
 
     def rest(self, builder: Builder, block: Block) -> None:
         """The tiles of a block of the columns that are left."""
         slim = builder.icmp_signed("<=", block.sizes[1], number(self.lanes))
         with builder.if_else(slim) as (narrow, some):
             with narrow:
-                self.down(builder, self.plan.narrow, block, None)
+                self.down(builder, self.plan.narrow, block)
             with some:
-                self.down(builder, self.plan.middle, block, None)
+                self.down(builder, self.plan.middle, block)
 
     def down(
-        self, builder: Builder, tiles: tuple[Tile, Tile], block: Block, keeps: Value | None
+        self,
+        builder: Builder,
+        tiles: tuple[Tile, Tile],
+        block: Block,
+        keeps: Value | None = None,
+        asks: bool = False,
     ) -> None:
-        """All row tiles of a block of columns; the last ones may be the lower tile."""
+        """All row tiles of a block of columns; the last ones may be the lower tile.
+
+        keeps: whether the first tile leaves the block of B in the panel, from which the others take
+        it. asks: whether tiles ask for the next block meanwhile."""
         (a, a_row, a_col), (c, c_row), (soon, soon_row) = block.a, block.c, block.soon
         start, start_row, fresh = block.start
         rows, width, depth = block.sizes
         tile, low = tiles
         count, tall = tiled(builder, rows, tiles)
-        if keeps is not None:  # the first tile does the copying, and only higher ones know how to
+        if keeps is not None:  # only higher tiles know how to
             keeps = builder.and_(keeps, builder.icmp_signed(">", tall, number(0)))
         with counted(builder, number(0), count, number(1)) as n:
             i = row_of(builder, n, tall, tiles)
@@ -301,43 +316,44 @@ class _Products(Gatherer):
                 here = builder.select(block.gathered, strip, here)
                 step = builder.select(block.gathered, self.height(builder, n, tall), step)
             left = builder.sub(rows, i)
-            # Each of a few tiles asks for as many rows of the next block as it takes time for.
-            turn = builder.sub(n, number(1))
-            asks = builder.icmp_unsigned("<", turn, number(UNROLL))
-            from_row = builder.mul(builder.udiv(depth, number(UNROLL)), turn)
-            ahead = self.at(builder, block.ahead[0], builder.mul(from_row, block.ahead[1]))
-            ahead = builder.select(asks, ahead, block.b[0])
-            ahead_row = builder.select(asks, block.ahead[1], number(0))
             right, right_row = block.b
             if keeps is not None:
                 first = builder.icmp_signed("==", n, number(0))
                 stored = builder.and_(keeps, builder.not_(first))
                 right = builder.select(stored, block.panel[0], right)
                 right_row = builder.select(stored, block.panel[1], right_row)
+            ahead, ahead_row = block.panel
+            if asks:  # each of a few tiles for as many rows of the next block as it takes time for
+                turn = builder.sub(n, number(1))
+                in_time = builder.icmp_unsigned("<", turn, number(UNROLL))
+                from_row = builder.mul(builder.udiv(depth, number(UNROLL)), turn)
+                ahead = self.at(builder, block.ahead[0], builder.mul(from_row, block.ahead[1]))
+                ahead = builder.select(in_time, ahead, block.b[0])
+                ahead_row = builder.select(in_time, block.ahead[1], number(0))
             arguments = [
                 here, way, step, right, right_row,
                 self.at(builder, c, builder.mul(i, c_row)), c_row,
                 self.at(builder, soon, builder.mul(i, soon_row)), soon_row, left, width, depth,
                 self.at(builder, start, builder.mul(i, start_row)), start_row, fresh,
+                ahead, ahead_row,
             ]  # fmt: skip
-            ways = [*arguments, ahead, ahead_row]
 
             def whole() -> None:
                 if keeps is None:
-                    self.call(builder, tile, width, ways)
+                    self.call(builder, tile, width, arguments, "asks" if asks else "")
                     return
                 with builder.if_else(builder.and_(keeps, first)) as (copying, plain):
                     with copying:
-                        self.call(builder, tile, width, [*arguments, *block.panel], True)
+                        self.call(builder, tile, width, arguments, "keeps")
                     with plain:
-                        self.call(builder, tile, width, ways)
+                        self.call(builder, tile, width, arguments)
 
             if low == tile:
                 whole()
                 return
             with builder.if_else(builder.icmp_signed(">=", n, tall)) as (rest, more):
                 with rest:
-                    self.call(builder, low, width, ways)
+                    self.call(builder, low, width, arguments)
                 with more:
                     whole()
 
@@ -347,18 +363,18 @@ class _Products(Gatherer):
         tile: Tile,
         width: Value,
         arguments: list[Value],
-        keeps: bool = False,
+        besides: Besides = "",
     ) -> None:
         versions = self.maskings(tile)
         if len(versions) == 1:
-            builder.call(self.variants[tile, versions[0], keeps], arguments)
+            builder.call(self.variants[tile, versions[0], besides], arguments)
             return
         full = builder.icmp_signed("==", width, number(tile.vectors * self.lanes))
         with builder.if_else(full) as (inside, edge):
             with inside:
-                builder.call(self.variants[tile, False, keeps], arguments)
+                builder.call(self.variants[tile, False, besides], arguments)
             with edge:
-                builder.call(self.variants[tile, True, keeps], arguments)
+                builder.call(self.variants[tile, True, besides], arguments)
 
 
 def source(dtype: str, lanes: int) -> str:
