@@ -87,13 +87,14 @@ PLANS = {
 }
 
 
-def even(builder: Builder, whole: Value, most: Value, multiple: int) -> Value:
-    """How long the parts of `whole` are, if they are as few as `most` allows, and about equal."""
+def even(builder: Builder, whole: Value, most: Value, multiple: Value) -> Value:
+    """How long the parts of `whole` are, if they are as few as `most` allows, and about equal; at
+    least one `multiple`, of which `most` is one, or else they may be up to one longer."""
     parts = builder.udiv(builder.sub(builder.add(whole, most), number(1)), most)
     parts = larger(builder, parts, number(1))
     share = builder.udiv(builder.sub(builder.add(whole, parts), number(1)), parts)
-    share = builder.udiv(builder.add(share, number(multiple - 1)), number(multiple))
-    return builder.mul(larger(builder, share, number(1)), number(multiple))
+    share = builder.udiv(builder.sub(builder.add(share, multiple), number(1)), multiple)
+    return builder.mul(larger(builder, share, number(1)), multiple)
 
 
 def tiled(builder: Builder, rows: Value, tiles: tuple[Tile, Tile]) -> tuple[Value, Value]:

@@ -32,7 +32,7 @@ _ELEMENTS: dict[str, ir.Type] = {
 _BYTES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8}
 
 
-Besides = Literal["", "asks", "keeps"]  # what a tile does besides its sums
+Kind = Literal["", "asks", "keeps", "even"]  # of a tile (`Writer.tile`)
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,23 @@ class Writer:
             return self.entry(builder, place, count)
         return builder.add(place, builder.mul(way, count))
 
-    def offset(self, builder: Builder, way: Value, index: Value, place: Value = None) -> Value:
-        """The offset in A of entry `index` along `way`, a stride or a table; counted from `place`
-        if there is one."""
+    def offset(self, builder: Builder, way: Value, index: Value) -> Value:
+        """The offset in A of entry `index` along `way`, a stride or a table."""
         if self.by_tables:
-            where = self.entry(builder, way if place is None else place, index)
-            return builder.load(where, align=8, typ=INT)
-        step = builder.mul(way, index)
-        return step if place is None else builder.add(place, step)
+            return builder.load(self.entry(builder, way, index), align=8, typ=INT)
+        return builder.mul(way, index)
+
+    def load_here(self, builder: Builder, place: Value) -> Value:
+        """An entry of a table, read where it stands in the text, which LLVM would do as late as it
+        can: a processor does not look far ahead of a tile's sums."""
+        return builder.load_atomic(place, "monotonic", 8, typ=INT)
+
+    def gap(self, builder: Builder, table: Value) -> Value:
+        """From the first entry of a table to the second."""
+        first, second = (
+            builder.load(self.entry(builder, table, number(n)), align=8, typ=INT) for n in (0, 1)
+        )
+        return builder.sub(second, first)
 
     def splat(self, builder: Builder, scalar: Value, vector: ir.VectorType) -> Value:
         nothing, picks = undefined(vector), lane_list((0,) * vector.count)
@@ -157,7 +166,7 @@ class Writer:
         """`through` all steps of a tile."""
         return through(number(0), depth, sums)
 
-    def tile(self, tile: Tile, masked: bool, besides: Besides = "") -> ir.Function:
+    def tile(self, tile: Tile, masked: bool, kind: Kind = "") -> ir.Function:
         """tile(a, a_row, a_col, b, b_row, c, c_row, soon, soon_row, rows, columns, depth, start,
         start_row, fresh, ahead, ahead_row) for one tile of C; a_row and a_col are strides, or
         tables of offsets.
@@ -166,13 +175,14 @@ class Writer:
         or from zeros where they are `fresh`. Meanwhile the tile below `soon`, which will be
         written, is asked for.
 
-        besides: "asks", for rows from `ahead` on, too, one every few steps; "keeps", in rows from
-        `ahead` on, the rows of B that it reads, and asks for them a few steps before.
+        kind: "asks", for rows from `ahead` on, too, one every few steps; "keeps", in rows from
+        `ahead` on, the rows of B that it reads, and asks for them a few steps before; "even",
+        with all its rows, whose entries in the table are as far apart everywhere.
         With runs there are four more: the runs and their number, the unit in which they count, and
         the number of the first step here.
         """
         name = f"tile_{tile.rows}x{tile.vectors}" + ("_masked" if masked else "")
-        name += f"_{besides}" if besides else ""
+        name += f"_{kind}" if kind else ""
         way = POINTER if self.by_tables else INT
         signature = [
             POINTER, way, way, POINTER, INT, POINTER, INT, POINTER, INT, INT, INT, INT,
@@ -195,6 +205,9 @@ class Writer:
             builder.select(builder.icmp_signed("<", row, last), row, last) for row in numbers
         ]
         factors = [self.at(builder, a, self.offset(builder, a_row, row)) for row in numbers]
+        if kind == "even":
+            apart = builder.mul(self.gap(builder, a_row), number(_BYTES[self.dtype]))
+            odds = {n: builder.mul(apart, number(n)) for n in range(1, 8, 2)}
         parts = [number(v * self.lanes) for v in range(tile.vectors)]
 
         with builder.if_then(builder.icmp_signed(">=", depth, number(LONG))):
@@ -229,18 +242,28 @@ class Writer:
             phi.add_incoming(value, resume)
             sums.append(phi)
 
-        def step(k: int, a_offset: Value, b_here: Value, sums: list, target: Value) -> list:
+        def places(offset: Value) -> list[Value]:
+            """Where the elements of A of a step are."""
+            if kind != "even":
+                return [self.at(builder, row_of_a, offset) for row_of_a in factors]
+            found = [self.at(builder, factors[0], offset)]
+            for row in range(1, tile.rows):  # a processor adds 1, 2, 4 or 8 times a register
+                near = row % 8 or 8
+                power = near & -near
+                bytes_on = builder.mul(odds[near // power], number(power))
+                base = found[row - near]
+                found.append(builder.gep(base, [bytes_on], source_etype=ir.IntType(8)))
+            return found
+
+        def step(k: int, offset: Value, b_here: Value, sums: list, target: Value) -> list:
             here = self.at(builder, b_here, builder.mul(b_row, number(k)))
             row_of_b = [
                 self.load(builder, self.at(builder, here, part), mask)
                 for part, mask in zip(parts, masks, strict=True)
             ]
-            offset = self.offset(builder, a_col, number(k), a_offset)
             result = []
-            for i, row_of_a in enumerate(factors):
-                scalar = builder.load(
-                    self.at(builder, row_of_a, offset), align=self.align, typ=self.element
-                )
+            for i, place in enumerate(places(offset)):
+                scalar = builder.load(place, align=self.align, typ=self.element)
                 factor = self.splat(builder, scalar, self.vector)
                 for v, row in enumerate(row_of_b):
                     result.append(
@@ -254,8 +277,10 @@ class Writer:
                     self.store(builder, value, self.at(builder, target, part), None)
             return result
 
-        def loop(label: str, k0: Value, end: Value, here: tuple, sums: list, steps: int):
-            """Steps from k0 on, at `here`: places in A and in B, and in what is `ahead`."""
+        def loop(label: str, k0: Value, ends: tuple, here: tuple, sums: list, steps: int):
+            """Steps from k0 on, at `here`: places in A and in B; and in what is `ahead`, or by
+            tables the offset of step k0. ends: before which step this and all loops end."""
+            end, last = ends
             before = builder.block
             body, after = (function.append_basic_block(label + part) for part in ("", "_end"))
             builder.cbranch(builder.icmp_signed("<", k0, end), body, after)
@@ -265,17 +290,27 @@ class Writer:
                 phi = builder.phi(value.type)
                 phi.add_incoming(value, before)
                 heads.append(phi)
-            k, a_offset, b_here, p_here, *running = heads
-            if steps > 1 and besides == "asks":
+            k, a_place, b_here, other, *running = heads
+            if steps > 1 and kind == "asks":
                 for part in parts:
-                    self.prefetch(builder, self.at(builder, p_here, part))
+                    self.prefetch(builder, self.at(builder, other, part))
+            target = other if kind == "keeps" else None
+            onward = builder.add(k, number(steps))
             for u in range(steps):
-                running = step(u, a_offset, b_here, running, p_here if besides == "keeps" else None)
+                if self.by_tables:  # whose entry is read a step before it is needed
+                    offset, place = other, self.entry(builder, a_place, number(u + 1))
+                    if u == steps - 1:
+                        more = builder.icmp_signed("<", onward, last)
+                        place = builder.select(more, place, a_place)
+                    other = self.load_here(builder, place)
+                else:
+                    offset = builder.add(a_place, builder.mul(a_col, number(u)))
+                running = step(u, offset, b_here, running, target)
             following = [
-                builder.add(k, number(steps)),
-                self.onward(builder, a_col, number(steps), a_offset),
+                onward,
+                self.onward(builder, a_col, number(steps), a_place),
                 self.at(builder, b_here, builder.mul(b_row, number(steps))),
-                self.at(builder, p_here, ahead_row),
+                other if self.by_tables else self.at(builder, other, ahead_row),
                 *running,
             ]
             for phi, value in zip(heads, following, strict=True):
@@ -297,13 +332,17 @@ class Writer:
             # of less work, are compiled sooner.
             few = 1 if masked else FEW
             unroll = min(UNROLL, 64 // (tile.rows * tile.vectors))
-            unroll = 1 if besides == "keeps" else few if self.by_runs else unroll
+            unroll = 1 if kind == "keeps" else few if self.by_runs else unroll
             rounds = builder.udiv(builder.sub(end, first), number(unroll))
             whole = builder.add(first, builder.mul(rounds, number(unroll)))
-            at_a = self.entry(builder, a_col, first) if self.by_tables else number(0)
-            here = (at_a, self.at(builder, b, builder.mul(b_row, first)), ahead)
-            k, here, sums = loop("steps", first, whole, here, sums, unroll)
-            return loop("rest", k, end, here, sums, 1)[2] if unroll > 1 else sums
+            place, other = number(0), ahead
+            if self.by_tables:
+                place = self.entry(builder, a_col, first)
+                some = builder.icmp_signed("<", first, end)
+                other = builder.load(builder.select(some, place, a_row), align=8, typ=INT)
+            here = (place, self.at(builder, b, builder.mul(b_row, first)), other)
+            k, here, sums = loop("steps", first, (whole, end), here, sums, unroll)
+            return loop("rest", k, (end, end), here, sums, 1)[2] if unroll > 1 else sums
 
         sums = self.through_all(builder, through, depth, sums, runs)
 

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from .blocking import even
 from .building import Builder, Value, counted, larger, number, smaller, zeros
 from .micro_kernel import INT, POINTER, UNROLL, Tile, Writer
 
 SEGMENT = 1024  # steps: that each tile begins once more costs more than B in the second cache does
+LOW = 2  # rows of a low tile
 PACKED = 64  # rows for which a block of B is copied to where its rows lie side by side
 
 
 class Ragged(Writer):
-    """Writes the products of one element type into a module; `tiles`: for many rows and few, each
-    for two vectors of columns and for one."""
+    """Writes the products of one element type into a module."""
 
-    def contraction(self, symbol: str, tiles: tuple[tuple[Tile, Tile], ...]) -> None:
-        """The public function: segments of steps outside, blocks of columns in these, rows inside.
+    def contraction(self, symbol: str, height: int) -> None:
+        """The public function, for tiles of so many rows: segments of steps outside, blocks of
+        columns in these, rows inside.
 
         contract_in(a, row_table, step_table, runs, most, group, unit, first, b, b_row, 1, c,
         c_row, soon, soon_row, rows, columns, depth, initial, initial_row): rows `first` and on,
@@ -39,13 +41,17 @@ class Ragged(Writer):
             a, row_table, step_table, runs, most, group, unit, begin,
             b, b_row, _, c, c_row, soon, soon_row, rows, columns, depth, initial, initial_row,
         ) = function.args  # fmt: skip
-        # A mask costs little; the tiles that do most of the work are made without one, too.
+        tiles = tuple((Tile(n, 2), Tile(n, 1)) for n in (height, LOW))
+        # A mask costs little; the regular tiles, which do most of the work, have none.
         self.variants = {
             (tile, masked): self.tile(tile, masked)
             for pair in tiles
             for tile in pair
             for masked in (True, False)
-            if masked or tile in tiles[0] or not self.always_masked
+            if masked or not self.always_masked
+        }
+        self.even = {
+            tile: self.tile(tile, False, "even") for tile in (Tile(height, 2), Tile(2 * height, 1))
         }
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         widest = number(tiles[0][0].vectors * self.lanes)
@@ -60,14 +66,11 @@ class Ragged(Writer):
         group = larger(builder, group, number(1))
         line = builder.add(builder.mul(most, number(2)), number(1))
         depth = larger(builder, depth, number(0))
-        parts = builder.sdiv(builder.add(depth, number(SEGMENT - 1)), number(SEGMENT))
-        parts = larger(builder, parts, number(1))
-        length = builder.sdiv(builder.sub(builder.add(depth, parts), number(1)), parts)
-        length = builder.and_(builder.add(length, number(UNROLL - 1)), number(-UNROLL))
-        length = larger(builder, length, number(UNROLL))
+        length = even(builder, depth, number(SEGMENT), number(UNROLL))
         nothing = builder.icmp_unsigned("==", initial, zeros(POINTER))
+        spaced = self.spaced()
 
-        def down(column, width, k, steps, tiles) -> None:
+        def down(column, width, k, steps, tiles, regular) -> None:
             """All rows of the columns column .. column + width, group by group."""
             right = self.at(builder, self.at(builder, b, builder.mul(k, b_row)), column)
             ways = self.entry(builder, step_table, k)
@@ -102,28 +105,46 @@ class Ragged(Writer):
             own = self.entry(builder, entry, number(1))
             high = builder.sub(builder.mul(following, group), begin)
             high = smaller(builder, high, rows)
-            with counted(builder, larger(builder, low, number(0)), high, number(tile.rows)) as i:
-                left = builder.sub(high, i)
-                arguments = [
-                    a, self.entry(builder, row_table, i), ways, right, right_row,
-                    self.at(builder, target, builder.mul(i, c_row)), c_row,
-                    self.at(builder, below, builder.mul(i, soon_row)), soon_row, left, width, steps,
-                    self.at(builder, start, builder.mul(i, start_row)), start_row, fresh,
-                    right, number(0), own, most, unit, k,
-                ]  # fmt: skip
-                with builder.if_else(builder.icmp_signed("<=", left, number(few.rows))) as (
-                    rest,
-                    whole,
-                ):
-                    with rest:
-                        self.call(builder, few, width, arguments)
-                    with whole:
-                        self.call(builder, tile, width, arguments)
+            full = builder.icmp_signed("==", width, line_of_b)
+            begun, step, done = (function.append_basic_block(f"rows{x}") for x in ("", "_in", "_s"))
+            lowest, entered = larger(builder, low, number(0)), builder.block
+            builder.branch(begun)
+            builder.position_at_end(begun)
+            i = builder.phi(INT)
+            i.add_incoming(lowest, entered)
+            builder.cbranch(builder.icmp_signed("<", i, high), step, done)
+            builder.position_at_end(step)
+            left, ways_to = builder.sub(high, i), self.entry(builder, row_table, i)
+            enough = builder.and_(full, builder.icmp_signed(">=", left, number(regular.rows)))
+            checked = builder.select(enough, number(regular.rows), number(0))
+            whole = builder.and_(enough, builder.call(spaced, [ways_to, checked]))
+            arguments = [
+                a, ways_to, ways, right, right_row,
+                self.at(builder, target, builder.mul(i, c_row)), c_row,
+                self.at(builder, below, builder.mul(i, soon_row)), soon_row, left, width, steps,
+                self.at(builder, start, builder.mul(i, start_row)), start_row, fresh,
+                right, number(0), own, most, unit, k,
+            ]  # fmt: skip
+            with builder.if_else(whole) as (evenly, anyhow):
+                with evenly:
+                    builder.call(self.even[regular], arguments)
+                with anyhow:
+                    scant = builder.icmp_signed("<=", left, number(few.rows))
+                    with builder.if_else(scant) as (rest, more):
+                        with rest:
+                            self.call(builder, few, width, arguments)
+                        with more:
+                            self.call(builder, tile, width, arguments)
+            count = builder.select(whole, number(regular.rows), number(tile.rows))
+            i.add_incoming(builder.add(i, count), builder.block)
+            builder.branch(begun)
+            builder.position_at_end(done)
             here.add_incoming(following, builder.block)
             builder.branch(head)
             builder.position_at_end(after)
 
         (wide, slim), (low_wide, low_slim) = tiles
+        regular_wide, regular_slim = self.even
         step = number(wide.vectors * self.lanes)
         with counted(builder, number(0), larger(builder, depth, number(1)), length) as k:
             steps = smaller(builder, builder.sub(depth, k), length)
@@ -132,10 +153,29 @@ class Ragged(Writer):
                 narrow = builder.icmp_signed("<=", width, number(self.lanes))
                 with builder.if_else(narrow) as (one, two):
                     with one:
-                        down(j, width, k, steps, (slim, low_slim))
+                        down(j, width, k, steps, (slim, low_slim), regular_slim)
                     with two:
-                        down(j, width, k, steps, (wide, low_wide))
+                        down(j, width, k, steps, (wide, low_wide), regular_wide)
         builder.ret_void()
+
+    def spaced(self) -> ir.Function:
+        """spaced(table, count): whether entries are as far apart everywhere."""
+        flag = ir.IntType(1)
+        function = ir.Function(self.module, ir.FunctionType(flag, [POINTER, INT]), "spaced")
+        function.linkage = "internal"
+        function.attributes.add("nounwind")
+        table, count = function.args
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        with builder.if_then(builder.icmp_signed("<", count, number(3))):
+            builder.ret(ir.Constant(flag, True))
+        gap = self.gap(builder, table)
+        with counted(builder, number(2), count, number(1)) as n:
+            before = self.entry(builder, table, builder.sub(n, number(1)))
+            same = builder.icmp_signed("==", self.gap(builder, before), gap)
+            with builder.if_then(builder.not_(same)):
+                builder.ret(ir.Constant(flag, False))
+        builder.ret(ir.Constant(flag, True))
+        return function
 
     def through_all(self, builder: Builder, through, depth: Value, sums: list, runs: list) -> list:
         """`through` the runs of a tile, as far as they are among the steps that are here."""

@@ -150,8 +150,8 @@ class Gatherer(Packer):
             with builder.if_then(builder.not_(behind)):
                 builder.ret(no)
 
-        height = even(builder, rows, number(ROWS), self.lanes)
-        length = even(builder, depth, number(self.steps), self.lanes)
+        height = even(builder, rows, number(ROWS), number(self.lanes))
+        length = even(builder, depth, number(self.steps), number(self.lanes))
         with counted(builder, number(0), depth, length) as k:
             steps = smaller(builder, builder.sub(depth, k), length)
             first = builder.icmp_signed("==", k, number(0))

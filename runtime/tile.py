@@ -41,7 +41,7 @@ from .blocking import PLANS, Block, Cut, Operands, Plan, even, row_of, tiled
 from .building import Builder, Value, counted, larger, number, smaller, zeros
 from .cache import reached
 from .forks import wait_at_fork
-from .micro_kernel import _BYTES, INT, POINTER, UNROLL, Besides, Tile
+from .micro_kernel import _BYTES, INT, POINTER, UNROLL, Kind, Tile
 from .panel import BYTES
 from .ragged import Ragged
 from .strips import ROWS, Gatherer
@@ -73,12 +73,13 @@ class _Products(Gatherer):
         """
         self.plan = plan
         high, low = plan.wide
-        wanted: list[tuple[Tile, Besides]] = [(tile, "") for tile in plan.tiles]
+        wanted: list[tuple[Tile, Kind]] = [(tile, "") for tile in plan.tiles]
         if not self.by_tables:
-            wanted += [(high, "keeps"), (low, "asks")]
+            wanted.append((high, "keeps"))
+            wanted.append((low, "asks"))
         self.variants = {
-            (tile, masked, besides): self.tile(tile, masked, besides)
-            for tile, besides in wanted
+            (tile, masked, kind): self.tile(tile, masked, kind)
+            for tile, kind in wanted
             for masked in self.maskings(tile)
         }
         self.pack = self.packer()
@@ -196,8 +197,8 @@ class _Products(Gatherer):
         soon, soon_row = given.soon
         depth = larger(builder, depth, number(0))
         multiple = max(self.lanes, UNROLL)
-        length = smaller(builder, even(builder, depth, cut.most, multiple), cut.most)
-        height = even(builder, rows, number(ROWS), self.plan.middle[0].rows)
+        length = smaller(builder, even(builder, depth, cut.most, number(multiple)), cut.most)
+        height = even(builder, rows, number(ROWS), number(self.plan.middle[0].rows))
 
         with counted(builder, number(0), larger(builder, depth, number(1)), length) as k:
             part_depth = smaller(builder, builder.sub(depth, k), length)
@@ -363,18 +364,18 @@ class _Products(Gatherer):
         tile: Tile,
         width: Value,
         arguments: list[Value],
-        besides: Besides = "",
+        kind: Kind = "",
     ) -> None:
         versions = self.maskings(tile)
         if len(versions) == 1:
-            builder.call(self.variants[tile, versions[0], besides], arguments)
+            builder.call(self.variants[tile, versions[0], kind], arguments)
             return
         full = builder.icmp_signed("==", width, number(tile.vectors * self.lanes))
         with builder.if_else(full) as (inside, edge):
             with inside:
-                builder.call(self.variants[tile, False, besides], arguments)
+                builder.call(self.variants[tile, False, kind], arguments)
             with edge:
-                builder.call(self.variants[tile, True, besides], arguments)
+                builder.call(self.variants[tile, True, kind], arguments)
 
 
 def source(dtype: str, lanes: int) -> str:
@@ -389,9 +390,7 @@ def source(dtype: str, lanes: int) -> str:
         return str(turner.module)
     if dtype.startswith("in_"):
         some = Ragged(dtype, lanes, native.host().fused)
-        rows, few = PLANS[lanes].middle[0].rows, 2
-        tiles = tuple((Tile(n, 2), Tile(n, 1)) for n in (rows, few))
-        some.contraction(f"{PREFIX}{dtype}_{lanes}", tiles)
+        some.contraction(f"{PREFIX}{dtype}_{lanes}", PLANS[lanes].middle[0].rows)
         return str(some.module)
     tiles = _Products(dtype, lanes, native.host().fused)
     plan = PLANS[lanes]

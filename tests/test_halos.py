@@ -43,13 +43,16 @@ TAKEN = [[1, 0, 2, 3, 5], [3, 1, 5, 0, 0], [3, 1, 5, 0, 0], [4, 0, 0, 0, 0], [5,
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 @pytest.mark.parametrize("dtype", ["f32", "f64", "i32"])
 def test_runs_mean_the_same_interpreted_and_compiled(dtype: str, lanes: int) -> None:
-    """Groups of one row and of many, runs of a few steps and beyond a segment, empty ones."""
+    """Groups of one row and of many, runs of a few steps and beyond a segment, empty ones; rows
+    anywhere, and as far apart everywhere but for one."""
     kernel = parse_kernel(RUNS.replace("T", dtype))
     assert parse_kernel(str(kernel)) == kernel
     call = CALL(load_kernel(emit_cpu(kernel, lanes), lanes))
     rng = np.random.default_rng(0)
     kind = {"f32": np.float32, "f64": np.float64, "i32": np.int32}[dtype]
-    for group, columns, unit in [(1, 5, 1), (7, 33, 3), (20, 16, 1), (3, 70, 250), (0, 3, 2)]:
+    anywhere = [(1, 5, 1), (7, 33, 3), (20, 16, 1), (3, 70, 250), (0, 3, 2)]
+    apart = [(40, 16, 3, 2), (37, 32, 1, -1), (33, 70, 2, 0)]
+    for group, columns, unit, *gap in anywhere + apart:
         rows, depth = 5 * group, 5 * unit
         values = dict(zip(kernel.parameters, (rows, columns, depth, group, unit), strict=False))
         values["d5"] = rows * columns
@@ -61,6 +64,9 @@ def test_runs_mean_the_same_interpreted_and_compiled(dtype: str, lanes: int) -> 
             "a4": np.array(TAKEN).reshape(-1),
             "a5": np.full(2 * rows * columns + 1, 9, kind),
         }
+        if gap:
+            arrays["a2"] = 100 + gap[0] * (np.arange(rows) % group)
+            arrays["a2"][group + 5] += 1
         taken = np.zeros(depth, bool)  # what no run takes may lead anywhere
         for line in TAKEN:
             for low, high in (line[1:3], line[3:5]):
