@@ -16,6 +16,7 @@ from ..ir.loc import Loc
 from ..ir.units import INSIDE, MUCH, NARROW, TILE, WIDE
 from .cpu_text import product, total
 
+VECTOR = 16  # elements of which rows of sums are a multiple, so that vectors lie in one line
 PANEL = 128  # rows at most of a product that its epilogue goes over while they are in cache
 
 
@@ -55,11 +56,12 @@ def product_text(emitter: Emitter, item: Contract) -> None:
         line(f"sums = {item.dtype}_inside()")
         begin(f"for start in range(left, left + width, {span}):")
         line(f"part = min(left + width - start, {span})")
-        _call(emitter, item, ("start", "part"), f"sums, {span}", soon)
+        line(f"pitch = (part + {VECTOR - 1}) // {VECTOR} * {VECTOR}")
+        _call(emitter, item, ("start", "part"), "sums, pitch", soon)
         line("right = start + part")
         begin(f"for {i} in range(first, first + count):")
         emitter.vectors(j, "start", "right")
-        line(f"{item.result} = load(sums, ({i} - first) * {span} + {j} - start, m)")
+        line(f"{item.result} = load(sums, ({i} - first) * pitch + {j} - start, m)")
         emitter.stages([])
         return
     row = item.scratch.strides[-2]

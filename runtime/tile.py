@@ -178,7 +178,8 @@ class _Products(Gatherer):
         streams = builder.and_(streams, builder.not_(single))
         most = builder.select(streams, number(STREAMED), number(SEGMENT))
         keeps = builder.icmp_signed(">=", rows, number(KEPT))
-        keeps = builder.and_(keeps, builder.not_(builder.or_(packs, some)))
+        beside = builder.icmp_signed("==", given.b[1], width)  # each other, where they are
+        keeps = builder.and_(keeps, builder.not_(builder.or_(builder.or_(packs, some), beside)))
         most = builder.select(builder.or_(packs, keeps), room, most)
         gathers = None
         if self.has_strips():
@@ -271,7 +272,8 @@ class _Products(Gatherer):
                     self.down(builder, self.plan.wide, block)
                     return
                 low = self.plan.wide[1]
-                with builder.if_else(builder.or_(cut.keeps, cut.packs)) as (panel, straight):
+                many = builder.icmp_signed(">=", block.sizes[0], number(KEPT))
+                with builder.if_else(builder.or_(many, cut.packs)) as (panel, straight):
                     with panel:
                         self.down(builder, self.plan.wide, block, cut.keeps)
                     with straight:
