@@ -18,7 +18,7 @@ from .building import Builder, Value, lane_list, number, undefined, zeros
 
 UNROLL = 4
 FEW = 2  # steps written out where there are runs
-LONG = 100  # steps that leave time to ask for what the next tile needs
+LONG = 64  # steps that leave time to ask for what the next tile needs
 AHEAD = 8  # steps before which a tile that reads a block first asks for its rows
 
 INT = ir.IntType(64)
