@@ -32,7 +32,7 @@ _ELEMENTS: dict[str, ir.Type] = {
 _BYTES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8}
 
 
-Kind = Literal["", "asks", "keeps", "even"]  # of a tile (`Writer.tile`)
+Besides = Literal["", "asks", "keeps"]  # what a tile does besides its sums
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,9 @@ class Writer:
         """`through` all steps of a tile."""
         return through(number(0), depth, sums)
 
-    def tile(self, tile: Tile, masked: bool, kind: Kind = "") -> ir.Function:
+    def tile(
+        self, tile: Tile, masked: bool, besides: Besides = "", full: bool = False
+    ) -> ir.Function:
         """tile(a, a_row, a_col, b, b_row, c, c_row, soon, soon_row, rows, columns, depth, start,
         start_row, fresh, ahead, ahead_row) for one tile of C; a_row and a_col are strides, or
         tables of offsets.
@@ -175,14 +177,16 @@ class Writer:
         or from zeros where they are `fresh`. Meanwhile the tile below `soon`, which will be
         written, is asked for.
 
-        kind: "asks", for rows from `ahead` on, too, one every few steps; "keeps", in rows from
-        `ahead` on, the rows of B that it reads, and asks for them a few steps before; "even",
-        with all its rows, whose entries in the table are as far apart everywhere.
+        besides: "asks", for rows from `ahead` on, too, one every few steps; "keeps", in rows from
+        `ahead` on, the rows of B that it reads, and asks for them a few steps before.
+        full: for all the tile's rows only, which in a table must be as far apart everywhere; then
+        few registers tell where they are.
         With runs there are four more: the runs and their number, the unit in which they count, and
         the number of the first step here.
         """
         name = f"tile_{tile.rows}x{tile.vectors}" + ("_masked" if masked else "")
-        name += f"_{kind}" if kind else ""
+        name += f"_{besides}" if besides else ""
+        name += "_full" if full else ""
         way = POINTER if self.by_tables else INT
         signature = [
             POINTER, way, way, POINTER, INT, POINTER, INT, POINTER, INT, INT, INT, INT,
@@ -201,13 +205,17 @@ class Writer:
         masks = self.masks(builder, columns, tile.vectors) if masked else [None] * tile.vectors
         last = builder.sub(rows, number(1))
         numbers = [number(i) for i in range(tile.rows)]
-        numbers = [
-            builder.select(builder.icmp_signed("<", row, last), row, last) for row in numbers
-        ]
+        if not full:  # the last row again, if there are no more
+            clamped = [builder.icmp_signed("<", row, last) for row in numbers]
+            numbers = [
+                builder.select(less, row, last) for less, row in zip(clamped, numbers, strict=True)
+            ]
         factors = [self.at(builder, a, self.offset(builder, a_row, row)) for row in numbers]
-        if kind == "even":
-            apart = builder.mul(self.gap(builder, a_row), number(_BYTES[self.dtype]))
-            odds = {n: builder.mul(apart, number(n)) for n in range(1, 8, 2)}
+        odds: dict[int, Value] = {}
+        if full:
+            apart = self.gap(builder, a_row) if self.by_tables else a_row
+            apart = builder.mul(apart, number(_BYTES[self.dtype]))
+            odds = {n: builder.mul(apart, number(n)) for n in (1, 3, 5, 7)}
         parts = [number(v * self.lanes) for v in range(tile.vectors)]
 
         with builder.if_then(builder.icmp_signed(">=", depth, number(LONG))):
@@ -244,7 +252,7 @@ class Writer:
 
         def places(offset: Value) -> list[Value]:
             """Where the elements of A of a step are."""
-            if kind != "even":
+            if not full:
                 return [self.at(builder, row_of_a, offset) for row_of_a in factors]
             found = [self.at(builder, factors[0], offset)]
             for row in range(1, tile.rows):  # a processor adds 1, 2, 4 or 8 times a register
@@ -291,10 +299,10 @@ class Writer:
                 phi.add_incoming(value, before)
                 heads.append(phi)
             k, a_place, b_here, other, *running = heads
-            if steps > 1 and kind == "asks":
+            if steps > 1 and besides == "asks":
                 for part in parts:
                     self.prefetch(builder, self.at(builder, other, part))
-            target = other if kind == "keeps" else None
+            target = other if besides == "keeps" else None
             onward = builder.add(k, number(steps))
             for u in range(steps):
                 if self.by_tables:  # whose entry is read a step before it is needed
@@ -332,7 +340,7 @@ class Writer:
             # of less work, are compiled sooner.
             few = 1 if masked else FEW
             unroll = min(UNROLL, 64 // (tile.rows * tile.vectors))
-            unroll = 1 if kind == "keeps" else few if self.by_runs else unroll
+            unroll = 1 if besides == "keeps" else few if self.by_runs else unroll
             rounds = builder.udiv(builder.sub(end, first), number(unroll))
             whole = builder.add(first, builder.mul(rounds, number(unroll)))
             place, other = number(0), ahead
@@ -349,6 +357,7 @@ class Writer:
         for i in range(tile.rows):
             if i:
                 c = self.at(builder, c, c_row)
+            if i and not full:
                 following = function.append_basic_block(f"row{i}")
                 done = function.append_basic_block(f"done{i}")
                 builder.cbranch(builder.icmp_signed("<", number(i), rows), following, done)

@@ -50,8 +50,9 @@ class Ragged(Writer):
             for masked in (True, False)
             if masked or not self.always_masked
         }
-        self.even = {
-            tile: self.tile(tile, False, "even") for tile in (Tile(height, 2), Tile(2 * height, 1))
+        self.regular = {
+            tile: self.tile(tile, False, full=True)
+            for tile in (Tile(height, 2), Tile(2 * height, 1))
         }
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         widest = number(tiles[0][0].vectors * self.lanes)
@@ -127,7 +128,7 @@ class Ragged(Writer):
             ]  # fmt: skip
             with builder.if_else(whole) as (evenly, anyhow):
                 with evenly:
-                    builder.call(self.even[regular], arguments)
+                    builder.call(self.regular[regular], arguments)
                 with anyhow:
                     scant = builder.icmp_signed("<=", left, number(few.rows))
                     with builder.if_else(scant) as (rest, more):
@@ -144,7 +145,7 @@ class Ragged(Writer):
             builder.position_at_end(after)
 
         (wide, slim), (low_wide, low_slim) = tiles
-        regular_wide, regular_slim = self.even
+        regular_wide, regular_slim = self.regular
         step = number(wide.vectors * self.lanes)
         with counted(builder, number(0), larger(builder, depth, number(1)), length) as k:
             steps = smaller(builder, builder.sub(depth, k), length)

@@ -41,7 +41,7 @@ from .blocking import PLANS, Block, Cut, Operands, Plan, even, row_of, tiled
 from .building import Builder, Value, counted, larger, number, smaller, zeros
 from .cache import reached
 from .forks import wait_at_fork
-from .micro_kernel import _BYTES, INT, POINTER, UNROLL, Kind, Tile
+from .micro_kernel import _BYTES, INT, POINTER, UNROLL, Besides, Tile
 from .panel import BYTES
 from .ragged import Ragged
 from .strips import ROWS, Gatherer
@@ -73,13 +73,15 @@ class _Products(Gatherer):
         """
         self.plan = plan
         high, low = plan.wide
-        wanted: list[tuple[Tile, Kind]] = [(tile, "") for tile in plan.tiles]
+        wanted: list[tuple[Tile, Besides]] = [(tile, "") for tile in plan.tiles]
         if not self.by_tables:
             wanted.append((high, "keeps"))
             wanted.append((low, "asks"))
+        # Higher tiles by one row come as often as there are rows for (`tiled`).
+        full = high if not self.by_tables and high.rows == low.rows + 1 else None
         self.variants = {
-            (tile, masked, kind): self.tile(tile, masked, kind)
-            for tile, kind in wanted
+            (tile, masked, besides): self.tile(tile, masked, besides, tile == full)
+            for tile, besides in wanted
             for masked in self.maskings(tile)
         }
         self.pack = self.packer()
@@ -366,18 +368,18 @@ class _Products(Gatherer):
         tile: Tile,
         width: Value,
         arguments: list[Value],
-        kind: Kind = "",
+        besides: Besides = "",
     ) -> None:
         versions = self.maskings(tile)
         if len(versions) == 1:
-            builder.call(self.variants[tile, versions[0], kind], arguments)
+            builder.call(self.variants[tile, versions[0], besides], arguments)
             return
         full = builder.icmp_signed("==", width, number(tile.vectors * self.lanes))
         with builder.if_else(full) as (inside, edge):
             with inside:
-                builder.call(self.variants[tile, False, kind], arguments)
+                builder.call(self.variants[tile, False, besides], arguments)
             with edge:
-                builder.call(self.variants[tile, True, kind], arguments)
+                builder.call(self.variants[tile, True, besides], arguments)
 
 
 def source(dtype: str, lanes: int) -> str:
