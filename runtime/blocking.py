@@ -58,31 +58,44 @@ class Cut:
 @dataclass(frozen=True)
 class Plan:
     """The tiles for one width of vectors: for blocks of many columns, for those of two vectors and
-    of one, each a higher and a lower one; and for one row. Wide tiles that are not the middle
-    ones, too, are only for full blocks."""
+    of one, each a higher and a lower one; for many rows of one vector; and for one row. Wide tiles
+    that are not the middle ones, too, are only for full blocks."""
 
     wide: tuple[Tile, Tile]
     middle: tuple[Tile, Tile]
     narrow: tuple[Tile, Tile]
+    tall: Tile
     thin: Tile
 
     @property
     def tiles(self) -> list[Tile]:
         """Each once."""
-        return list(dict.fromkeys([*self.wide, *self.middle, *self.narrow, self.thin]))
+        return list(dict.fromkeys([*self.wide, *self.middle, *self.narrow, self.tall, self.thin]))
 
 
 # As many accumulators as leave registers for a row of B and a broadcast; more of them spill. Where
 # columns are many, as few loads as can be: about as many vectors of B as rows.
 PLANS = {
     16: Plan(
-        (Tile(5, 4), Tile(4, 4)), (Tile(8, 2), Tile(4, 2)), (Tile(8, 1), Tile(4, 1)), Tile(1, 8)
+        (Tile(5, 4), Tile(4, 4)),
+        (Tile(8, 2), Tile(4, 2)),
+        (Tile(8, 1), Tile(4, 1)),
+        Tile(16, 1),
+        Tile(1, 8),
     ),
     8: Plan(
-        (Tile(6, 2), Tile(3, 2)), (Tile(6, 2), Tile(3, 2)), (Tile(6, 1), Tile(3, 1)), Tile(1, 8)
+        (Tile(6, 2), Tile(3, 2)),
+        (Tile(6, 2), Tile(3, 2)),
+        (Tile(6, 1), Tile(3, 1)),
+        Tile(12, 1),
+        Tile(1, 8),
     ),
     4: Plan(
-        (Tile(4, 2), Tile(2, 2)), (Tile(4, 2), Tile(2, 2)), (Tile(4, 1), Tile(2, 1)), Tile(1, 8)
+        (Tile(4, 2), Tile(2, 2)),
+        (Tile(4, 2), Tile(2, 2)),
+        (Tile(4, 1), Tile(2, 1)),
+        Tile(8, 1),
+        Tile(1, 8),
     ),
 }
 

@@ -51,30 +51,24 @@ class Writer:
         self.by_tables, self.by_runs = prefix != "", prefix == "in"
         self.dtype = dtype
         self.element = _ELEMENTS[dtype]
-        self.lanes = max(lanes * 4 // _BYTES[dtype], 1)
+        self.use(max(lanes * 4 // _BYTES[dtype], 1))
         self.align = _BYTES[dtype]
         self.fused = fused
         self.module = ir.Module(name)
         # Where registers are masked for little one version serves inside and edge, if both occur.
         self.always_masked = lanes == 16
 
-    @property
-    def vector(self) -> ir.VectorType:
-        return ir.VectorType(self.element, self.lanes)
-
-    @property
-    def mask(self) -> ir.VectorType:
-        return ir.VectorType(ir.IntType(1), self.lanes)
-
-    @property
-    def zero(self) -> Value:
-        return zeros(self.vector)
-
     def of_lanes(self, lanes: int) -> Self:
         """The same for vectors of so many lanes."""
         other = copy(self)
-        other.lanes = lanes
+        other.use(lanes)
         return other
+
+    def use(self, lanes: int) -> None:
+        self.lanes = lanes
+        self.vector = ir.VectorType(self.element, lanes)
+        self.mask = ir.VectorType(ir.IntType(1), lanes)
+        self.zero = zeros(self.vector)
 
     def _intrinsic(self, name: str, result: ir.Type, operands: list[ir.Type]) -> ir.Function:
         found = self.module.globals.get(name)

@@ -74,16 +74,22 @@ class _Products(Gatherer):
         self.plan = plan
         high, low = plan.wide
         wanted: list[tuple[Tile, Besides]] = [(tile, "") for tile in plan.tiles]
-        if not self.by_tables:
+        if self.by_tables:
+            wanted.remove((plan.tall, ""))
+        else:
+            wanted[wanted.index((low, ""))] = low, "asks"
             wanted.append((high, "keeps"))
-            wanted.append((low, "asks"))
         # Higher tiles by one row come as often as there are rows for (`tiled`).
-        full = high if not self.by_tables and high.rows == low.rows + 1 else None
+        full = [plan.tall, high] if high.rows == low.rows + 1 else [plan.tall]
+        full = [] if self.by_tables else full
         self.variants = {
-            (tile, masked, besides): self.tile(tile, masked, besides, tile == full)
+            (tile, masked, besides): self.tile(tile, masked, besides, tile in full)
             for tile, besides in wanted
             for masked in self.maskings(tile)
         }
+        if not self.by_tables:  # one that asks does so anywhere where there is nothing to ask for
+            for masked in self.maskings(low):
+                self.variants[low, masked, ""] = self.variants[low, masked, "asks"]
         self.pack = self.packer()
         ways = [POINTER, POINTER, INT, INT] if self.by_tables else [INT, INT]
         rest = [POINTER, INT, INT, POINTER, INT, POINTER, INT, INT, INT, INT, POINTER, INT]
@@ -286,9 +292,32 @@ class _Products(Gatherer):
         slim = builder.icmp_signed("<=", block.sizes[1], number(self.lanes))
         with builder.if_else(slim) as (narrow, some):
             with narrow:
-                self.down(builder, self.plan.narrow, block)
+                tall, few = self.plan.tall, block
+                if not self.by_tables:
+                    count = builder.udiv(block.sizes[0], number(tall.rows))
+                    done = builder.mul(count, number(tall.rows))
+                    self.down(builder, (tall, tall), self.part(builder, block, number(0), done))
+                    few = self.part(builder, block, done, builder.sub(block.sizes[0], done))
+                self.down(builder, self.plan.narrow, few)
             with some:
                 self.down(builder, self.plan.middle, block)
+
+    def part(self, builder: Builder, block: Block, i: Value, rows: Value) -> Block:
+        """So many rows of a block from row i on; A by strides."""
+
+        def below(base: Value, row: Value) -> Value:
+            return self.at(builder, base, builder.mul(i, row))
+
+        (a, a_row, a_col), (c, c_row), (soon, soon_row) = block.a, block.c, block.soon
+        start, start_row, fresh = block.start
+        return replace(
+            block,
+            a=(below(a, a_row), a_row, a_col),
+            c=(below(c, c_row), c_row),
+            soon=(below(soon, soon_row), soon_row),
+            start=(below(start, start_row), start_row, fresh),
+            sizes=(rows, *block.sizes[1:]),
+        )
 
     def down(
         self,
