@@ -42,14 +42,15 @@ class Block:
 @dataclass(frozen=True)
 class Cut:
     """How a product is cut: terms of a segment, how many columns go in wide blocks, columns of
-    such a block, whether there is but one row, whether blocks of B are turned into a panel,
-    whether the first tile copies them to one, and whether blocks of A are copied to strips, if
-    that can be."""
+    such a block, whether there is but one row, whether there are few, which take B as it is,
+    whether blocks of B are turned into a panel, whether the first tile copies them to one, and
+    whether blocks of A are copied to strips, if that can be."""
 
     most: Value
     whole: Value
     width: Value
     single: Value
+    few: Value
     packs: Value
     keeps: Value
     gathers: Value | None
@@ -102,7 +103,7 @@ PLANS = {
 
 def even(builder: Builder, whole: Value, most: Value, multiple: Value) -> Value:
     """How long the parts of `whole` are, if they are as few as `most` allows, and about equal; at
-    least one `multiple`, of which `most` is one, or else they may be up to one longer."""
+    least one `multiple`, of which `most` is one."""
     parts = builder.udiv(builder.sub(builder.add(whole, most), number(1)), most)
     parts = larger(builder, parts, number(1))
     share = builder.udiv(builder.sub(builder.add(whole, parts), number(1)), parts)

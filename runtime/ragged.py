@@ -5,6 +5,9 @@ Windows that reach over the edges of an image meet zeros there.  Here nobody sto
 and nobody multiplies by them: rows come in groups whose windows reach over the same edges (the same
 place in all images of a batch), and a table says which runs of steps a group takes.  A tile never
 goes beyond a group.  What is left out would add 0 · w to a sum: no bit changes.
+
+The rows of a group are mostly as far apart everywhere, as are the images of a batch.  Where the
+table turns out to be so, tiles need few registers to know where they are, and can have more rows.
 """
 
 from __future__ import annotations

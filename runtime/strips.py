@@ -41,9 +41,8 @@ class Gatherer(Packer):
 
     def strips_length(self) -> int:
         """How many elements the strips of a block take."""
-        (tile, low), multiple = self.plan.wide, self.plan.middle[0].rows
-        rows = -(-ROWS // multiple) * multiple
-        return (rows + tile.rows) * self.steps + (rows // low.rows + 2) * self.lanes
+        tile, low = self.plan.wide
+        return (ROWS + tile.rows) * self.steps + (ROWS // low.rows + 2) * self.lanes
 
     def strip(self, builder: Builder, n: Value, i: Value, depth: Value) -> Value:
         """Where the strip of tile n begins, whose first row is i."""

@@ -4,19 +4,19 @@
 A tile of C lives in registers while the contraction axis is walked: each step loads a row of B as
 vectors, broadcasts one element of A per row, and multiplies and adds. Edges take the same code:
 rows beyond the last are clamped to the last (computed again, not stored), lanes beyond the last
-column are masked, but for the widest tiles, which full blocks alone are given. A long contraction
-is cut into segments so that a column block of B stays in cache while the tiles go down the rows; a
-later segment starts from what the earlier one stored. So each element of C is one chain of
-multiply-adds, in the order of the contraction axis, from zero or what is given to start from, which
-may be C itself: its bits do not depend on where in a tile it lies, nor on how a product is divided
-into calls, nor on the width of the vectors.
+column are masked, but for tiles that are only given all their rows, or full blocks. A long
+contraction is cut into segments so that a column block of B stays in cache while the tiles go down
+the rows; a later segment starts from what the earlier one stored. So each element of C is one chain
+of multiply-adds, in the order of the contraction axis, from zero or what is given to start from,
+which may be C itself: its bits do not depend on where in a tile it lies, nor on how a product is
+divided into calls, nor on the width of the vectors.
 
 Where some tiles read a block of B, the first one asks for each of its rows a few steps before, and
-leaves it in a panel, rows one behind the other: in B each may be on another page, and wants the
-same few places in the cache if they are a power of two apart. Fewer tiles read it where it is, and
-ask for the next block meanwhile. Where the columns of B, not its rows, lie in order, each block is
-first turned (`panel`). Where the columns of A lie in order, blocks of it are copied in the order of
-use (`strips`).
+leaves it in a panel, rows one behind the other, if they are not so already: in B each may be on
+another page, and wants the same few places in the cache if they are a power of two apart. Fewer
+tiles read it where it is, and ask for the next block meanwhile. Where the columns of B, not its
+rows, lie in order, each block is first turned (`panel`). Where the columns of A lie in order,
+blocks of it are copied in the order of use (`strips`).
 
 Since A is read element by element, it need not be a matrix in memory: a second function, `at_…`,
 finds A[i, k] at rows[i] + steps[k], tables of offsets. So windows over an image are the rows of a
@@ -87,7 +87,7 @@ class _Products(Gatherer):
             for tile, besides in wanted
             for masked in self.maskings(tile)
         }
-        if not self.by_tables:  # one that asks does so anywhere where there is nothing to ask for
+        if not self.by_tables:  # where there is nothing to ask for, it asks for what is there
             for masked in self.maskings(low):
                 self.variants[low, masked, ""] = self.variants[low, masked, "asks"]
         self.pack = self.packer()
@@ -186,15 +186,16 @@ class _Products(Gatherer):
         streams = builder.and_(streams, builder.not_(single))
         most = builder.select(streams, number(STREAMED), number(SEGMENT))
         keeps = builder.icmp_signed(">=", rows, number(KEPT))
-        beside = builder.icmp_signed("==", given.b[1], width)  # each other, where they are
-        keeps = builder.and_(keeps, builder.not_(builder.or_(builder.or_(packs, some), beside)))
+        few = builder.not_(builder.or_(keeps, packs))  # so many fewer than are copied to strips
+        compact = builder.icmp_signed("==", given.b[1], width)  # B is a panel itself
+        keeps = builder.and_(keeps, builder.not_(builder.or_(builder.or_(packs, some), compact)))
         most = builder.select(builder.or_(packs, keeps), room, most)
         gathers = None
         if self.has_strips():
             gathers = self.gathers(builder, given.a[1:], (rows, whole, given.sizes[2]))
             fewer = smaller(builder, most, number(self.steps))
             most = builder.select(gathers, fewer, most)
-        cut = Cut(most, whole, width, single, packs, keeps, gathers)
+        cut = Cut(most, whole, width, single, few, packs, keeps, gathers)
         self.sweep(builder, given, later, cut, panel)
 
     def sweep(
@@ -207,7 +208,7 @@ class _Products(Gatherer):
         depth = larger(builder, depth, number(0))
         multiple = max(self.lanes, UNROLL)
         length = smaller(builder, even(builder, depth, cut.most, number(multiple)), cut.most)
-        height = even(builder, rows, number(ROWS), number(self.plan.middle[0].rows))
+        height = even(builder, rows, number(ROWS), number(1))
 
         with counted(builder, number(0), larger(builder, depth, number(1)), length) as k:
             part_depth = smaller(builder, builder.sub(depth, k), length)
@@ -280,8 +281,7 @@ class _Products(Gatherer):
                     self.down(builder, self.plan.wide, block)
                     return
                 low = self.plan.wide[1]
-                many = builder.icmp_signed(">=", block.sizes[0], number(KEPT))
-                with builder.if_else(builder.or_(many, cut.packs)) as (panel, straight):
+                with builder.if_else(cut.few) as (straight, panel):
                     with panel:
                         self.down(builder, self.plan.wide, block, cut.keeps)
                     with straight:
@@ -356,7 +356,7 @@ class _Products(Gatherer):
                 stored = builder.and_(keeps, builder.not_(first))
                 right = builder.select(stored, block.panel[0], right)
                 right_row = builder.select(stored, block.panel[1], right_row)
-            ahead, ahead_row = block.panel
+            ahead, ahead_row = (right, number(0)) if keeps is None else block.panel
             if asks:  # each of a few tiles for as many rows of the next block as it takes time for
                 turn = builder.sub(n, number(1))
                 in_time = builder.icmp_unsigned("<", turn, number(UNROLL))
