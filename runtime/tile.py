@@ -49,8 +49,9 @@ from .turn import Turner
 
 PREFIX = "gradloom_contract_"
 SEGMENT = 400  # contraction steps of B's column block kept in cache at a time
-STREAMED = 16  # and where a low tile has all rows, so that B is read but once, and these are long:
+STREAMED = 16  # and where a tile has all rows, so that B is read but once, and its are long:
 LONG = 1000  # columns; the processor then sees a few rows that are read on and on
+DEEP = 512  # as many of those no cache keeps, so that eight rows are worth it, not only four
 KEPT = 24  # rows for which a block of B is worth a copy, its rows one behind the other
 
 
@@ -181,8 +182,10 @@ class _Products(Gatherer):
         some = builder.icmp_signed("==", whole, number(0))
         room = either(self.room(plan.wide[0].vectors), self.room(plan.thin.vectors))
         room = builder.select(some, number(self.room(plan.middle[0].vectors)), room)
-        few = builder.icmp_signed("<=", rows, number(plan.middle[1].rows))
-        streams = builder.and_(few, builder.icmp_signed(">=", columns, number(LONG)))
+        deep = builder.icmp_signed(">=", given.sizes[2], number(DEEP))
+        high, low = (number(tile.rows) for tile in plan.middle)
+        short = builder.icmp_signed("<=", rows, builder.select(deep, high, low))
+        streams = builder.and_(short, builder.icmp_signed(">=", columns, number(LONG)))
         streams = builder.and_(streams, builder.not_(single))
         most = builder.select(streams, number(STREAMED), number(SEGMENT))
         keeps = builder.icmp_signed(">=", rows, number(KEPT))
@@ -386,8 +389,8 @@ class _Products(Gatherer):
                 whole()
                 return
             with builder.if_else(builder.icmp_signed(">=", n, tall)) as (rest, more):
-                with rest:
-                    self.call(builder, low, width, arguments)
+                with rest:  # one that can ask for rows asks for what it reads
+                    self.call(builder, low, width, [*arguments[:-2], right, number(0)])
                 with more:
                     whole()
 

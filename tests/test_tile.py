@@ -184,7 +184,7 @@ def test_sums_start_at_what_is_given(dtype, lanes):
         assert (whole == 77).all()
 
 
-@pytest.mark.parametrize("depth", [1, tile.STREAMED, 5 * tile.STREAMED + 3])
+@pytest.mark.parametrize("depth", [1, tile.STREAMED, 5 * tile.STREAMED + 3, tile.DEEP])
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_a_few_long_rows_have_the_bits_of_many(dtype, depth):
     """They go through B in other steps."""
