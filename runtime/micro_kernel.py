@@ -108,6 +108,13 @@ class Writer:
         )
         return builder.sub(second, first)
 
+    def freeze(self, builder: Builder, value: Value) -> Value:
+        """The same value, but LLVM does not ask how it came to be: places a few strides from it
+        stay sums that an address can hold, instead of additions from one to the next."""
+        frozen = ir.instructions.Instruction(builder.block, value.type, "freeze", [value])
+        builder._insert(frozen)
+        return frozen
+
     def splat(self, builder: Builder, scalar: Value, vector: ir.VectorType) -> Value:
         nothing, picks = undefined(vector), lane_list((0,) * vector.count)
         first = builder.insert_element(nothing, scalar, number(0, 32))
@@ -163,17 +170,19 @@ class Writer:
     def tile(
         self, tile: Tile, masked: bool, besides: Besides = "", full: bool = False
     ) -> ir.Function:
-        """tile(a, a_row, a_col, b, b_row, c, c_row, soon, soon_row, rows, columns, depth, start,
-        start_row, fresh, ahead, ahead_row) for one tile of C; a_row and a_col are strides, or
-        tables of offsets.
+        """tile(a, a_row, a_col, a_next, b, b_row, c, c_row, soon, soon_row, rows, columns, depth,
+        start, start_row, fresh, ahead, ahead_row) for the tiles of C, one below the other, that
+        have so many rows.  a_row and a_col are strides, and a_next leads from a tile's first
+        element of A to that of the next; or they are tables of offsets, and a_next is left out.
 
-        1 <= rows, 1 <= columns <= the tile's, depth >= 0. The sums start from the tile at `start`,
-        or from zeros where they are `fresh`. Meanwhile the tile below `soon`, which will be
-        written, is asked for.
+        1 <= rows, 1 <= columns <= the tile's, depth >= 0. The sums start from the rows at `start`,
+        or from zeros where they are `fresh`. Meanwhile the next tile of those at `soon`, which
+        will be written, is asked for.
 
-        besides: "asks", for rows from `ahead` on, too, one every few steps; "keeps", in rows from
-        `ahead` on, the rows of B that it reads, and asks for them a few steps before.
-        full: for all the tile's rows only, which in a table must be as far apart everywhere; then
+        besides: "asks", for rows from `ahead` on, too, a part of them in each of some tiles behind
+        the first; "keeps", in rows from `ahead` on, the rows of B that it reads, and asks for them
+        a few steps before.
+        full: for all rows of tiles only, which in a table must be as far apart everywhere; then
         few registers tell where they are.
         With runs there are four more: the runs and their number, the unit in which they count, and
         the number of the first step here.
@@ -181,9 +190,9 @@ class Writer:
         name = f"tile_{tile.rows}x{tile.vectors}" + ("_masked" if masked else "")
         name += f"_{besides}" if besides else ""
         name += "_full" if full else ""
-        way = POINTER if self.by_tables else INT
+        ways = [POINTER, POINTER] if self.by_tables else [INT, INT, INT]
         signature = [
-            POINTER, way, way, POINTER, INT, POINTER, INT, POINTER, INT, INT, INT, INT,
+            POINTER, *ways, POINTER, INT, POINTER, INT, POINTER, INT, INT, INT, INT,
             POINTER, INT, ir.IntType(1), POINTER, INT,
         ]  # fmt: skip
         signature += [POINTER, INT, INT, INT] if self.by_runs else []
@@ -191,37 +200,64 @@ class Writer:
         function.linkage = "internal"
         function.attributes.add("noinline")
         function.attributes.add("nounwind")
+        a, a_row, a_col, *others = function.args
+        a_next = number(tile.rows) if self.by_tables else others.pop(0)
         (
-            a, a_row, a_col, b, b_row, c, c_row, soon, soon_row, rows, columns, depth,
+            b, b_row, c, c_row, soon, soon_row, rows, columns, depth,
             start, start_row, fresh, ahead, ahead_row, *runs,
-        ) = function.args  # fmt: skip
+        ) = others  # fmt: skip
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         masks = self.masks(builder, columns, tile.vectors) if masked else [None] * tile.vectors
-        last = builder.sub(rows, number(1))
+        parts = [number(v * self.lanes) for v in range(tile.vectors)]
+        height = number(tile.rows)
+        odds: dict[int, Value] = {}
+        if full:
+            apart = self.gap(builder, a_row) if self.by_tables else a_row
+            apart = builder.mul(apart, number(_BYTES[self.dtype]))
+            odds = {n: builder.mul(apart, number(n)) for n in (1, 3, 5, 7)}
+
+        # Tile by tile: of A, the first element goes on, or the table that tells the rows.
+        tops = [rows, a_row if self.by_tables else a, c, soon, start]
+        tops += [number(0)] if besides == "asks" else []
+        before, head, following = (
+            builder.block,
+            *(function.append_basic_block(label) for label in ("tile", "next")),
+        )
+        builder.branch(head)
+        builder.position_at_end(head)
+        phis = []
+        for value in tops:
+            phis.append(builder.phi(value.type))
+            phis[-1].add_incoming(value, before)
+        left, top_of_a, c, soon, start, *turn = phis
+        last = builder.sub(left, number(1))
         numbers = [number(i) for i in range(tile.rows)]
         if not full:  # the last row again, if there are no more
             clamped = [builder.icmp_signed("<", row, last) for row in numbers]
             numbers = [
                 builder.select(less, row, last) for less, row in zip(clamped, numbers, strict=True)
             ]
-        factors = [self.at(builder, a, self.offset(builder, a_row, row)) for row in numbers]
-        odds: dict[int, Value] = {}
-        if full:
-            apart = self.gap(builder, a_row) if self.by_tables else a_row
-            apart = builder.mul(apart, number(_BYTES[self.dtype]))
-            odds = {n: builder.mul(apart, number(n)) for n in (1, 3, 5, 7)}
-        parts = [number(v * self.lanes) for v in range(tile.vectors)]
+        if self.by_tables:
+            factors = [self.at(builder, a, self.offset(builder, top_of_a, row)) for row in numbers]
+        else:
+            factors = [self.at(builder, top_of_a, builder.mul(a_row, row)) for row in numbers]
 
         with builder.if_then(builder.icmp_signed(">=", depth, number(LONG))):
-            soon = self.at(builder, soon, builder.mul(number(tile.rows), soon_row))
+            written = self.at(builder, soon, builder.mul(height, soon_row))
             for _ in range(tile.rows):
                 for part in parts:
-                    self.prefetch(builder, self.at(builder, soon, part), written=True)
-                soon = self.at(builder, soon, soon_row)
+                    self.prefetch(builder, self.at(builder, written, part), written=True)
+                written = self.at(builder, written, soon_row)
             if not self.by_tables:
-                below = builder.mul(number(tile.rows), a_row)
                 for factor in factors:
-                    self.prefetch(builder, self.at(builder, factor, below))
+                    self.prefetch(builder, self.at(builder, factor, a_next))
+        if turn:
+            some = builder.sub(turn[0], number(1))
+            in_time = builder.icmp_unsigned("<", some, number(UNROLL))
+            from_row = builder.mul(builder.udiv(depth, number(UNROLL)), some)
+            ahead = self.at(builder, ahead, builder.mul(from_row, ahead_row))
+            ahead = builder.select(in_time, ahead, b)
+            ahead_row = builder.select(in_time, ahead_row, number(0))
 
         entry, resume, begin = (
             builder.block,
@@ -248,7 +284,7 @@ class Writer:
             """Where the elements of A of a step are."""
             if not full:
                 return [self.at(builder, row_of_a, offset) for row_of_a in factors]
-            found = [self.at(builder, factors[0], offset)]
+            found = [self.freeze(builder, self.at(builder, factors[0], offset))]
             for row in range(1, tile.rows):  # a processor adds 1, 2, 4 or 8 times a register
                 near = row % 8 or 8
                 power = near & -near
@@ -259,6 +295,7 @@ class Writer:
 
         def step(k: int, offset: Value, b_here: Value, sums: list, target: Value) -> list:
             here = self.at(builder, b_here, builder.mul(b_row, number(k)))
+            here = self.freeze(builder, here) if full else here
             row_of_b = [
                 self.load(builder, self.at(builder, here, part), mask)
                 for part, mask in zip(parts, masks, strict=True)
@@ -333,7 +370,7 @@ class Writer:
             # stores between the steps; with runs it does so beyond a few, and the tiles at edges,
             # of less work, are compiled sooner.
             few = 1 if masked else FEW
-            unroll = min(UNROLL, 64 // (tile.rows * tile.vectors))
+            unroll = min(UNROLL, (40 if full else 64) // (tile.rows * tile.vectors))
             unroll = 1 if besides == "keeps" else few if self.by_runs else unroll
             rounds = builder.udiv(builder.sub(end, first), number(unroll))
             whole = builder.add(first, builder.mul(rounds, number(unroll)))
@@ -348,17 +385,33 @@ class Writer:
 
         sums = self.through_all(builder, through, depth, sums, runs)
 
+        row_of_c = c
         for i in range(tile.rows):
             if i:
-                c = self.at(builder, c, c_row)
+                row_of_c = self.at(builder, row_of_c, c_row)
             if i and not full:
-                following = function.append_basic_block(f"row{i}")
-                done = function.append_basic_block(f"done{i}")
-                builder.cbranch(builder.icmp_signed("<", number(i), rows), following, done)
-                builder.position_at_end(done)
-                builder.ret_void()
-                builder.position_at_end(following)
+                more = function.append_basic_block(f"row{i}")
+                builder.cbranch(builder.icmp_signed("<", number(i), left), more, following)
+                builder.position_at_end(more)
             for v, (part, mask) in enumerate(zip(parts, masks, strict=True)):
-                self.store(builder, sums[i * tile.vectors + v], self.at(builder, c, part), mask)
+                place = self.at(builder, row_of_c, part)
+                self.store(builder, sums[i * tile.vectors + v], place, mask)
+        builder.branch(following)
+        builder.position_at_end(following)
+        onward = [
+            builder.sub(left, height),
+            self.entry(builder, top_of_a, a_next) if self.by_tables
+            else self.at(builder, top_of_a, a_next),
+            *(
+                self.at(builder, top, builder.mul(height, row))
+                for top, row in ((c, c_row), (soon, soon_row), (start, start_row))
+            ),
+            *(builder.add(n, number(1)) for n in turn),
+        ]  # fmt: skip
+        for phi, value in zip(phis, onward, strict=True):
+            phi.add_incoming(value, following)
+        done = function.append_basic_block("done")
+        builder.cbranch(builder.icmp_signed(">", onward[0], number(0)), head, done)
+        builder.position_at_end(done)
         builder.ret_void()
         return function

@@ -122,10 +122,12 @@ class Ragged(Writer):
             enough = builder.and_(full, builder.icmp_signed(">=", left, number(regular.rows)))
             checked = builder.select(enough, number(regular.rows), number(0))
             whole = builder.and_(enough, builder.call(spaced, [ways_to, checked]))
+            count = builder.select(whole, number(regular.rows), number(tile.rows))
+            some = smaller(builder, left, count)
             arguments = [
                 a, ways_to, ways, right, right_row,
                 self.at(builder, target, builder.mul(i, c_row)), c_row,
-                self.at(builder, below, builder.mul(i, soon_row)), soon_row, left, width, steps,
+                self.at(builder, below, builder.mul(i, soon_row)), soon_row, some, width, steps,
                 self.at(builder, start, builder.mul(i, start_row)), start_row, fresh,
                 right, number(0), own, most, unit, k,
             ]  # fmt: skip
@@ -139,7 +141,6 @@ class Ragged(Writer):
                             self.call(builder, few, width, arguments)
                         with more:
                             self.call(builder, tile, width, arguments)
-            count = builder.select(whole, number(regular.rows), number(tile.rows))
             i.add_incoming(builder.add(i, count), builder.block)
             builder.branch(begun)
             builder.position_at_end(done)

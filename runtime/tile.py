@@ -334,65 +334,64 @@ class _Products(Gatherer):
 
         keeps: whether the first tile leaves the block of B in the panel, from which the others take
         it. asks: whether tiles ask for the next block meanwhile."""
-        (a, a_row, a_col), (c, c_row), (soon, soon_row) = block.a, block.c, block.soon
-        start, start_row, fresh = block.start
-        rows, width, depth = block.sizes
-        tile, low = tiles
-        count, tall = tiled(builder, rows, tiles)
+        high, low = tiles
+        rows = block.sizes[0]
+        if high == low:
+            self.below(builder, high, block, number(0), number(0), rows, "asks" if asks else "")
+            return
+        _, tall = tiled(builder, rows, tiles)
+        above = smaller(builder, builder.mul(tall, number(high.rows)), rows)
+        passed = number(0)
         if keeps is not None:  # only higher tiles know how to
             keeps = builder.and_(keeps, builder.icmp_signed(">", tall, number(0)))
-        with counted(builder, number(0), count, number(1)) as n:
-            i = row_of(builder, n, tall, tiles)
-            here, way, step = a, a_row, a_col
+            passed = builder.select(keeps, number(1), number(0))
+            begun = builder.mul(passed, number(high.rows))
+            self.below(builder, high, block, number(0), number(0), begun, "keeps")
+            kept = (
+                builder.select(keeps, value, other)
+                for value, other in zip(block.panel, block.b, strict=True)
+            )
+            block = replace(block, b=tuple(kept))
+        done = builder.mul(passed, number(high.rows))
+        self.below(builder, high, block, passed, done, builder.sub(above, done))
+        self.below(builder, low, block, tall, above, builder.sub(rows, above))
+
+    def below(
+        self,
+        builder: Builder,
+        tile: Tile,
+        block: Block,
+        n: Value,
+        i: Value,
+        rows: Value,
+        besides: Besides = "",
+    ) -> None:
+        """So many rows of a block, from row i on, where the n-th tile begins."""
+        (a, a_row, a_col), (c, c_row), (soon, soon_row) = block.a, block.c, block.soon
+        start, start_row, fresh = block.start
+        _, width, depth = block.sizes
+        # One that can ask for rows asks for what it reads where nobody wants more.
+        ahead = {"asks": block.ahead, "keeps": block.panel, "": (block.b[0], number(0))}[besides]
+        with builder.if_then(builder.icmp_signed(">", rows, number(0))):
             if self.by_tables:
-                way = self.entry(builder, a_row, i)
+                ways = [a, self.entry(builder, a_row, i), a_col]
             else:
-                here = self.at(builder, a, builder.mul(i, a_row))
-            if block.gathered is not None:
-                strip = self.at(builder, a, self.strip(builder, n, i, depth))
-                here = builder.select(block.gathered, strip, here)
-                step = builder.select(block.gathered, self.height(builder, n, tall), step)
-            left = builder.sub(rows, i)
-            right, right_row = block.b
-            if keeps is not None:
-                first = builder.icmp_signed("==", n, number(0))
-                stored = builder.and_(keeps, builder.not_(first))
-                right = builder.select(stored, block.panel[0], right)
-                right_row = builder.select(stored, block.panel[1], right_row)
-            ahead, ahead_row = (right, number(0)) if keeps is None else block.panel
-            if asks:  # each of a few tiles for as many rows of the next block as it takes time for
-                turn = builder.sub(n, number(1))
-                in_time = builder.icmp_unsigned("<", turn, number(UNROLL))
-                from_row = builder.mul(builder.udiv(depth, number(UNROLL)), turn)
-                ahead = self.at(builder, block.ahead[0], builder.mul(from_row, block.ahead[1]))
-                ahead = builder.select(in_time, ahead, block.b[0])
-                ahead_row = builder.select(in_time, block.ahead[1], number(0))
+                height = number(tile.rows)
+                here, onward = self.at(builder, a, builder.mul(i, a_row)), builder.mul(height, a_row)
+                if block.gathered is not None:
+                    strip = self.at(builder, a, self.strip(builder, n, i, depth))
+                    gap = builder.add(builder.mul(height, depth), number(self.lanes))
+                    here = builder.select(block.gathered, strip, here)
+                    a_col = builder.select(block.gathered, height, a_col)
+                    onward = builder.select(block.gathered, gap, onward)
+                ways = [here, a_row, a_col, onward]
             arguments = [
-                here, way, step, right, right_row,
+                *ways, *block.b,
                 self.at(builder, c, builder.mul(i, c_row)), c_row,
-                self.at(builder, soon, builder.mul(i, soon_row)), soon_row, left, width, depth,
-                self.at(builder, start, builder.mul(i, start_row)), start_row, fresh,
-                ahead, ahead_row,
+                self.at(builder, soon, builder.mul(i, soon_row)), soon_row, rows, width, depth,
+                self.at(builder, start, builder.mul(i, start_row)), start_row, fresh, *ahead,
             ]  # fmt: skip
-
-            def whole() -> None:
-                if keeps is None:
-                    self.call(builder, tile, width, arguments, "asks" if asks else "")
-                    return
-                with builder.if_else(builder.and_(keeps, first)) as (copying, plain):
-                    with copying:
-                        self.call(builder, tile, width, arguments, "keeps")
-                    with plain:
-                        self.call(builder, tile, width, arguments)
-
-            if low == tile:
-                whole()
-                return
-            with builder.if_else(builder.icmp_signed(">=", n, tall)) as (rest, more):
-                with rest:  # one that can ask for rows asks for what it reads
-                    self.call(builder, low, width, [*arguments[:-2], right, number(0)])
-                with more:
-                    whole()
+            self.call(builder, tile, width, arguments, besides)
 
     def call(
         self,
