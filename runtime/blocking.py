@@ -13,13 +13,14 @@ from .micro_kernel import Tile
 class Operands:
     """What a product is called with: addresses, each with its strides, sizes, and the start.
 
-    soon: what will be written once the sums are there, C itself or what they go into.
+    soon: what will be written once the sums are there, C itself or what they go into; and whether
+    it is to be asked for.
     """
 
     a: tuple[Value, Value, Value]
     b: tuple[Value, Value, Value]
     c: tuple[Value, Value]
-    soon: tuple[Value, Value]
+    soon: tuple[Value, Value, Value]
     sizes: tuple[Value, Value, Value]
     initial: tuple[Value, Value]
 
@@ -31,7 +32,7 @@ class Block:
     a: tuple[Value, Value, Value]
     b: tuple[Value, Value]
     c: tuple[Value, Value]
-    soon: tuple[Value, Value]
+    soon: tuple[Value, Value, Value]
     sizes: tuple[Value, Value, Value]
     start: tuple[Value, Value, Value]
     ahead: tuple[Value, Value]

@@ -18,7 +18,7 @@ from .building import Builder, Value, lane_list, number, undefined, zeros
 
 UNROLL = 4
 FEW = 2  # steps written out where there are runs
-LONG = 64  # steps that leave time to ask for what the next tile needs
+IN_TIME = 64  # steps that leave time to ask for what the next tile needs
 AHEAD = 8  # steps before which a tile that reads a block first asks for its rows
 
 INT = ir.IntType(64)
@@ -171,13 +171,13 @@ class Writer:
         self, tile: Tile, masked: bool, besides: Besides = "", full: bool = False
     ) -> ir.Function:
         """tile(a, a_row, a_col, a_next, b, b_row, c, c_row, soon, soon_row, rows, columns, depth,
-        start, start_row, fresh, ahead, ahead_row) for the tiles of C, one below the other, that
-        have so many rows.  a_row and a_col are strides, and a_next leads from a tile's first
+        start, start_row, fresh, asks_soon, ahead, ahead_row) for the tiles of C, one below the
+        other, that have so many rows.  a_row and a_col are strides, and a_next leads from a tile's first
         element of A to that of the next; or they are tables of offsets, and a_next is left out.
 
         1 <= rows, 1 <= columns <= the tile's, depth >= 0. The sums start from the rows at `start`,
-        or from zeros where they are `fresh`. Meanwhile the next tile of those at `soon`, which
-        will be written, is asked for.
+        or from zeros where they are `fresh`. Where `asks_soon`, the next tile of those at `soon`,
+        which will be written, is asked for meanwhile.
 
         besides: "asks", for rows from `ahead` on, too, a part of them in each of some tiles behind
         the first; "keeps", in rows from `ahead` on, the rows of B that it reads, and asks for them
@@ -193,7 +193,7 @@ class Writer:
         ways = [POINTER, POINTER] if self.by_tables else [INT, INT, INT]
         signature = [
             POINTER, *ways, POINTER, INT, POINTER, INT, POINTER, INT, INT, INT, INT,
-            POINTER, INT, ir.IntType(1), POINTER, INT,
+            POINTER, INT, ir.IntType(1), ir.IntType(1), POINTER, INT,
         ]  # fmt: skip
         signature += [POINTER, INT, INT, INT] if self.by_runs else []
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), signature), name)
@@ -204,7 +204,7 @@ class Writer:
         a_next = number(tile.rows) if self.by_tables else others.pop(0)
         (
             b, b_row, c, c_row, soon, soon_row, rows, columns, depth,
-            start, start_row, fresh, ahead, ahead_row, *runs,
+            start, start_row, fresh, asks_soon, ahead, ahead_row, *runs,
         ) = others  # fmt: skip
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         masks = self.masks(builder, columns, tile.vectors) if masked else [None] * tile.vectors
@@ -242,13 +242,14 @@ class Writer:
         else:
             factors = [self.at(builder, top_of_a, builder.mul(a_row, row)) for row in numbers]
 
-        with builder.if_then(builder.icmp_signed(">=", depth, number(LONG))):
+        with builder.if_then(asks_soon):
             written = self.at(builder, soon, builder.mul(height, soon_row))
             for _ in range(tile.rows):
                 for part in parts:
                     self.prefetch(builder, self.at(builder, written, part), written=True)
                 written = self.at(builder, written, soon_row)
-            if not self.by_tables:
+        if not self.by_tables:
+            with builder.if_then(builder.icmp_signed(">=", depth, number(IN_TIME))):
                 for factor in factors:
                     self.prefetch(builder, self.at(builder, factor, a_next))
         if turn:
@@ -317,8 +318,8 @@ class Writer:
             return result
 
         def loop(label: str, k0: Value, ends: tuple, here: tuple, sums: list, steps: int):
-            """Steps from k0 on, at `here`: places in A and in B; and in what is `ahead`, or by
-            tables the offset of step k0. ends: before which step this and all loops end."""
+            """Steps from k0 on, at `here`: places in A and in B; and in what is `ahead`, if that
+            matters, or by tables the offset of step k0. ends: before which step this and all loops end."""
             end, last = ends
             before = builder.block
             body, after = (function.append_basic_block(label + part) for part in ("", "_end"))
@@ -329,7 +330,8 @@ class Writer:
                 phi = builder.phi(value.type)
                 phi.add_incoming(value, before)
                 heads.append(phi)
-            k, a_place, b_here, other, *running = heads
+            k, a_place, b_here = heads[:3]
+            (other,), running = heads[3 : len(here) + 1] or (None,), heads[len(here) + 1 :]
             if steps > 1 and besides == "asks":
                 for part in parts:
                     self.prefetch(builder, self.at(builder, other, part))
@@ -349,9 +351,11 @@ class Writer:
                 onward,
                 self.onward(builder, a_col, number(steps), a_place),
                 self.at(builder, b_here, builder.mul(b_row, number(steps))),
-                other if self.by_tables else self.at(builder, other, ahead_row),
                 *running,
             ]
+            if other is not None:
+                further = other if self.by_tables else self.at(builder, other, ahead_row)
+                following.insert(3, further)
             for phi, value in zip(heads, following, strict=True):
                 phi.add_incoming(value, body)
             builder.cbranch(builder.icmp_signed("<", following[0], end), body, after)
@@ -362,7 +366,7 @@ class Writer:
                 phi.add_incoming(initial, before)
                 phi.add_incoming(value, body)
                 results.append(phi)
-            return results[0], tuple(results[1:4]), results[4:]
+            return results[0], tuple(results[1 : len(here) + 1]), results[len(here) + 1 :]
 
         def through(first: Value, end: Value, sums: list) -> list:
             """The steps from `first` to before `end`."""
@@ -374,12 +378,12 @@ class Writer:
             unroll = 1 if besides == "keeps" else few if self.by_runs else unroll
             rounds = builder.udiv(builder.sub(end, first), number(unroll))
             whole = builder.add(first, builder.mul(rounds, number(unroll)))
-            place, other = number(0), ahead
+            place, other = number(0), (ahead,) if besides else ()
             if self.by_tables:
                 place = self.entry(builder, a_col, first)
                 some = builder.icmp_signed("<", first, end)
-                other = builder.load(builder.select(some, place, a_row), align=8, typ=INT)
-            here = (place, self.at(builder, b, builder.mul(b_row, first)), other)
+                other = (builder.load(builder.select(some, place, a_row), align=8, typ=INT),)
+            here = (place, self.at(builder, b, builder.mul(b_row, first)), *other)
             k, here, sums = loop("steps", first, (whole, end), here, sums, unroll)
             return loop("rest", k, (end, end), here, sums, 1)[2] if unroll > 1 else sums
 
