@@ -331,7 +331,8 @@ class Writer:
                 phi.add_incoming(value, before)
                 heads.append(phi)
             k, a_place, b_here = heads[:3]
-            (other,), running = heads[3 : len(here) + 1] or (None,), heads[len(here) + 1 :]
+            other = heads[3] if len(here) == 3 else None
+            running = heads[len(here) + 1 :]
             if steps > 1 and besides == "asks":
                 for part in parts:
                     self.prefetch(builder, self.at(builder, other, part))

@@ -37,7 +37,7 @@ from dataclasses import replace
 from llvmlite import ir
 
 from . import native
-from .blocking import PLANS, Block, Cut, Operands, Plan, even, row_of, tiled
+from .blocking import PLANS, Block, Cut, Operands, Plan, even, tiled
 from .building import Builder, Value, counted, larger, number, smaller, zeros
 from .cache import reached
 from .forks import wait_at_fork
@@ -92,6 +92,9 @@ class _Products(Gatherer):
         if not self.by_tables:  # where there is nothing to ask for, it asks for what is there
             for masked in self.maskings(low):
                 self.variants[low, masked, ""] = self.variants[low, masked, "asks"]
+            if self.always_masked:
+                regular = self.tile(plan.middle[0], False, full=True)
+                self.variants[plan.middle[0], False, ""] = regular
         self.pack = self.packer()
         ways = [POINTER, POINTER, INT, INT] if self.by_tables else [INT, INT]
         rest = [POINTER, INT, INT, POINTER, INT, POINTER, INT, INT, INT, INT, POINTER, INT]
@@ -306,15 +309,25 @@ class _Products(Gatherer):
         slim = builder.icmp_signed("<=", block.sizes[1], number(self.lanes))
         with builder.if_else(slim) as (narrow, some):
             with narrow:
-                tall, few = self.plan.tall, block
-                if not self.by_tables:
-                    count = builder.udiv(block.sizes[0], number(tall.rows))
-                    done = builder.mul(count, number(tall.rows))
-                    self.down(builder, (tall, tall), self.part(builder, block, number(0), done))
-                    few = self.part(builder, block, done, builder.sub(block.sizes[0], done))
-                self.down(builder, self.plan.narrow, few)
+                left = block if self.by_tables else self.regular(builder, self.plan.tall, block)
+                self.down(builder, self.plan.narrow, left)
             with some:
-                self.down(builder, self.plan.middle, block)
+                left, middle = block, self.plan.middle
+                if self.always_masked and not self.by_tables:
+                    left = self.regular(builder, middle[0], block, exact=True)
+                self.down(builder, middle, left)
+
+    def regular(self, builder: Builder, tile: Tile, block: Block, exact: bool = False) -> Block:
+        """As many full tiles as a block has rows for, if it is as wide where that must be `exact`;
+        the rows that are left."""
+        rows, width, _ = block.sizes
+        height = number(tile.rows)
+        done = builder.mul(builder.udiv(rows, height), height)
+        if exact:
+            whole = builder.icmp_signed("==", width, number(tile.vectors * self.lanes))
+            done = builder.select(whole, done, number(0))
+        self.below(builder, tile, block, number(0), number(0), done, exact=exact)
+        return self.part(builder, block, done, builder.sub(rows, done))
 
     def part(self, builder: Builder, block: Block, i: Value, rows: Value) -> Block:
         """So many rows of a block from row i on; A by strides."""
@@ -376,8 +389,10 @@ class _Products(Gatherer):
         i: Value,
         rows: Value,
         besides: Besides = "",
+        exact: bool = False,
     ) -> None:
-        """So many rows of a block, from row i on, where the n-th tile begins."""
+        """So many rows of a block, from row i on, where the n-th tile begins; `exact` if they are
+        full tiles, and it is as wide."""
         (a, a_row, a_col), (c, c_row), (soon, soon_row, asked) = block.a, block.c, block.soon
         start, start_row, fresh = block.start
         _, width, depth = block.sizes
@@ -388,7 +403,8 @@ class _Products(Gatherer):
                 ways = [a, self.entry(builder, a_row, i), a_col]
             else:
                 height = number(tile.rows)
-                here, onward = self.at(builder, a, builder.mul(i, a_row)), builder.mul(height, a_row)
+                here = self.at(builder, a, builder.mul(i, a_row))
+                onward = builder.mul(height, a_row)
                 if block.gathered is not None:
                     strip = self.at(builder, a, self.strip(builder, n, i, depth))
                     gap = builder.add(builder.mul(height, depth), number(self.lanes))
@@ -403,7 +419,10 @@ class _Products(Gatherer):
                 self.at(builder, start, builder.mul(i, start_row)), start_row, fresh, asked,
                 *ahead,
             ]  # fmt: skip
-            self.call(builder, tile, width, arguments, besides)
+            if exact:
+                builder.call(self.variants[tile, False, besides], arguments)
+            else:
+                self.call(builder, tile, width, arguments, besides)
 
     def call(
         self,
