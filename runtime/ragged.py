@@ -120,10 +120,12 @@ class Ragged(Writer):
             builder.cbranch(builder.icmp_signed("<", i, high), step, done)
             builder.position_at_end(step)
             left, ways_to = builder.sub(high, i), self.entry(builder, row_table, i)
-            enough = builder.and_(full, builder.icmp_signed(">=", left, number(regular.rows)))
-            checked = builder.select(enough, number(regular.rows), number(0))
+            several = builder.udiv(left, number(regular.rows))
+            several = builder.mul(several, number(regular.rows))
+            enough = builder.and_(full, builder.icmp_signed(">", several, number(0)))
+            checked = builder.select(enough, several, number(0))
             whole = builder.and_(enough, builder.call(spaced, [ways_to, checked]))
-            count = builder.select(whole, number(regular.rows), number(tile.rows))
+            count = builder.select(whole, several, number(tile.rows))
             some = smaller(builder, left, count)
             arguments = [
                 a, ways_to, ways, right, right_row,
