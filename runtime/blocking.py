@@ -13,14 +13,13 @@ from .micro_kernel import Tile
 class Operands:
     """What a product is called with: addresses, each with its strides, sizes, and the start.
 
-    soon: what will be written once the sums are there, C itself or what they go into; and whether
-    it is to be asked for.
+    soon: what will be written once the sums are there, C itself or what they go into.
     """
 
     a: tuple[Value, Value, Value]
     b: tuple[Value, Value, Value]
     c: tuple[Value, Value]
-    soon: tuple[Value, Value, Value]
+    soon: tuple[Value, Value]
     sizes: tuple[Value, Value, Value]
     initial: tuple[Value, Value]
 
@@ -32,7 +31,7 @@ class Block:
     a: tuple[Value, Value, Value]
     b: tuple[Value, Value]
     c: tuple[Value, Value]
-    soon: tuple[Value, Value, Value]
+    soon: tuple[Value, Value]
     sizes: tuple[Value, Value, Value]
     start: tuple[Value, Value, Value]
     ahead: tuple[Value, Value]

@@ -171,13 +171,13 @@ class Writer:
         self, tile: Tile, masked: bool, besides: Besides = "", full: bool = False
     ) -> ir.Function:
         """tile(a, a_row, a_col, a_next, b, b_row, c, c_row, soon, soon_row, rows, columns, depth,
-        start, start_row, fresh, asks_soon, ahead, ahead_row) for the tiles of C, one below the
+        start, start_row, fresh, ahead, ahead_row) for the tiles of C, one below the
         other, that have so many rows.  a_row and a_col are strides, and a_next leads from a tile's first
         element of A to that of the next; or they are tables of offsets, and a_next is left out.
 
         1 <= rows, 1 <= columns <= the tile's, depth >= 0. The sums start from the rows at `start`,
-        or from zeros where they are `fresh`. Where `asks_soon`, the next tile of those at `soon`,
-        which will be written, is asked for meanwhile.
+        or from zeros where they are `fresh`. Meanwhile the next tile of those at `soon`, which
+        will be written, is asked for.
 
         besides: "asks", for rows from `ahead` on, too, a part of them in each of some tiles behind
         the first; "keeps", in rows from `ahead` on, the rows of B that it reads, and asks for them
@@ -193,7 +193,7 @@ class Writer:
         ways = [POINTER, POINTER] if self.by_tables else [INT, INT, INT]
         signature = [
             POINTER, *ways, POINTER, INT, POINTER, INT, POINTER, INT, INT, INT, INT,
-            POINTER, INT, ir.IntType(1), ir.IntType(1), POINTER, INT,
+            POINTER, INT, ir.IntType(1), POINTER, INT,
         ]  # fmt: skip
         signature += [POINTER, INT, INT, INT] if self.by_runs else []
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), signature), name)
@@ -204,7 +204,7 @@ class Writer:
         a_next = number(tile.rows) if self.by_tables else others.pop(0)
         (
             b, b_row, c, c_row, soon, soon_row, rows, columns, depth,
-            start, start_row, fresh, asks_soon, ahead, ahead_row, *runs,
+            start, start_row, fresh, ahead, ahead_row, *runs,
         ) = others  # fmt: skip
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         masks = self.masks(builder, columns, tile.vectors) if masked else [None] * tile.vectors
@@ -242,14 +242,13 @@ class Writer:
         else:
             factors = [self.at(builder, top_of_a, builder.mul(a_row, row)) for row in numbers]
 
-        with builder.if_then(asks_soon):
+        with builder.if_then(builder.icmp_signed(">=", depth, number(IN_TIME))):
             written = self.at(builder, soon, builder.mul(height, soon_row))
             for _ in range(tile.rows):
                 for part in parts:
                     self.prefetch(builder, self.at(builder, written, part), written=True)
                 written = self.at(builder, written, soon_row)
-        if not self.by_tables:
-            with builder.if_then(builder.icmp_signed(">=", depth, number(IN_TIME))):
+            if not self.by_tables:
                 for factor in factors:
                     self.prefetch(builder, self.at(builder, factor, a_next))
         if turn:

@@ -16,7 +16,7 @@ from llvmlite import ir
 
 from .blocking import even
 from .building import Builder, Value, counted, larger, number, smaller, zeros
-from .micro_kernel import IN_TIME, INT, POINTER, UNROLL, Tile, Writer
+from .micro_kernel import INT, POINTER, UNROLL, Tile, Writer
 
 SEGMENT = 1024  # steps: that each tile begins once more costs more than B in the second cache does
 LOW = 2  # rows of a low tile
@@ -94,7 +94,6 @@ class Ragged(Writer):
                     self.store(builder, value, self.at(builder, place, part), None)
             right = builder.select(packs, panel, right)
             right_row = builder.select(packs, line_of_b, b_row)
-            asks_soon = builder.icmp_signed(">=", steps, number(IN_TIME))
             before = builder.block
             head, body, after = (function.append_basic_block(f"group{x}") for x in ("", "_in", "s"))
             now = builder.sdiv(begin, group)
@@ -131,7 +130,7 @@ class Ragged(Writer):
                 a, ways_to, ways, right, right_row,
                 self.at(builder, target, builder.mul(i, c_row)), c_row,
                 self.at(builder, below, builder.mul(i, soon_row)), soon_row, some, width, steps,
-                self.at(builder, start, builder.mul(i, start_row)), start_row, fresh, asks_soon,
+                self.at(builder, start, builder.mul(i, start_row)), start_row, fresh,
                 right, number(0), own, most, unit, k,
             ]  # fmt: skip
             with builder.if_else(whole) as (evenly, anyhow):

@@ -41,7 +41,7 @@ from .blocking import PLANS, Block, Cut, Operands, Plan, even, tiled
 from .building import Builder, Value, counted, larger, number, smaller, zeros
 from .cache import reached
 from .forks import wait_at_fork
-from .micro_kernel import _BYTES, IN_TIME, INT, POINTER, UNROLL, Besides, Tile
+from .micro_kernel import _BYTES, INT, POINTER, UNROLL, Besides, Tile
 from .panel import BYTES
 from .ragged import Ragged
 from .strips import ROWS, Gatherer
@@ -52,7 +52,6 @@ SEGMENT = 400  # contraction steps of B's column block kept in cache at a time
 STREAMED = 16  # and where a tile has all rows, so that B is read but once, and its are long:
 LONG = 1000  # columns; the processor then sees a few rows that are read on and on
 DEEP = 512  # as many of those no cache keeps, so that eight rows are worth it, not only four
-HELD = 1 << 20  # bytes of C in the second cache
 KEPT = 24  # rows for which a block of B is worth a copy, its rows one behind the other
 
 
@@ -109,7 +108,6 @@ class _Products(Gatherer):
                 self.gather = self.gatherer()
                 self.strips = self.memory(builder, self.strips_length())
             b, b_row, b_col, c, c_row, soon, soon_row, rows, columns, *start = more
-            asked = self.asked(builder, c, c_row, soon, rows)
             # One column is the row of the transposed product, which goes along its vectors.
             in_line = builder.icmp_signed("==", c_row, number(1))
             nothing = builder.icmp_unsigned("==", start[1], zeros(POINTER))
@@ -124,7 +122,7 @@ class _Products(Gatherer):
                 (either(b, a), either(b_col, a_row), either(b_row, a_col)),
                 (either(a, b), either(a_col, b_row), either(a_row, b_col)),
                 (c, c_row),
-                (soon, soon_row, asked),
+                (soon, soon_row),
                 (either(columns, rows), either(rows, columns), start[0]),
                 (start[1], start[2]),
             )
@@ -132,7 +130,6 @@ class _Products(Gatherer):
         else:
             periods, stride, b, b_row, b_col, *more = more
             c, c_row, soon, soon_row, rows, columns, depth, *start = more
-            asked = self.asked(builder, c, c_row, soon, rows)
             nothing = builder.icmp_signed("<=", periods, number(0))
             depth = builder.select(nothing, number(0), depth)
             by_copies = self.by_copies(self.usual)
@@ -143,26 +140,20 @@ class _Products(Gatherer):
                     (here, a_row, a_col),
                     (self.at(builder, b, below), b_row, b_col),
                     (c, c_row),
-                    (soon, soon_row, asked),
+                    (soon, soon_row),
                     (rows, columns, depth),
                     (start[0], start[1]),
                 )
                 later = builder.icmp_signed(">", n, number(0))
                 first = builder.select(later, c, start[0]), builder.select(later, c_row, start[1])
                 arguments = [
-                    panel, *operands.a, *operands.b, *operands.c, soon, soon_row,
+                    panel, *operands.a, *operands.b, *operands.c, *operands.soon,
                     *operands.sizes, *first,
                 ]  # fmt: skip
                 done = builder.call(by_copies, arguments)
                 with builder.if_then(builder.not_(done)):
                     self.product(builder, panel, operands, later)
         builder.ret_void()
-
-    def asked(self, builder: Builder, c: Value, c_row: Value, soon: Value, rows: Value) -> Value:
-        """Whether to ask for what will be written: not for C itself where caches hold it."""
-        size = builder.mul(rows, builder.mul(c_row, number(_BYTES[self.dtype])))
-        other = builder.icmp_unsigned("!=", c, soon)
-        return builder.or_(other, builder.icmp_signed(">", size, number(HELD)))
 
     def maskings(self, tile: Tile) -> tuple[bool, ...]:
         """In which versions a tile is needed: with masks, without. Wide ones that are not the
@@ -219,7 +210,7 @@ class _Products(Gatherer):
         """Segments of terms outside, blocks of columns in each, tiles down the rows inside."""
         (a, a_row, a_col), (b, b_row, b_col), (c, c_row) = given.a, given.b, given.c
         (rows, columns, depth), (initial, initial_row) = given.sizes, given.initial
-        soon, soon_row, asked = given.soon
+        soon, soon_row = given.soon
         depth = larger(builder, depth, number(0))
         multiple = max(self.lanes, UNROLL)
         length = smaller(builder, even(builder, depth, cut.most, number(multiple)), cut.most)
@@ -233,8 +224,6 @@ class _Products(Gatherer):
             else:
                 part_a = self.at(builder, a, builder.mul(k, a_col))
             part_b = self.at(builder, b, builder.mul(k, b_row))
-            in_time = builder.icmp_signed(">=", part_depth, number(IN_TIME))
-            asked_now = builder.and_(asked, in_time)
             first = builder.icmp_signed("==", k, number(0))
             if later is not None:
                 first = builder.and_(first, builder.not_(later))
@@ -268,7 +257,7 @@ class _Products(Gatherer):
                     (here, way, part_col),
                     (right, right_row),
                     (place(c, c_row), c_row),
-                    (place(soon, soon_row), soon_row, asked_now),
+                    (place(soon, soon_row), soon_row),
                     (smaller(builder, builder.sub(rows, i), height), wide, part_depth),
                     (place(start, start_row), start_row, fresh),
                     (ahead, b_row),
@@ -335,13 +324,13 @@ class _Products(Gatherer):
         def below(base: Value, row: Value) -> Value:
             return self.at(builder, base, builder.mul(i, row))
 
-        (a, a_row, a_col), (c, c_row), (soon, soon_row, asked) = block.a, block.c, block.soon
+        (a, a_row, a_col), (c, c_row), (soon, soon_row) = block.a, block.c, block.soon
         start, start_row, fresh = block.start
         return replace(
             block,
             a=(below(a, a_row), a_row, a_col),
             c=(below(c, c_row), c_row),
-            soon=(below(soon, soon_row), soon_row, asked),
+            soon=(below(soon, soon_row), soon_row),
             start=(below(start, start_row), start_row, fresh),
             sizes=(rows, *block.sizes[1:]),
         )
@@ -393,7 +382,7 @@ class _Products(Gatherer):
     ) -> None:
         """So many rows of a block, from row i on, where the n-th tile begins; `exact` if they are
         full tiles, and it is as wide."""
-        (a, a_row, a_col), (c, c_row), (soon, soon_row, asked) = block.a, block.c, block.soon
+        (a, a_row, a_col), (c, c_row), (soon, soon_row) = block.a, block.c, block.soon
         start, start_row, fresh = block.start
         _, width, depth = block.sizes
         # One that can ask for rows asks for what it reads where nobody wants more.
@@ -416,8 +405,7 @@ class _Products(Gatherer):
                 *ways, *block.b,
                 self.at(builder, c, builder.mul(i, c_row)), c_row,
                 self.at(builder, soon, builder.mul(i, soon_row)), soon_row, rows, width, depth,
-                self.at(builder, start, builder.mul(i, start_row)), start_row, fresh, asked,
-                *ahead,
+                self.at(builder, start, builder.mul(i, start_row)), start_row, fresh, *ahead,
             ]  # fmt: skip
             if exact:
                 builder.call(self.variants[tile, False, besides], arguments)
