@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from .building import Builder, Value, larger, number
 from .micro_kernel import Tile
 
+IN_TIME = 64  # steps that leave time to ask for what the next tile needs
+
 
 @dataclass(frozen=True)
 class Operands:
@@ -26,7 +28,8 @@ class Operands:
 
 @dataclass(frozen=True)
 class Block:
-    """The same of one block of columns and one segment; and whether A is in strips, if it can."""
+    """The same of one block of columns and one segment; and whether what comes next is asked for,
+    and whether A is in strips, if it can."""
 
     a: tuple[Value, Value, Value]
     b: tuple[Value, Value]
@@ -36,6 +39,7 @@ class Block:
     start: tuple[Value, Value, Value]
     ahead: tuple[Value, Value]
     panel: tuple[Value, Value]
+    asked: Value
     gathered: Value | None
 
 

@@ -18,7 +18,6 @@ from .building import Builder, Value, lane_list, number, undefined, zeros
 
 UNROLL = 4
 FEW = 2  # steps written out where there are runs
-IN_TIME = 64  # steps that leave time to ask for what the next tile needs
 AHEAD = 8  # steps before which a tile that reads a block first asks for its rows
 
 INT = ir.IntType(64)
@@ -170,14 +169,14 @@ class Writer:
     def tile(
         self, tile: Tile, masked: bool, besides: Besides = "", full: bool = False
     ) -> ir.Function:
-        """tile(a, a_row, a_col, a_next, b, b_row, c, c_row, soon, soon_row, rows, columns, depth,
-        start, start_row, fresh, ahead, ahead_row) for the tiles of C, one below the
-        other, that have so many rows.  a_row and a_col are strides, and a_next leads from a tile's first
+        """tile(a, a_row, a_col, a_next, b, b_row, c, c_row, soon, soon_row, asked, rows, columns,
+        depth, start, start_row, fresh, ahead, ahead_row) for the tiles of C, one below the other,
+        that have so many rows.  a_row and a_col are strides, and a_next leads from a tile's first
         element of A to that of the next; or they are tables of offsets, and a_next is left out.
 
         1 <= rows, 1 <= columns <= the tile's, depth >= 0. The sums start from the rows at `start`,
-        or from zeros where they are `fresh`. Meanwhile the next tile of those at `soon`, which
-        will be written, is asked for.
+        or from zeros where they are `fresh`. Where `asked`, what the next tile reads of A is asked
+        for meanwhile, and the next one of those at `soon`, which will be written.
 
         besides: "asks", for rows from `ahead` on, too, a part of them in each of some tiles behind
         the first; "keeps", in rows from `ahead` on, the rows of B that it reads, and asks for them
@@ -192,7 +191,7 @@ class Writer:
         name += "_full" if full else ""
         ways = [POINTER, POINTER] if self.by_tables else [INT, INT, INT]
         signature = [
-            POINTER, *ways, POINTER, INT, POINTER, INT, POINTER, INT, INT, INT, INT,
+            POINTER, *ways, POINTER, INT, POINTER, INT, POINTER, INT, ir.IntType(1), INT, INT, INT,
             POINTER, INT, ir.IntType(1), POINTER, INT,
         ]  # fmt: skip
         signature += [POINTER, INT, INT, INT] if self.by_runs else []
@@ -203,7 +202,7 @@ class Writer:
         a, a_row, a_col, *others = function.args
         a_next = number(tile.rows) if self.by_tables else others.pop(0)
         (
-            b, b_row, c, c_row, soon, soon_row, rows, columns, depth,
+            b, b_row, c, c_row, soon, soon_row, asked, rows, columns, depth,
             start, start_row, fresh, ahead, ahead_row, *runs,
         ) = others  # fmt: skip
         builder = ir.IRBuilder(function.append_basic_block("entry"))
@@ -242,7 +241,7 @@ class Writer:
         else:
             factors = [self.at(builder, top_of_a, builder.mul(a_row, row)) for row in numbers]
 
-        with builder.if_then(builder.icmp_signed(">=", depth, number(IN_TIME))):
+        with builder.if_then(asked):
             written = self.at(builder, soon, builder.mul(height, soon_row))
             for _ in range(tile.rows):
                 for part in parts:
@@ -318,7 +317,8 @@ class Writer:
 
         def loop(label: str, k0: Value, ends: tuple, here: tuple, sums: list, steps: int):
             """Steps from k0 on, at `here`: places in A and in B; and in what is `ahead`, if that
-            matters, or by tables the offset of step k0. ends: before which step this and all loops end."""
+            matters, or by tables the offset of step k0. ends: before which step this and all loops
+            end."""
             end, last = ends
             before = builder.block
             body, after = (function.append_basic_block(label + part) for part in ("", "_end"))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from .blocking import even
+from .blocking import IN_TIME, even
 from .building import Builder, Value, counted, larger, number, smaller, zeros
 from .micro_kernel import INT, POINTER, UNROLL, Tile, Writer
 
@@ -94,6 +94,7 @@ class Ragged(Writer):
                     self.store(builder, value, self.at(builder, place, part), None)
             right = builder.select(packs, panel, right)
             right_row = builder.select(packs, line_of_b, b_row)
+            asked = builder.icmp_signed(">=", steps, number(IN_TIME))
             before = builder.block
             head, body, after = (function.append_basic_block(f"group{x}") for x in ("", "_in", "s"))
             now = builder.sdiv(begin, group)
@@ -129,7 +130,8 @@ class Ragged(Writer):
             arguments = [
                 a, ways_to, ways, right, right_row,
                 self.at(builder, target, builder.mul(i, c_row)), c_row,
-                self.at(builder, below, builder.mul(i, soon_row)), soon_row, some, width, steps,
+                self.at(builder, below, builder.mul(i, soon_row)), soon_row, asked,
+                some, width, steps,
                 self.at(builder, start, builder.mul(i, start_row)), start_row, fresh,
                 right, number(0), own, most, unit, k,
             ]  # fmt: skip

@@ -37,7 +37,7 @@ from dataclasses import replace
 from llvmlite import ir
 
 from . import native
-from .blocking import PLANS, Block, Cut, Operands, Plan, even, tiled
+from .blocking import IN_TIME, PLANS, Block, Cut, Operands, Plan, even, tiled
 from .building import Builder, Value, counted, larger, number, smaller, zeros
 from .cache import reached
 from .forks import wait_at_fork
@@ -52,6 +52,7 @@ SEGMENT = 400  # contraction steps of B's column block kept in cache at a time
 STREAMED = 16  # and where a tile has all rows, so that B is read but once, and its are long:
 LONG = 1000  # columns; the processor then sees a few rows that are read on and on
 DEEP = 512  # as many of those no cache keeps, so that eight rows are worth it, not only four
+MUCH = 1 << 20  # bytes, where C is more than the second cache holds
 KEPT = 24  # rows for which a block of B is worth a copy, its rows one behind the other
 
 
@@ -215,6 +216,7 @@ class _Products(Gatherer):
         multiple = max(self.lanes, UNROLL)
         length = smaller(builder, even(builder, depth, cut.most, number(multiple)), cut.most)
         height = even(builder, rows, number(ROWS), number(1))
+        much = builder.icmp_signed(">", builder.mul(rows, c_row), number(MUCH // self.align))
 
         with counted(builder, number(0), larger(builder, depth, number(1)), length) as k:
             part_depth = smaller(builder, builder.sub(depth, k), length)
@@ -224,6 +226,8 @@ class _Products(Gatherer):
             else:
                 part_a = self.at(builder, a, builder.mul(k, a_col))
             part_b = self.at(builder, b, builder.mul(k, b_row))
+            in_time = builder.icmp_signed(">=", part_depth, number(IN_TIME))
+            asked = builder.or_(much, in_time)
             first = builder.icmp_signed("==", k, number(0))
             if later is not None:
                 first = builder.and_(first, builder.not_(later))
@@ -262,6 +266,7 @@ class _Products(Gatherer):
                     (place(start, start_row), start_row, fresh),
                     (ahead, b_row),
                     (panel, width),
+                    asked,
                     gathered,
                 )
 
@@ -404,7 +409,8 @@ class _Products(Gatherer):
             arguments = [
                 *ways, *block.b,
                 self.at(builder, c, builder.mul(i, c_row)), c_row,
-                self.at(builder, soon, builder.mul(i, soon_row)), soon_row, rows, width, depth,
+                self.at(builder, soon, builder.mul(i, soon_row)), soon_row, block.asked,
+                rows, width, depth,
                 self.at(builder, start, builder.mul(i, start_row)), start_row, fresh, *ahead,
             ]  # fmt: skip
             if exact:
