@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from .building import Builder, Value, counted, number, smaller, transposed
+from .building import Builder, Value, counted, number, smaller, transposed, zeros
 from .micro_kernel import _BYTES, INT, POINTER, Writer
 
 BYTES = 128 << 10  # of a panel: it comes from the second cache as fast as tiles read it
@@ -57,12 +57,8 @@ class Packer(Writer):
     def _turned(self, builder, panel, width, b, b_col, columns, depth) -> None:
         """Blocks of lanes × lanes, each turned in registers."""
         lanes = number(self.lanes)
-        last = builder.sub(columns, number(1))
         with counted(builder, number(0), columns, lanes) as j:
-            heads = []  # columns behind the last are the last once more
-            for i in range(self.lanes):
-                column = smaller(builder, builder.add(j, number(i)), last)
-                heads.append(self.at(builder, b, builder.mul(column, b_col)))
+            heads = self.heads(builder, b, b_col, j, columns)
             target = self.at(builder, panel, j)
             with counted(builder, number(0), depth, lanes) as k:
                 (mask,) = self.masks(builder, builder.sub(depth, k), 1)
@@ -73,6 +69,60 @@ class Packer(Writer):
                 for i, row in enumerate(transposed(builder, block)):
                     place = builder.mul(builder.add(k, number(i)), width)
                     self.store(builder, row, self.at(builder, target, place), None)
+
+    def row_times_turned(self) -> ir.Function:
+        """row(c, a, a_col, b, b_col, columns, depth, start, fresh): one row of C, if the rows of B
+        are neighbours and the depth is of whole vectors; its sums start from `start`, or zeros.
+
+        Blocks of B are turned in registers and used at once: nobody reads them again.
+        """
+        signature = [POINTER, POINTER, INT, POINTER, INT, INT, INT, POINTER, ir.IntType(1)]
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), signature), "row")
+        function.linkage = "internal"
+        for attribute in ("noinline", "nounwind"):
+            function.attributes.add(attribute)
+        c, a, a_col, b, b_col, columns, depth, start, fresh = function.args
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        with counted(builder, number(0), columns, number(self.lanes)) as j:
+            heads = self.heads(builder, b, b_col, j, columns)
+            (mask,) = self.masks(builder, builder.sub(columns, j), 1)
+            nobody = builder.select(fresh, zeros(self.mask), mask)
+            sums = self.load(builder, self.at(builder, start, j), nobody)
+            before = builder.block
+            body, after = (function.append_basic_block(f"steps{part}") for part in ("", "_end"))
+            builder.cbranch(builder.icmp_signed("<", number(0), depth), body, after)
+            builder.position_at_end(body)
+            k, running = builder.phi(INT), builder.phi(self.vector)
+            k.add_incoming(number(0), before)
+            running.add_incoming(sums, before)
+            block = [self.load(builder, self.at(builder, head, k), None) for head in heads]
+            onward = running
+            for n, row in enumerate(transposed(builder, block)):
+                place = self.at(builder, a, builder.mul(builder.add(k, number(n)), a_col))
+                scalar = builder.load(place, align=self.align, typ=self.element)
+                factor = self.splat(builder, scalar, self.vector)
+                onward = self.multiply_add(builder, factor, row, onward)
+            further = builder.add(k, number(self.lanes))
+            k.add_incoming(further, body)
+            running.add_incoming(onward, body)
+            builder.cbranch(builder.icmp_signed("<", further, depth), body, after)
+            builder.position_at_end(after)
+            total = builder.phi(self.vector)
+            total.add_incoming(sums, before)
+            total.add_incoming(onward, body)
+            self.store(builder, total, self.at(builder, c, j), mask)
+        builder.ret_void()
+        return function
+
+    def heads(self, builder: Builder, b, b_col, j, columns) -> list[Value]:
+        """Where columns j and on begin, as many as a vector has lanes; those behind the last are
+        the last once more."""
+        last = builder.sub(columns, number(1))
+        heads = []
+        for i in range(self.lanes):
+            column = smaller(builder, builder.add(j, number(i)), last)
+            heads.append(self.at(builder, b, builder.mul(column, b_col)))
+        return heads
 
     def _gathered(self, builder, panel, width, b, strides, columns, depth) -> None:
         """Element by element."""

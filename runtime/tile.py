@@ -127,7 +127,11 @@ class _Products(Gatherer):
                 (either(columns, rows), either(rows, columns), start[0]),
                 (start[1], start[2]),
             )
-            self.product(builder, panel, operands, None)
+            left = self.one_row(builder, operands)
+            done = builder.icmp_signed("!=", left.sizes[2], operands.sizes[2])
+            done = builder.and_(done, builder.icmp_signed("==", left.sizes[2], number(0)))
+            with builder.if_then(builder.not_(done)):
+                self.product(builder, panel, left, None)
         else:
             periods, stride, b, b_row, b_col, *more = more
             c, c_row, soon, soon_row, rows, columns, depth, *start = more
@@ -155,6 +159,32 @@ class _Products(Gatherer):
                 with builder.if_then(builder.not_(done)):
                     self.product(builder, panel, operands, later)
         builder.ret_void()
+
+    def one_row(self, builder: Builder, given: Operands) -> Operands:
+        """Where C is one row and the rows of B are neighbours, as in a matrix times a vector, the
+        steps of whole vectors are done here; what is left."""
+        (a, a_row, a_col), (b, b_row, b_col), (c, c_row) = given.a, given.b, given.c
+        (rows, columns, depth), (initial, initial_row) = given.sizes, given.initial
+        lies = builder.icmp_signed("==", rows, number(1))
+        for value, same in ((b_row, "=="), (b_col, "!=")):
+            lies = builder.and_(lies, builder.icmp_signed(same, value, number(1)))
+        steps = builder.and_(larger(builder, depth, number(0)), number(-self.lanes))
+        steps = builder.select(lies, steps, number(0))
+        some = builder.icmp_signed(">", steps, number(0))
+        with builder.if_then(some):
+            fresh = builder.icmp_unsigned("==", initial, zeros(POINTER))
+            arguments = [c, a, a_col, b, b_col, columns, steps, initial, fresh]
+            builder.call(self.row_times_turned(), arguments)
+        return replace(
+            given,
+            a=(self.at(builder, a, builder.mul(steps, a_col)), a_row, a_col),
+            b=(self.at(builder, b, builder.mul(steps, b_row)), b_row, b_col),
+            sizes=(rows, columns, builder.sub(depth, steps)),
+            initial=(
+                builder.select(some, c, initial),
+                builder.select(some, c_row, initial_row),
+            ),
+        )
 
     def maskings(self, tile: Tile) -> tuple[bool, ...]:
         """In which versions a tile is needed: with masks, without. Wide ones that are not the
@@ -191,7 +221,9 @@ class _Products(Gatherer):
         short = builder.icmp_signed("<=", rows, builder.select(deep, high, low))
         streams = builder.and_(short, builder.icmp_signed(">=", columns, number(LONG)))
         streams = builder.and_(streams, builder.not_(single))
-        most = builder.select(streams, number(STREAMED), number(SEGMENT))
+        slim = builder.icmp_signed("<=", columns, number(lanes))
+        slim = builder.select(slim, number(BYTES // _BYTES[self.dtype] // lanes), number(SEGMENT))
+        most = builder.select(streams, number(STREAMED), slim)
         keeps = builder.icmp_signed(">=", rows, number(KEPT))
         few = builder.not_(builder.or_(keeps, packs))  # so many fewer than are copied to strips
         compact = builder.icmp_signed("==", given.b[1], width)  # B is a panel itself

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from .building import counted, number, smaller, transposed, zeros
+from .building import counted, number, transposed, zeros
 from .micro_kernel import INT, POINTER
 from .panel import Packer
 
@@ -26,13 +26,9 @@ class Turner(Packer):
         target, target_row, source, source_row, rows, columns = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         lanes = number(self.lanes)
-        last = builder.sub(columns, number(1))
         nothing = zeros(self.mask)
         with counted(builder, number(0), columns, lanes) as j:
-            heads = []  # what lies behind the last is the last once more
-            for n in range(self.lanes):
-                column = smaller(builder, builder.add(j, number(n)), last)
-                heads.append(self.at(builder, source, builder.mul(column, source_row)))
+            heads = self.heads(builder, source, source_row, j, columns)
             (across,) = self.masks(builder, builder.sub(columns, j), 1)
             with counted(builder, number(0), rows, lanes) as i:
                 left = builder.sub(rows, i)

@@ -123,18 +123,19 @@ def test_each_element_is_one_chain_of_fused_multiply_adds(dtype):
     if not native.host().fused:
         pytest.skip("no fma")
     rng = np.random.default_rng(2)
-    depth = 2 * tile.SEGMENT + 37
-    a, b = random(rng, dtype, (9, depth)), random(rng, dtype, (depth, 3))
-    c = np.empty((9, 3), DTYPES[dtype])
-    contract(dtype, HOST, a, b, c)
-    if dtype == "f32":  # the product is exact in long double, and the sum nearly so
-        expected = np.zeros((9, 3), np.float32)
-        for k in range(depth):
-            product = np.outer(a[:, k].astype(np.longdouble), b[k].astype(np.longdouble))
-            expected = (product + expected).astype(np.float32)
-        np.testing.assert_array_equal(c, expected)
-    else:
-        np.testing.assert_allclose(c, a @ b, rtol=1e-12, atol=1e-12)
+    few = tile.BYTES // (4 * HOST)  # steps of a segment where there are few columns
+    for cols, depth in [(HOST + 3, 2 * tile.SEGMENT + 37), (3, 2 * few + 37)]:
+        a, b = random(rng, dtype, (9, depth)), random(rng, dtype, (depth, cols))
+        c = np.empty((9, cols), DTYPES[dtype])
+        contract(dtype, HOST, a, b, c)
+        if dtype == "f32":  # the product is exact in long double, and the sum nearly so
+            expected = np.zeros((9, cols), np.float32)
+            for k in range(depth):
+                product = np.outer(a[:, k].astype(np.longdouble), b[k].astype(np.longdouble))
+                expected = (product + expected).astype(np.float32)
+            np.testing.assert_array_equal(c, expected)
+        else:
+            np.testing.assert_allclose(c, a @ b, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
