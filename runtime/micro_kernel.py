@@ -371,11 +371,11 @@ class Writer:
         def through(first: Value, end: Value, sums: list) -> list:
             """The steps from `first` to before `end`."""
             # LLVM holds what several steps load, and spills where these are many. So it does with
-            # stores between the steps; with runs it does so beyond a few, and the tiles at edges,
-            # of less work, are compiled sooner.
-            few = 1 if masked else FEW
+            # stores between the steps; with runs it does so beyond a few. The tiles at edges, of
+            # less work (by tables alone they do it all), are compiled sooner.
             unroll = min(UNROLL, (40 if full else 64) // (tile.rows * tile.vectors))
-            unroll = 1 if besides == "keeps" else few if self.by_runs else unroll
+            edge = masked and not full and tile.rows > 1 and self.by_runs == self.by_tables
+            unroll = 1 if besides == "keeps" or edge else FEW if self.by_runs else unroll
             rounds = builder.udiv(builder.sub(end, first), number(unroll))
             whole = builder.add(first, builder.mul(rounds, number(unroll)))
             place, other = number(0), (ahead,) if besides else ()
