@@ -1,8 +1,9 @@
 # pyright: basic
-"""One tile of a product, in registers, as LLVM IR: what `tile` cuts every contraction into.
+"""Tiles of a product, in registers, as LLVM IR: what `tile` cuts every contraction into.
 
 Each step loads a row of B as vectors, broadcasts one element of A per row, and multiplies and
-adds.  Where an element of A is, two strides tell, or two tables of offsets; a third table may say
+adds.  One function goes down the tiles of a block, one below the other: a processor that works on
+the last steps of one reads ahead into the next, if there is little text between them.  Where an element of A is, two strides tell, or two tables of offsets; a third table may say
 which steps to take at all.
 """
 
