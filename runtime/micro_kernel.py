@@ -3,8 +3,9 @@
 
 Each step loads a row of B as vectors, broadcasts one element of A per row, and multiplies and
 adds.  One function goes down the tiles of a block, one below the other: a processor that works on
-the last steps of one reads ahead into the next, if there is little text between them.  Where an element of A is, two strides tell, or two tables of offsets; a third table may say
-which steps to take at all.
+the last steps of one reads ahead into the next, if there is little text between them.  Where an
+element of A is, two strides tell, or two tables of offsets; a third table may say which steps to
+take at all.
 """
 
 from __future__ import annotations
@@ -173,7 +174,7 @@ class Writer:
         """tile(a, a_row, a_col, a_next, b, b_row, c, c_row, soon, soon_row, asked, rows, columns,
         depth, start, start_row, fresh, ahead, ahead_row) for the tiles of C, one below the other,
         that have so many rows.  a_row and a_col are strides, and a_next leads from a tile's first
-        element of A to that of the next; or they are tables of offsets, and a_next is left out.
+        element of A to that of the next; or they are tables of offsets, without a_next and ahead.
 
         1 <= rows, 1 <= columns <= the tile's, depth >= 0. The sums start from the rows at `start`,
         or from zeros where they are `fresh`. Where `asked`, what the next tile reads of A is asked
@@ -193,18 +194,21 @@ class Writer:
         ways = [POINTER, POINTER] if self.by_tables else [INT, INT, INT]
         signature = [
             POINTER, *ways, POINTER, INT, POINTER, INT, POINTER, INT, ir.IntType(1), INT, INT, INT,
-            POINTER, INT, ir.IntType(1), POINTER, INT,
+            POINTER, INT, ir.IntType(1),
         ]  # fmt: skip
+        signature += [] if self.by_tables else [POINTER, INT]
         signature += [POINTER, INT, INT, INT] if self.by_runs else []
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), signature), name)
         function.linkage = "internal"
         function.attributes.add("noinline")
         function.attributes.add("nounwind")
         a, a_row, a_col, *others = function.args
-        a_next = number(tile.rows) if self.by_tables else others.pop(0)
+        a_next, ahead, ahead_row = number(tile.rows), None, None
+        if not self.by_tables:
+            a_next, *others, ahead, ahead_row = others
         (
             b, b_row, c, c_row, soon, soon_row, asked, rows, columns, depth,
-            start, start_row, fresh, ahead, ahead_row, *runs,
+            start, start_row, fresh, *runs,
         ) = others  # fmt: skip
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         masks = self.masks(builder, columns, tile.vectors) if masked else [None] * tile.vectors
@@ -218,7 +222,7 @@ class Writer:
 
         # Tile by tile: of A, the first element goes on, or the table that tells the rows.
         tops = [rows, a_row if self.by_tables else a, c, soon, start]
-        tops += [number(0)] if besides == "asks" else []
+        tops += [number(-1)] if besides == "asks" else []
         before, head, following = (
             builder.block,
             *(function.append_basic_block(label) for label in ("tile", "next")),
@@ -252,9 +256,8 @@ class Writer:
                 for factor in factors:
                     self.prefetch(builder, self.at(builder, factor, a_next))
         if turn:
-            some = builder.sub(turn[0], number(1))
-            in_time = builder.icmp_unsigned("<", some, number(UNROLL))
-            from_row = builder.mul(builder.udiv(depth, number(UNROLL)), some)
+            in_time = builder.icmp_unsigned("<", turn[0], number(UNROLL))
+            from_row = builder.mul(builder.udiv(depth, number(UNROLL)), turn[0])
             ahead = self.at(builder, ahead, builder.mul(from_row, ahead_row))
             ahead = builder.select(in_time, ahead, b)
             ahead_row = builder.select(in_time, ahead_row, number(0))

@@ -120,11 +120,10 @@ class Ragged(Writer):
             builder.cbranch(builder.icmp_signed("<", i, high), step, done)
             builder.position_at_end(step)
             left, ways_to = builder.sub(high, i), self.entry(builder, row_table, i)
-            several = builder.udiv(left, number(regular.rows))
+            checked = builder.select(full, left, number(0))
+            several = builder.udiv(builder.call(spaced, [ways_to, checked]), number(regular.rows))
             several = builder.mul(several, number(regular.rows))
-            enough = builder.and_(full, builder.icmp_signed(">", several, number(0)))
-            checked = builder.select(enough, several, number(0))
-            whole = builder.and_(enough, builder.call(spaced, [ways_to, checked]))
+            whole = builder.icmp_signed(">", several, number(0))
             count = builder.select(whole, several, number(tile.rows))
             some = smaller(builder, left, count)
             arguments = [
@@ -133,7 +132,7 @@ class Ragged(Writer):
                 self.at(builder, below, builder.mul(i, soon_row)), soon_row, asked,
                 some, width, steps,
                 self.at(builder, start, builder.mul(i, start_row)), start_row, fresh,
-                right, number(0), own, most, unit, k,
+                own, most, unit, k,
             ]  # fmt: skip
             with builder.if_else(whole) as (evenly, anyhow):
                 with evenly:
@@ -168,22 +167,21 @@ class Ragged(Writer):
         builder.ret_void()
 
     def spaced(self) -> ir.Function:
-        """spaced(table, count): whether entries are as far apart everywhere."""
-        flag = ir.IntType(1)
-        function = ir.Function(self.module, ir.FunctionType(flag, [POINTER, INT]), "spaced")
+        """spaced(table, count): how many of the first entries are as far apart everywhere."""
+        function = ir.Function(self.module, ir.FunctionType(INT, [POINTER, INT]), "spaced")
         function.linkage = "internal"
         function.attributes.add("nounwind")
         table, count = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         with builder.if_then(builder.icmp_signed("<", count, number(3))):
-            builder.ret(ir.Constant(flag, True))
+            builder.ret(count)
         gap = self.gap(builder, table)
         with counted(builder, number(2), count, number(1)) as n:
             before = self.entry(builder, table, builder.sub(n, number(1)))
             same = builder.icmp_signed("==", self.gap(builder, before), gap)
             with builder.if_then(builder.not_(same)):
-                builder.ret(ir.Constant(flag, False))
-        builder.ret(ir.Constant(flag, True))
+                builder.ret(n)
+        builder.ret(count)
         return function
 
     def through_all(self, builder: Builder, through, depth: Value, sums: list, runs: list) -> list:

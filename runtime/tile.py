@@ -49,9 +49,9 @@ from .turn import Turner
 
 PREFIX = "gradloom_contract_"
 SEGMENT = 400  # contraction steps of B's column block kept in cache at a time
-STREAMED = 16  # and where a tile has all rows, so that B is read but once, and its are long:
-LONG = 1000  # columns; the processor then sees a few rows that are read on and on
-DEEP = 512  # as many of those no cache keeps, so that eight rows are worth it, not only four
+STREAMED = 16  # the same where C has so few rows that B is read but once, and at least
+LONG = 1000  # columns: short segments read a few of B's rows on and on, as processors foresee
+DEEP = 512  # steps from which on eight rows count as few: below, caches keep B between calls
 MUCH = 1 << 20  # bytes, where C is more than the second cache holds
 KEPT = 24  # rows for which a block of B is worth a copy, its rows one behind the other
 
@@ -92,7 +92,7 @@ class _Products(Gatherer):
         if not self.by_tables:  # where there is nothing to ask for, it asks for what is there
             for masked in self.maskings(low):
                 self.variants[low, masked, ""] = self.variants[low, masked, "asks"]
-            if self.always_masked:
+            if self.always_masked:  # for full rows only, see `regular`
                 regular = self.tile(plan.middle[0], False, full=True)
                 self.variants[plan.middle[0], False, ""] = regular
         self.pack = self.packer()
@@ -127,9 +127,7 @@ class _Products(Gatherer):
                 (either(columns, rows), either(rows, columns), start[0]),
                 (start[1], start[2]),
             )
-            left = self.one_row(builder, operands)
-            done = builder.icmp_signed("!=", left.sizes[2], operands.sizes[2])
-            done = builder.and_(done, builder.icmp_signed("==", left.sizes[2], number(0)))
+            left, done = self.one_row(builder, operands)
             with builder.if_then(builder.not_(done)):
                 self.product(builder, panel, left, None)
         else:
@@ -160,9 +158,9 @@ class _Products(Gatherer):
                     self.product(builder, panel, operands, later)
         builder.ret_void()
 
-    def one_row(self, builder: Builder, given: Operands) -> Operands:
+    def one_row(self, builder: Builder, given: Operands) -> tuple[Operands, Value]:
         """Where C is one row and the rows of B are neighbours, as in a matrix times a vector, the
-        steps of whole vectors are done here; what is left."""
+        steps of whole vectors are done here; what is left, and whether that is nothing."""
         (a, a_row, a_col), (b, b_row, b_col), (c, c_row) = given.a, given.b, given.c
         (rows, columns, depth), (initial, initial_row) = given.sizes, given.initial
         lies = builder.icmp_signed("==", rows, number(1))
@@ -175,16 +173,24 @@ class _Products(Gatherer):
             fresh = builder.icmp_unsigned("==", initial, zeros(POINTER))
             arguments = [c, a, a_col, b, b_col, columns, steps, initial, fresh]
             builder.call(self.row_times_turned(), arguments)
-        return replace(
+        left = builder.sub(depth, steps)
+        done = builder.and_(some, builder.icmp_signed("==", left, number(0)))
+        rest = replace(
             given,
             a=(self.at(builder, a, builder.mul(steps, a_col)), a_row, a_col),
             b=(self.at(builder, b, builder.mul(steps, b_row)), b_row, b_col),
-            sizes=(rows, columns, builder.sub(depth, steps)),
+            sizes=(rows, columns, left),
             initial=(
                 builder.select(some, c, initial),
                 builder.select(some, c_row, initial_row),
             ),
         )
+        return rest, done
+
+    @property
+    def slim(self) -> int:
+        """Steps of a segment where the columns of B are one vector."""
+        return BYTES // _BYTES[self.dtype] // self.lanes
 
     def maskings(self, tile: Tile) -> tuple[bool, ...]:
         """In which versions a tile is needed: with masks, without. Wide ones that are not the
@@ -222,7 +228,7 @@ class _Products(Gatherer):
         streams = builder.and_(short, builder.icmp_signed(">=", columns, number(LONG)))
         streams = builder.and_(streams, builder.not_(single))
         slim = builder.icmp_signed("<=", columns, number(lanes))
-        slim = builder.select(slim, number(BYTES // _BYTES[self.dtype] // lanes), number(SEGMENT))
+        slim = builder.select(slim, number(self.slim), number(SEGMENT))
         most = builder.select(streams, number(STREAMED), slim)
         keeps = builder.icmp_signed(">=", rows, number(KEPT))
         few = builder.not_(builder.or_(keeps, packs))  # so many fewer than are copied to strips
@@ -395,7 +401,7 @@ class _Products(Gatherer):
         if keeps is not None:  # only higher tiles know how to
             keeps = builder.and_(keeps, builder.icmp_signed(">", tall, number(0)))
             passed = builder.select(keeps, number(1), number(0))
-            begun = builder.mul(passed, number(high.rows))
+            begun = smaller(builder, builder.mul(passed, number(high.rows)), above)
             self.below(builder, high, block, number(0), number(0), begun, "keeps")
             kept = (
                 builder.select(keeps, value, other)
@@ -424,6 +430,7 @@ class _Products(Gatherer):
         _, width, depth = block.sizes
         # One that can ask for rows asks for what it reads where nobody wants more.
         ahead = {"asks": block.ahead, "keeps": block.panel, "": (block.b[0], number(0))}[besides]
+        ahead = () if self.by_tables else ahead
         with builder.if_then(builder.icmp_signed(">", rows, number(0))):
             if self.by_tables:
                 ways = [a, self.entry(builder, a_row, i), a_col]

@@ -123,8 +123,8 @@ def test_each_element_is_one_chain_of_fused_multiply_adds(dtype):
     if not native.host().fused:
         pytest.skip("no fma")
     rng = np.random.default_rng(2)
-    few = tile.BYTES // (4 * HOST)  # steps of a segment where there are few columns
-    for cols, depth in [(HOST + 3, 2 * tile.SEGMENT + 37), (3, 2 * few + 37)]:
+    slim = tile._Products(dtype, HOST, True).slim
+    for cols, depth in [(HOST + 3, 2 * tile.SEGMENT + 37), (3, 2 * slim + 37)]:
         a, b = random(rng, dtype, (9, depth)), random(rng, dtype, (depth, cols))
         c = np.empty((9, cols), DTYPES[dtype])
         contract(dtype, HOST, a, b, c)
@@ -133,9 +133,12 @@ def test_each_element_is_one_chain_of_fused_multiply_adds(dtype):
             for k in range(depth):
                 product = np.outer(a[:, k].astype(np.longdouble), b[k].astype(np.longdouble))
                 expected = (product + expected).astype(np.float32)
-            np.testing.assert_array_equal(c, expected)
         else:
             np.testing.assert_allclose(c, a @ b, rtol=1e-12, atol=1e-12)
+            expected = np.zeros((9, cols))
+            for k in range(depth):
+                contract(dtype, HOST, a[:, k : k + 1], b[k : k + 1], expected, expected)
+        np.testing.assert_array_equal(c, expected)
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
@@ -185,7 +188,7 @@ def test_sums_start_at_what_is_given(dtype, lanes):
         assert (whole == 77).all()
 
 
-@pytest.mark.parametrize("depth", [1, tile.STREAMED, 5 * tile.STREAMED + 3, tile.DEEP])
+@pytest.mark.parametrize("depth", [1, tile.STREAMED, 5 * tile.STREAMED + 3, tile.DEEP + 3])
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_a_few_long_rows_have_the_bits_of_many(dtype, depth):
     """They go through B in other steps."""
@@ -196,12 +199,28 @@ def test_a_few_long_rows_have_the_bits_of_many(dtype, depth):
     for given in (None, start):
         whole = np.empty((rows, cols), DTYPES[dtype])
         contract(dtype, HOST, a, b, whole, given)
-        for few in (1, 3, 8):
+        for few in (1, 3, tile.PLANS[HOST].middle[0].rows):
             c, around = padded(rng, dtype, few, cols)
             contract(dtype, HOST, a[:few], b, c, None if given is None else given[:few])
             np.testing.assert_array_equal(c, whole[:few])
             c[:] = 77
             assert (around == 77).all()
+
+
+@pytest.mark.parametrize("lanes", WIDTHS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_last_block_of_a_few_rows(dtype, lanes):
+    """Lower than the tile that copies a block of B: what lies behind them stays as it is."""
+    rng = np.random.default_rng(8)
+    rows = {16: 15877, 8: 15877, 4: 16003}[lanes]
+    a, b = random(rng, dtype, (rows, 3)), random(rng, dtype, (3, 40))
+    c, around = padded(rng, dtype, rows, 40)
+    contract(dtype, lanes, a, b, c)
+    last = np.empty((9, 40), DTYPES[dtype])
+    contract(dtype, lanes, a[-9:], b, last)
+    np.testing.assert_array_equal(c[-9:], last)
+    c[:] = 77
+    assert (around == 77).all()
 
 
 @pytest.mark.parametrize("lanes", WIDTHS)
