@@ -71,45 +71,44 @@ class Packer(Writer):
                     self.store(builder, row, self.at(builder, target, place), None)
 
     def row_times_turned(self) -> ir.Function:
-        """row(c, a, a_col, b, b_col, columns, depth, start, fresh): one row of C, if the rows of B
-        are neighbours and the depth is of whole vectors; its sums start from `start`, or zeros.
+        """row(c, a, a_col, b, b_col, columns, depth, start): one row of C, if the rows of B are
+        neighbours and the depth, not zero, is of whole vectors; its sums start from `start`, or
+        from zeros where that is null.
 
         Blocks of B are turned in registers and used at once: nobody reads them again.
         """
-        signature = [POINTER, POINTER, INT, POINTER, INT, INT, INT, POINTER, ir.IntType(1)]
+        signature = [POINTER, POINTER, INT, POINTER, INT, INT, INT, POINTER]
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), signature), "row")
         function.linkage = "internal"
         for attribute in ("noinline", "nounwind"):
             function.attributes.add(attribute)
-        c, a, a_col, b, b_col, columns, depth, start, fresh = function.args
+        c, a, a_col, b, b_col, columns, depth, start = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
+        fresh = builder.icmp_unsigned("==", start, zeros(POINTER))
         with counted(builder, number(0), columns, number(self.lanes)) as j:
             heads = self.heads(builder, b, b_col, j, columns)
             (mask,) = self.masks(builder, builder.sub(columns, j), 1)
-            nobody = builder.select(fresh, zeros(self.mask), mask)
-            sums = self.load(builder, self.at(builder, start, j), nobody)
+            given = builder.select(fresh, zeros(self.mask), mask)
+            sums = self.load(builder, self.at(builder, start, j), given)
             before = builder.block
-            body, after = (function.append_basic_block(f"steps{part}") for part in ("", "_end"))
-            builder.cbranch(builder.icmp_signed("<", number(0), depth), body, after)
+            body, after = (function.append_basic_block(label) for label in ("steps", "done"))
+            builder.branch(body)
             builder.position_at_end(body)
             k, running = builder.phi(INT), builder.phi(self.vector)
             k.add_incoming(number(0), before)
             running.add_incoming(sums, before)
             block = [self.load(builder, self.at(builder, head, k), None) for head in heads]
-            onward = running
+            total = running
             for n, row in enumerate(transposed(builder, block)):
                 place = self.at(builder, a, builder.mul(builder.add(k, number(n)), a_col))
                 scalar = builder.load(place, align=self.align, typ=self.element)
                 factor = self.splat(builder, scalar, self.vector)
-                onward = self.multiply_add(builder, factor, row, onward)
+                total = self.multiply_add(builder, factor, row, total)
             further = builder.add(k, number(self.lanes))
             k.add_incoming(further, body)
-            running.add_incoming(onward, body)
+            running.add_incoming(total, body)
             builder.cbranch(builder.icmp_signed("<", further, depth), body, after)
             builder.position_at_end(after)
-            total = builder.phi(self.vector)
-            total.add_incoming(sums, before)
-            total.add_incoming(onward, body)
             self.store(builder, total, self.at(builder, c, j), mask)
         builder.ret_void()
         return function

@@ -170,8 +170,7 @@ class _Products(Gatherer):
         steps = builder.select(lies, steps, number(0))
         some = builder.icmp_signed(">", steps, number(0))
         with builder.if_then(some):
-            fresh = builder.icmp_unsigned("==", initial, zeros(POINTER))
-            arguments = [c, a, a_col, b, b_col, columns, steps, initial, fresh]
+            arguments = [c, a, a_col, b, b_col, columns, steps, initial]
             builder.call(self.row_times_turned(), arguments)
         left = builder.sub(depth, steps)
         done = builder.and_(some, builder.icmp_signed("==", left, number(0)))
