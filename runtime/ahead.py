@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from . import driver, tile
+from . import contractions, driver
 
 
 @functools.cache
@@ -30,5 +30,5 @@ def begin(products: tuple[str, ...], lanes: int) -> None:
         threading.Thread(target=careless, name="gradloom ahead").start()
 
     for product in products:
-        begun(functools.partial(tile.contraction, product, lanes))
+        begun(functools.partial(contractions.contraction, product, lanes))
     begun(driver.prepare)

@@ -26,7 +26,7 @@ from typing import Any
 
 from ..ir.collector import without_collector
 from ..ir.progress import tell
-from . import native, tile
+from . import contractions, native
 from .cache import default_cache, reached
 from .forks import wait_at_fork
 from .pools import submit
@@ -34,7 +34,7 @@ from .pools import submit
 _NAME = re.compile(r"\bdef +(\w+)")
 _PRODUCT = r"((?:at_|in_|turn_)?(?:f32|f64|i32|i64))"
 _CONTRACT = re.compile(rf"\b(?:contract_|(?=turn_)){_PRODUCT}\(")  # in kernel text
-_CONTRACTION = re.compile((tile.PREFIX + _PRODUCT).encode())  # in object code
+_CONTRACTION = re.compile((contractions.PREFIX + _PRODUCT).encode())  # in object code
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def load_kernels(sources: Sequence[str], lanes: int | None = None) -> list[int]:
                 objects[text] = data
         for text, data in objects.items():
             for dtype in set(_CONTRACTION.findall(data)):
-                tile.provide(dtype.decode(), lanes)
+                contractions.provide(dtype.decode(), lanes)
             native.load_object(data)
             _addresses[text, lanes] = native.address(_symbol(text, lanes))
         return [_addresses[text, lanes] for text in texts]
@@ -125,7 +125,7 @@ def _compile(sources: Sequence[str], lanes: int) -> list[bytes]:
     try:
         with ThreadPoolExecutor(2) as llvm, without_collector():
             # The first of these while Numba is imported.
-            tiles = [submit(llvm, tile.contraction, dtype, lanes) for dtype in products]
+            tiles = [submit(llvm, contractions.contraction, dtype, lanes) for dtype in products]
             made: list[Future[tuple[bytes, float]]] = []
             for number, source in enumerate(sources, 1):
                 tell(f"compiling kernel {number} of {len(sources)}")

@@ -22,16 +22,10 @@ Since A is read element by element, it need not be a matrix in memory: a second 
 finds A[i, k] at rows[i] + steps[k], tables of offsets. So windows over an image are the rows of a
 convolution's product, and nobody lays them out; where the tables hold neighbours, as those of a
 sequence gone through backwards, a copy of a block makes it the usual product.
-
-Every element type is one object a function, compiled at its first use and kept in the disk cache.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 
 from llvmlite import ir
@@ -39,15 +33,13 @@ from llvmlite import ir
 from . import native
 from .blocking import IN_TIME, PLANS, Block, Cut, Operands, Plan, even, tiled
 from .building import Builder, Value, counted, larger, number, smaller, zeros
-from .cache import reached
-from .forks import wait_at_fork
+from .contractions import symbol
 from .micro_kernel import _BYTES, INT, POINTER, UNROLL, Besides, Tile
 from .panel import BYTES
 from .ragged import Ragged
 from .strips import ROWS, Gatherer
 from .turn import Turner
 
-PREFIX = "gradloom_contract_"
 SEGMENT = 400  # contraction steps of B's column block kept in cache at a time
 STREAMED = 16  # the same where C has so few rows that B is read but once, and at least
 LONG = 1000  # columns: short segments read a few of B's rows on and on, as processors foresee
@@ -61,7 +53,7 @@ class _Products(Gatherer):
 
     def __init__(self, name: str, lanes: int, fused: bool) -> None:
         super().__init__(name, lanes, fused)
-        self.symbol, self.usual = f"{PREFIX}{name}_{lanes}", f"{PREFIX}{self.dtype}_{lanes}"
+        self.symbol, self.usual = symbol(name, lanes), symbol(self.dtype, lanes)
 
     def contraction(self, plan: Plan) -> None:
         """The public function.
@@ -477,67 +469,20 @@ class _Products(Gatherer):
 
 
 def source(dtype: str, lanes: int) -> str:
-    """LLVM assembly of `gradloom_contract_<dtype>_<lanes>`, for vectors of `lanes` float32.
+    """LLVM assembly of the contraction of this `symbol`, for vectors of `lanes` float32.
 
     dtype: of the elements; with `at_` in front, of the function that goes by tables, with `in_` of
     the one that also goes by runs, with `turn_` of what only copies, transposed.
     """
     if dtype.startswith("turn_"):
         turner = Turner(dtype, lanes, native.host().fused)
-        turner.copy(f"{PREFIX}{dtype}_{lanes}")
+        turner.copy(symbol(dtype, lanes))
         return str(turner.module)
     if dtype.startswith("in_"):
         some = Ragged(dtype, lanes, native.host().fused)
-        some.contraction(f"{PREFIX}{dtype}_{lanes}", PLANS[lanes].middle[0].rows)
+        some.contraction(symbol(dtype, lanes), PLANS[lanes].middle[0].rows)
         return str(some.module)
     tiles = _Products(dtype, lanes, native.host().fused)
     plan = PLANS[lanes]
     tiles.contraction(replace(plan, wide=plan.middle) if tiles.by_tables else plan)
     return str(tiles.module)
-
-
-@functools.cache
-def _own_text() -> bytes:
-    return b"".join(path.read_bytes() for path in reached("tile"))
-
-
-_lock = threading.RLock()
-_making: dict[tuple[str, int], threading.RLock] = {}
-_loaded: dict[tuple[str, int], int] = {}
-
-
-def _locks() -> Iterator[threading.RLock]:
-    yield _lock
-    yield from tuple(_making.values())
-
-
-wait_at_fork(_locks)
-
-
-def contraction(dtype: str, lanes: int) -> int:
-    """The address of a contraction; compiled once a machine, loaded once a process.
-
-    Several threads may ask at a time: who asks for what another one makes waits for it.
-    """
-    if dtype.startswith("at_"):  # which calls the usual one; asked for here, where no lock is held
-        contraction(dtype.removeprefix("at_"), lanes)
-    asked = dtype, lanes
-    with _lock:
-        making = _making.setdefault(asked, threading.RLock())
-    with making:
-        if asked not in _loaded:
-            text = hashlib.sha256(_own_text()).hexdigest()
-            what = f"tile {dtype} {lanes} {text} {native.host().identity}"
-            key = "tile-" + hashlib.sha256(what.encode()).hexdigest()
-            # Level 0: the text is what the machine should do, and the passes only cost their time.
-            data, _ = native.cached_object(
-                key, lambda: native.compile_object(source(dtype, lanes), simplify=False)
-            )
-            native.load_object(data)
-            _loaded[asked] = native.address(f"{PREFIX}{dtype}_{lanes}")
-        return _loaded[asked]
-
-
-def provide(dtype: str, lanes: int) -> None:
-    """Make `gradloom_contract_<dtype>` known to the objects loaded from now on."""
-    native.add_symbol(PREFIX + dtype, contraction(dtype, lanes))

@@ -69,7 +69,7 @@ def test_a_fork_while_threads_make_object_code() -> None:
     out = run(
         """
 import os, signal, threading, time
-from gradloom.runtime import native, tile
+from gradloom.runtime import contractions, native, tile
 long = tile.source("turn_f32", 16)
 made = native.compile_object(long, simplify=False)
 done = False
@@ -85,7 +85,7 @@ for _ in range(4):
     if child == 0:
         signal.alarm(20)
         good = native.compile_object(long, simplify=False) == made
-        os._exit(0 if good and tile.contraction("turn_f32", 16) else 1)
+        os._exit(0 if good and contractions.contraction("turn_f32", 16) else 1)
     codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 done = True
 for thread in threads: thread.join()
@@ -100,12 +100,12 @@ def test_a_fork_while_a_product_waits_for_another(tmp_path: Path) -> None:
     out = run(
         """
 import os, signal, threading
-from gradloom.runtime import native, tile
+from gradloom.runtime import contractions, native
 lanes = native.host().lanes
 signal.alarm(60)
 found = []
 threads = [
-    threading.Thread(target=lambda: found.append(tile.contraction("at_i32", lanes)))
+    threading.Thread(target=lambda: found.append(contractions.contraction("at_i32", lanes)))
     for _ in range(3)
 ]
 for thread in threads: thread.start()
@@ -114,7 +114,7 @@ while any(thread.is_alive() for thread in threads):
     child = os.fork()
     if child == 0:
         signal.alarm(20)
-        os._exit(0 if tile.contraction("at_i32", lanes) else 1)
+        os._exit(0 if contractions.contraction("at_i32", lanes) else 1)
     codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 print(set(codes), len(set(found)))
 """,
@@ -148,14 +148,14 @@ def test_an_interrupt_while_a_fork_waits_takes_no_lock_from_others() -> None:
     out = run(
         """
 import os, signal, threading
-from gradloom.runtime import driver, loader, native, tile
+from gradloom.runtime import contractions, driver, loader, native
 lanes = native.host().lanes
-tile.contraction("turn_f32", lanes)
+contractions.contraction("turn_f32", lanes)
 native.compile_object("define void @f() { ret void }")
 def strike(*_):
     raise KeyboardInterrupt
 signal.signal(signal.SIGALRM, strike)
-ours = [loader._lock, *tile._locks(), driver._lock, *(seat.lock for seat in native._seats)]
+ours = [loader._lock, *contractions._locks(), driver._lock, *(seat.lock for seat in native._seats)]
 def attempt():
     free = [lock.acquire(blocking=False) for lock in ours]
     for lock, was in zip(ours, free):

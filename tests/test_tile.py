@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from gradloom.runtime import native, tile
+from gradloom.runtime import contractions, native, tile
 
 DTYPES = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}
 HOST = native.host().lanes
@@ -22,7 +22,7 @@ def contract(dtype, lanes, a, b, c, start=None):
     function = ctypes.CFUNCTYPE(
         *(None, pointer, number, number, pointer, number, number, pointer, number),
         *(pointer, number, number, number, number, pointer, number),
-    )(tile.contraction(dtype, lanes))
+    )(contractions.contraction(dtype, lanes))
     size = np.dtype(DTYPES[dtype]).itemsize
     rows, depth = a.shape
     function(

@@ -16,7 +16,7 @@ from gradloom.frontends.function import cpu_target
 from gradloom.ir.kernel_text import parse_kernel
 from gradloom.ir.program import Launch
 from gradloom.ir.units import layout, touched
-from gradloom.runtime import tile
+from gradloom.runtime import contractions
 from gradloom.runtime.loader import load_kernel
 
 from .kernel_interpreter import interpret_kernel
@@ -36,7 +36,7 @@ def test_every_edge_of_blocks(dtype: str, lanes: int) -> None:
     """Nothing is read or written beyond the sides."""
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     kinds = (pointer, number, pointer, number, number, number)
-    turn = ctypes.CFUNCTYPE(None, *kinds)(tile.contraction(f"turn_{dtype}", lanes))
+    turn = ctypes.CFUNCTYPE(None, *kinds)(contractions.contraction(f"turn_{dtype}", lanes))
     sizes = [0, 1, lanes - 1, lanes, lanes + 1, 2 * lanes + 3]
     for rows, columns in itertools.product(sizes, sizes):
         source = np.arange(columns * (rows + 3)).reshape(columns, rows + 3).astype(TYPES[dtype])

@@ -22,7 +22,7 @@ from gradloom.ir.kernel_text import parse_kernel
 from gradloom.ir.program import Launch, Loop, walk
 from gradloom.ir.target import Target
 from gradloom.ir.units import touched
-from gradloom.runtime import tile
+from gradloom.runtime import contractions
 from gradloom.runtime.executable import Executable
 from gradloom.runtime.loader import load_kernel
 
@@ -114,7 +114,7 @@ def by_tables(
     kinds: Any = [pointer, pointer, pointer, number, number, pointer, number, number]
     kinds += [pointer, number] * 2
     function = ctypes.CFUNCTYPE(None, *kinds, *[number] * 3, pointer, number)(
-        tile.contraction(f"at_{dtype}", lanes)
+        contractions.contraction(f"at_{dtype}", lanes)
     )
     a, rows, steps, rounds, stride = walk
     columns = b.shape[1]
