@@ -168,6 +168,38 @@ class Writer:
         """`through` all steps of a tile."""
         return through(number(0), depth, sums)
 
+    def _ask_to_write(self, builder: Builder, tile: Tile, place: Value, row: Value) -> None:
+        """Ask for the tile at `place`, rows so far apart."""
+        for _ in range(tile.rows):
+            for v in range(tile.vectors):
+                part = self.at(builder, place, number(v * self.lanes))
+                self.prefetch(builder, part, written=True)
+            place = self.at(builder, place, row)
+
+    def _started(self, builder: Builder, given: tuple, rows: list, parts: list, masks: list):
+        """What the sums of a tile start from: these rows of what is `given`, an address and a
+        stride, or zeros where the third of it holds."""
+        start, start_row, fresh = given
+        entry = builder.block
+        resume, begin = (builder.append_basic_block(label) for label in ("resume", "begin"))
+        builder.cbranch(fresh, begin, resume)
+        builder.position_at_end(resume)
+        first = [self.at(builder, start, builder.mul(row, start_row)) for row in rows]
+        kept = [
+            self.load(builder, self.at(builder, row, part), mask)
+            for row in first
+            for part, mask in zip(parts, masks, strict=True)
+        ]
+        builder.branch(begin)
+        builder.position_at_end(begin)
+        sums = []
+        for value in kept:
+            phi = builder.phi(self.vector)
+            phi.add_incoming(self.zero, entry)
+            phi.add_incoming(value, resume)
+            sums.append(phi)
+        return sums
+
     def tile(
         self, tile: Tile, masked: bool, besides: Besides = "", full: bool = False
     ) -> ir.Function:
@@ -247,11 +279,8 @@ class Writer:
             factors = [self.at(builder, top_of_a, builder.mul(a_row, row)) for row in numbers]
 
         with builder.if_then(asked):
-            written = self.at(builder, soon, builder.mul(height, soon_row))
-            for _ in range(tile.rows):
-                for part in parts:
-                    self.prefetch(builder, self.at(builder, written, part), written=True)
-                written = self.at(builder, written, soon_row)
+            below = self.at(builder, soon, builder.mul(height, soon_row))
+            self._ask_to_write(builder, tile, below, soon_row)
             if not self.by_tables:
                 for factor in factors:
                     self.prefetch(builder, self.at(builder, factor, a_next))
@@ -262,26 +291,7 @@ class Writer:
             ahead = builder.select(in_time, ahead, b)
             ahead_row = builder.select(in_time, ahead_row, number(0))
 
-        entry, resume, begin = (
-            builder.block,
-            *(function.append_basic_block(label) for label in ("resume", "begin")),
-        )
-        builder.cbranch(fresh, begin, resume)
-        builder.position_at_end(resume)
-        first = [self.at(builder, start, builder.mul(row, start_row)) for row in numbers]
-        kept = [
-            self.load(builder, self.at(builder, row, part), mask)
-            for row in first
-            for part, mask in zip(parts, masks, strict=True)
-        ]
-        builder.branch(begin)
-        builder.position_at_end(begin)
-        sums = []
-        for value in kept:
-            phi = builder.phi(self.vector)
-            phi.add_incoming(self.zero, entry)
-            phi.add_incoming(value, resume)
-            sums.append(phi)
+        sums = self._started(builder, (start, start_row, fresh), numbers, parts, masks)
 
         def places(offset: Value) -> list[Value]:
             """Where the elements of A of a step are."""
