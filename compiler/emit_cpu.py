@@ -7,6 +7,10 @@ of the parallel axes, and the accumulator's lanes are folded, in a fixed order, 
 A running value is its own accumulator; where the last axis is reduced, it goes from lane to lane.
 A contraction calls the tile micro-kernel on panels of rows and applies the rest of the body to
 each panel while it is in cache.
+
+Long formulas are chains in which each operation waits for the one before.  A processor fills the
+time with the next vectors, as far ahead as it looks; where it cannot look far enough, a vector of
+several registers puts independent operations side by side (`width`).
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from ..ir.kernel import (
     Running,
     Store,
 )
+from ..ir.op import TABLE
 from ..ir.units import CACHED, block_length, inner_axes, layout, outer_axes
 from . import scalar
 from .cpu_loops import Loops
@@ -39,10 +44,50 @@ from .cpu_turns import turned_text
 from .keep import kept_value
 from .scalar import identity, two_sum
 
+LONG = 14  # operations an element of a function that is a chain: exp and all that is longer
+REGISTERS = {80: 4, 200: 2}  # of a vector, where a formula has at most so many operations
+MANY = 16  # lanes of processors that have twice the registers
+
 
 def emit_cpu(kernel: Kernel, lanes: int) -> str:
     """The source of `kernel`: one function over (buffers, dims, status, tid, nth)."""
     return _Emitter(kernel, lanes).source()
+
+
+def width(kernel: Kernel, lanes: int) -> int:
+    """The elements of the vectors that a kernel goes by: `lanes`, or several times as many in
+    plain loops over formulas that are long, but not so long that registers are too few for it.
+
+    Not where rows would end in a vector with little in it.
+    """
+    flops = [TABLE[item.op].flops for item in kernel.body if isinstance(item, Compute)]
+    *outer, last = kernel.axes
+    if lanes != MANY or max(flops, default=0) < LONG or not all(map(_is_plain, kernel.body)):
+        return lanes
+    if any(axis.role == "reduce" for axis in kernel.axes):
+        return lanes
+    if isinstance(last.extent, str) and outer:
+        return lanes
+    count = max((count for most, count in REGISTERS.items() if sum(flops) <= most), default=1)
+    if any(argument.dtype.bytes == 8 for argument in kernel.arguments):
+        count //= 2
+    while count > 1:
+        wide = lanes * count
+        if isinstance(last.extent, str):
+            return wide
+        needed, taken = -(-last.extent // lanes), -(-last.extent // wide) * count
+        if 8 * taken <= 9 * needed:
+            return wide
+        count //= 2
+    return lanes
+
+
+def _is_plain(item: Instruction) -> bool:
+    """Whether all lanes of it are neighbours in memory, or the same."""
+    if isinstance(item, (Load, Store)):
+        combines = isinstance(item, Store) and item.combine != ""
+        return not (combines or item.access.terms) and item.access.strides[-1] in (0, 1)
+    return isinstance(item, (Constant, Compute))
 
 
 def is_ranked(fold: Reduce) -> bool:
@@ -62,7 +107,9 @@ def accumulator(fold: Reduce) -> str:
 class _Emitter(Loops):
     def __init__(self, kernel: Kernel, lanes: int) -> None:
         scatters = any(isinstance(item, Store) and item.combine for item in kernel.body)
-        super().__init__(kernel, lanes, 1 if scatters else lanes)
+        wide = width(kernel, lanes)
+        super().__init__(kernel, wide, 1 if scatters else wide)
+        self.registers = wide // lanes
         self.stage, self.full, self.level = kernel.stages(), kernel.full(), kernel.level()
         self.dtypes: dict[str, DType] = {a.name: a.dtype for a in kernel.arguments}
         for item in kernel.body:
@@ -80,6 +127,8 @@ class _Emitter(Loops):
     def source(self) -> str:
         kernel = self.kernel
         self.lines.append(f"def {kernel.name}(buffers, dims, status, tid, nth):")
+        if self.registers > 1:
+            self.line(f"vectors({self.lanes})")
         for n, argument in enumerate(kernel.arguments):
             self.line(f"{argument.name} = {argument.dtype}_pointer(buffers, {n})")
         for n, parameter in enumerate(kernel.parameters):

@@ -34,6 +34,7 @@ from .pools import submit
 _NAME = re.compile(r"\bdef +(\w+)")
 _PRODUCT = r"((?:at_|in_|turn_)?(?:f32|f64|i32|i64))"
 _CONTRACT = re.compile(rf"\b(?:contract_|(?=turn_)){_PRODUCT}\(")  # in kernel text
+_VECTORS = re.compile(r"^ +vectors\((\d+)\)$", re.MULTILINE)  # in kernel text, of so many lanes
 _CONTRACTION = re.compile((contractions.PREFIX + _PRODUCT).encode())  # in object code
 
 
@@ -75,7 +76,8 @@ def normalise(source: str) -> str:
 def load_kernels(sources: Sequence[str], lanes: int | None = None) -> list[int]:
     """The address of each kernel: `int32 f(void*, void*, int64*, int64*, int64*, int64, int64)`.
 
-    `lanes` is the number of vector lanes that the texts were written for (default: the machine's).
+    `lanes` is the number of vector lanes that the texts were written for (default: the machine's),
+    and of products' vectors; a text whose own vectors have more lanes says so, `vectors(64)`.
     Give all the kernels of a program at once: what has to be compiled overlaps.
 
     Raises:
@@ -156,8 +158,9 @@ def _lower(source: str, lanes: int) -> tuple[str, Callable[[Any], None]]:
     from . import jit
     from .whitelist import check_source
 
-    names = _namespace(lanes)
     text = normalise(source)
+    own = _VECTORS.search(text)
+    names = _namespace(int(own.group(1)) if own else lanes)
     assembly, symbol = jit.lower(check_source(source, names.keys()), names)
     for table in ("buffers", "dims"):  # read, and written by nobody while the kernel runs
         assembly = assembly.replace(f'%"arg.{table}"', f'noalias readonly %"arg.{table}"', 1)

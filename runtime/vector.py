@@ -284,6 +284,9 @@ def _index_functions(count: int) -> dict[str, VectorFunction]:
             lambda: (mask, []),
             lambda builder, _: constant(ir.VectorType(integer_type(1), count), 1),
         ),
+        "vectors": VectorFunction(  # says how many lanes they have, to who picks the vocabulary
+            "vectors", lambda number: is_scalar(number) and (types.void, [INT64]), lambda *_: None
+        ),
         "index": VectorFunction(
             "index", lambda start, stride: (indices, [INT64, INT64]), emit_index
         ),

@@ -232,13 +232,15 @@ def lanes_below(builder: Any, limit: Any, count: int) -> Lanes:
     """The mask lane < limit, for any int64."""
     scalar = Lanes(builder, limit)
     scalar = select(scalar < 0, 0, scalar)
-    scalar = select(scalar > count, count, scalar).cast("trunc", integer_type(32))
-    if count == native.host().lanes == 16:  # AVX-512, where masks have registers
+    scalar = select(scalar > count, count, scalar)
+    if count >= native.host().lanes == 16 and count <= 64:  # AVX-512: masks have registers
         # A comparison LLVM would move into the loop that stands under the mask.
-        bits = ((scalar.constant(1) << scalar) - 1).cast("trunc", integer_type(count))
+        below = scalar.constant(-1).shift_right_logical(64 - scalar)
+        bits = select(scalar == 0, scalar.constant(0), below)
+        bits = bits.cast("trunc", integer_type(count)) if count < 64 else bits
         return bits.cast("bitcast", ir.VectorType(integer_type(1), count))
     numbers = Lanes(builder, lane_numbers(count, 32))
-    return numbers < scalar.splat(count)
+    return numbers < scalar.cast("trunc", integer_type(32)).splat(count)
 
 
 def reduce(value: Lanes, combine: Callable[[Lanes, Lanes], Lanes]) -> Lanes:

@@ -1,0 +1,106 @@
+"""Vectors of several registers where formulas are long: which kernels have them, and what they do
+at the ends of rows."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+
+import numpy as np
+import pytest
+
+import gradloom as gl
+from gradloom.compiler.emit_cpu import emit_cpu, width
+from gradloom.ir.kernel import Kernel
+from gradloom.ir.kernel_text import parse_kernel
+from gradloom.runtime.loader import load_kernel
+
+from .test_emit_cpu import KERNEL
+
+
+def chain(columns: int | str, *ops: str, dtype: str = "f32", rows: bool = False) -> Kernel:
+    """Functions, one of the other, of an array or of each row of one."""
+    where = f"{columns}*i + j" if rows else "j"
+    lines = [f"  v{n + 1} = {op} v{n} : {dtype}" for n, op in enumerate(ops)]
+    sizes = ["d0"] * rows + [str(columns)] * isinstance(columns, str)
+    head = f"kernel chain(a0: {dtype}, a1: out {dtype}" + (f"; {', '.join(sizes)}" if sizes else "")
+    axes = "i: parallel d0, " * rows + f"j: parallel {columns}"
+    body = [f"  v0 = load a0[{where}] : {dtype}", *lines, f"  store a1[{where}] = v{len(ops)}"]
+    return parse_kernel("\n".join([f"{head}) over {axes} {{", *body, "}"]))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "expected"),
+    [
+        (chain("d1", "exp"), 64),
+        (chain("d1", "exp", "tanh", "sigmoid", "exp"), 64),
+        (chain("d1", *["tanh"] * 5), 32),  # more values wait at a time
+        (chain("d1", *["tanh"] * 11), 16),
+        (chain("d1", "negative", "sqrt"), 16),  # memory takes longer
+        (chain("d1", "exp", dtype="f64"), 32),  # already two registers
+        (chain("d1", "exp", rows=True), 16),  # rows may be short
+        (chain(128, "exp", rows=True), 64),
+        (chain(96, "exp", rows=True), 32),  # no half-empty vectors
+        (chain(10, "exp", rows=True), 16),
+        (chain(1000, "exp"), 64),
+    ],
+)
+def test_how_wide(kernel: Kernel, expected: int) -> None:
+    assert width(kernel, 16) == expected
+    said = re.findall(r"vectors\((\d+)\)", emit_cpu(kernel, 16))
+    assert said == ([str(expected)] if expected != 16 else [])
+    assert width(kernel, 8) == 8  # registers are too few
+
+
+REDUCED = """kernel sums(a0: f32, a1: out f32; d0) over i: reduce 5, j: parallel d0 {
+  v0 = load a0[128*i + j] : f32
+  v1 = exp v0 : f32
+  v2 = reduce add v1 from zero : f32
+  store a1[j] = v2
+}"""
+STRIDED = """kernel apart(a0: f32, a1: out f32; d0) over j: parallel d0 {
+  v0 = load a0[2*j] : f32
+  v1 = exp v0 : f32
+  store a1[j] = v1
+}"""
+
+
+@pytest.mark.parametrize("text", [REDUCED, STRIDED])
+def test_only_neighbours_without_sums(text: str) -> None:
+    assert width(parse_kernel(text), 16) == 16
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_ends_of_arrays(lanes: int, dtype: str) -> None:
+    """Nothing is read or written behind the last element, whatever the last vector lacks."""
+    call = KERNEL(load_kernel(emit_cpu(chain("d0", "exp", "tanh", dtype=dtype), lanes), lanes))
+    numpy_dtype = {"f32": np.float32, "f64": np.float64}[dtype]
+    for size in [0, 1, 2, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 127, 128, 129, 200, 4095, 4161]:
+        x = np.linspace(-3, 3, size).astype(numpy_dtype)
+        out = np.full(size + 64, 7.0, numpy_dtype)
+        table = (ctypes.c_int64 * 2)(x.ctypes.data, out.ctypes.data)
+        status, unused = (ctypes.c_int64 * 2)(), (ctypes.c_int64 * 8)()
+        dims = (ctypes.c_int64 * 1)(size)
+        for thread in range(2):
+            call(unused, unused, table, dims, status, thread, 2)
+        np.testing.assert_allclose(out[:size], np.tanh(np.exp(x)), 1e-6)
+        assert (out[size:] == 7.0).all(), size
+
+
+def test_no_bit_depends_on_the_width() -> None:
+    """Rows of 96 go by 32, of 128 by 64 and of 100 by 16: each element is the same formula."""
+    x = np.random.default_rng(0).normal(size=(5, 128)).astype(np.float32) * 30
+    x[0, :4] = np.nan, np.inf, -np.inf, -0.0
+    found: list[np.ndarray] = []
+    for columns in (96, 100, 128):
+        a = gl.placeholder((5, columns), name="a")
+        apply = gl.function([a], gl.tanh(a) * gl.exp(-gl.absolute(a)))
+        found.append(np.asarray(apply(x[:, :columns])))
+    for part in found[:2]:
+        np.testing.assert_array_equal(part, found[2][:, : part.shape[1]])
+
+
+def test_the_text_tells_how_wide_it_is() -> None:
+    with pytest.raises(ValueError, match="power of two"):
+        load_kernel("def kernel(buffers, dims, status, tid, nth):\n    vectors(24)\n", 16)
