@@ -126,22 +126,21 @@ def sigmoid(x: Lanes) -> Lanes:
 
 
 def _sigmoid_32(x: Lanes) -> Lanes:
-    """s / (s + s 2^n e^r), where −x = n ln 2 + r, |r| ≤ ½ ln 2.
+    """s / (s + s 2^n e^r), where |x| = n ln 2 + r, |r| ≤ ½ ln 2, for x < 0; else 1 less that.
 
-    A small s keeps all from overflowing, and 1.5 times a power of two keeps the sum from being just
+    So sigmoid(x) and sigmoid(−x), whose product is the derivative, share all but the last step.  A
+    small s keeps all from overflowing, and 1.5 times a power of two keeps the sum from being just
     above such a power where the quotient is just below one, which would add their roundings.  The
     sum is total + s 2^n (e^r − 1); what total = s 2^n + s loses by rounding is put to r.
     """
     s = 1.5 * 2.0**-32
-    bounded = at_most(at_least(x, -104.0), 20.0)
-    n, exponent = round_to_integer(bounded, -LOG2_E)
-    high, low = LN2[x.bits]
-    r = fma(n, -low, fma(n, -high, -bounded))
+    r, _, exponent = reduce_exponent(at_most(absolute(x), 104.0))
     power, inverse = power_of_two(exponent, s), power_of_two(-exponent, 1 / s)
     total = power + s
     lost = s - (total - power)
     rest = fma(r * r, polynomial(r, EXP[x.bits]), fma(lost, inverse, r))
-    return x.constant(s) / fma(power, rest, total)
+    less = x.constant(s) / fma(power, rest, total)
+    return select(x < 0.0, less, 1.0 - less)
 
 
 def _sigmoid_64(x: Lanes) -> Lanes:
