@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ..ir.kernel import Access, Axis, Contract, Kernel, Load, Size, Store
 from ..ir.loc import Loc
-from ..ir.units import INSIDE, MUCH, NARROW, TILE, WIDE
+from ..ir.units import INSIDE, MUCH, NARROW, TILE, multiple
 from .cpu_text import product, total
 
 VECTOR = 16  # elements of which rows of sums are a multiple, so that vectors lie in one line
@@ -40,7 +40,7 @@ def product_text(emitter: Emitter, item: Contract) -> None:
     i, j = rows.name, columns.name
     alone = len(emitter.kernel.body) == 1
     soon = _goes_into(emitter.kernel, item)
-    _tiles(emitter, item.depth, batch, rows, columns)
+    _tiles(emitter, item, batch, rows, columns)
     line(f"top = max(low - p * tiles, 0) * {TILE}")
     line(f"bottom = min((high - p * tiles) * {TILE}, {rows.extent})")
     if alone:
@@ -80,22 +80,24 @@ def product_text(emitter: Emitter, item: Contract) -> None:
     emitter.stages([])
 
 
-def _tiles(emitter: Emitter, depth: Size, batch: Sequence[Axis], rows: Axis, columns: Axis) -> None:
+def _tiles(
+    emitter: Emitter, item: Contract, batch: Sequence[Axis], rows: Axis, columns: Axis
+) -> None:
     """The loop over what this thread runs of each strip of columns, `left` to left + width: the
     tiles from `low` to `high`, counted through all strips and the batch.
 
     As `ir/units.py` has it.
     """
     line = emitter.line
-    wide = columns.extent
+    wide, step = columns.extent, multiple(item)
     line(f"tiles = max(({rows.extent} + {TILE - 1}) // {TILE}, 1)")
     cut = isinstance(wide, str) or wide > NARROW
     if cut:
-        above = f"max({rows.extent} - {wide}, {MUCH} - {product(depth, wide)})"
+        above = f"max({rows.extent} - {wide}, {MUCH} - {product(item.depth, wide)})"
         line(f"many = min(max({above}, 0), 1)")
         blocks = product(*(axis.extent for axis in batch), "((tiles - 1) * many + 1)")
         line(f"parts = (nth - 1) // max({blocks}, 1) + 1")
-        share = f"(({wide} + parts - 1) // parts + {WIDE - 1}) // {WIDE} * {WIDE}"
+        share = f"(({wide} + parts - 1) // parts + {step - 1}) // {step} * {step}"
         line(f"strip = max({NARROW}, {share})")
         line(f"strips = ({wide} + strip - 1) // strip")
     line(f"units = {product(*(axis.extent for axis in batch), 'strips' if cut else 1, 'tiles')}")
@@ -163,6 +165,10 @@ def _call(
     if soon is not None:
         row = soon.strides[-2]
         near = f"{at(soon, batch, product('first', row), first)}, {row}"
-    right = f"{at(item.rhs, batch, product(first, b_column))}, {b_depth}, {b_column}"
+    column = product(first, b_column)
+    if item.panel != 0 and first != "0":
+        column = f"{first} // {multiple(item)} * {item.panel}"  # where a panel begins
+    right = f"{at(item.rhs, batch, column)}, {b_depth}, {b_column}"
+    right += f", {item.panel}" * (item.walk is None)
     sizes = f"count, {many}, {depth}"
     emitter.line(f"contract_{left}, {right}, {out}, {near}, {sizes}{start})", item.loc)

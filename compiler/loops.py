@@ -20,6 +20,7 @@ import numpy as np
 
 from ..ir.array import Array
 from ..ir.dims import DimLike
+from ..ir.dtypes import float32, float64
 from ..ir.graph import Graph
 from ..ir.op import View
 from ..ir.ops.branch import SWITCH
@@ -28,7 +29,9 @@ from ..ir.ops.scan import SCAN, Scan
 from ..ir.ops.while_loop import WHILE, While, loop_of
 from ..ir.program import Break, Loop
 from ..ir.tensor import Node, Tensor, TensorType
+from ..ir.units import PANEL
 from .carries import assign, is_private, is_read_as_written, overwriting, root, views_of
+from .nominal import NOMINAL, nominal
 from .schedule import schedule
 from .storage import (
     Lowering,
@@ -38,12 +41,17 @@ from .storage import (
     copy,
     dense,
     fills_buffer,
+    in_panels,
     is_whole,
     move,
     right_sides,
     rows,
+    sole_right,
     typed,
 )
+
+MANY = 16  # steps for which a copy of a matrix is worth its time
+LARGE = 1 << 15  # bytes of a matrix that the first cache has no room for beside the rest
 
 Places = dict[Tensor, Stored]
 Lower = Callable[[Lowering, Graph, Places, Places, list[Node]], None]  # `lower_nodes`, which calls
@@ -301,10 +309,26 @@ class _Loop:
             for tensor in _dense_operands(node):
                 if tensor in fixed:
                     contiguous(self.state, inner, tensor)
+            right = None if node in self.state.fixed else self.repeated_right(node)
+            if right is not None and right in fixed and right not in self.state.panels:
+                self.state.panels[right] = in_panels(self.state, right, inner[right])
             for tensor in _right_sides(node):
-                if tensor in fixed and inner[tensor].view.strides[-1] != 1:
+                if tensor in fixed and inner[tensor].view.strides[-1] != 1 and tensor is not right:
                     contiguous(self.state, inner, tensor)
         return set(nodes)
+
+    def repeated_right(self, node: Node) -> Tensor | None:
+        """The right side of a product that is worth a copy in panels if it is the same in all
+        steps: each would copy it, block by block, or else find its rows far apart."""
+        right = sole_right(node) if node.op is FUSED and self.state.walks else None
+        if right is None or right.dtype not in (float32, float64) or _reads_no_panels(node):
+            return None
+        depth, columns = right.shape
+        steps = NOMINAL if self.loop.length is None else nominal(self.loop.length)
+        if not (isinstance(depth, int) and isinstance(columns, int)) or steps < MANY:
+            return None
+        width = columns * right.dtype.bytes
+        return right if width > PANEL and depth * width >= LARGE else None
 
     def asked(self) -> Places:
         """Where the inputs of `proceed` lie, and its numbers, which are made before the loop."""
@@ -360,6 +384,23 @@ class _Loop:
             if inner[y].buffer != target or not is_whole(state, inner[y], y.type):
                 move(state, y, inner[y], target)
         assign(state, [(target, y, inner[y]) for target, y in stays])
+
+
+def _reads_no_panels(node: Node) -> bool:
+    """Whether a fused product has but one row, for which whole rows are best, or a left side of
+    which tables of offsets say where it lies, not strides."""
+    region = node.regions[0]
+    outside = dict(zip(region.inputs, node.operands, strict=True))
+    (product,) = (inner for inner in region.nodes if inner.op.kind == "contraction")
+    left = outside.get(product.operands[0])
+    if product.results[0].shape[-2] == 1:
+        return True
+    while left is not None and left.node.op.view is not None:
+        (operand,) = left.node.operands
+        if left.node.op.view(left.node, dense(operand.type)) is None:
+            return True
+        left = operand
+    return False
 
 
 def _turned(place: Stored, type_: TensorType) -> Stored:

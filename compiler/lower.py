@@ -51,6 +51,7 @@ from .storage import (
     launch,
     move,
     right_sides,
+    sole_right,
     typed,
 )
 from .updates import before_updates, direct_updates, in_order
@@ -262,21 +263,26 @@ def _fused(
     node: Node,
 ) -> None:
     region = node.regions[0]
+    walk = next((w for x in node.operands if (w := stored[x].walk) is not None), None)
+    alone = sole_right(node)
+    panels = state.panels.get(alone) if alone is not None and walk is None else None
     for right in right_sides(node):
+        if right is alone and panels is not None:
+            continue
         strides = stored[right].view.strides
         turned = state.walks and right.ndim > 1 and strides[-2] == 1 and is_factor(node, right)
-        turned = turned and not any((w := stored[x].walk) and w.runs for x in node.operands)
+        turned = turned and (walk is None or walk.runs is None)
         if strides[-1] != 1 and not turned:
             contiguous(state, stored, right)
-    sources = [stored[operand].view for operand in node.operands]
+    operands = [panels if panels and x is alone else stored[x] for x in node.operands]
+    sources = [operand.view for operand in operands]
     targets = [_slice(state, result, wanted) for result in node.results]
-    walk = next((w for x in node.operands if (w := stored[x].walk) is not None), None)
     order = _order(state, graph, node, sources, targets, wanted)
     if any(inner.op.kind == "contraction" for inner in region.nodes):
         for position, result in enumerate(node.results):
             if result not in state.overwritten and result not in wanted:
                 targets[position] = rows_laid(graph, result)
-    arguments = [stored[operand].buffer for operand in node.operands]
+    arguments = [operand.buffer for operand in operands]
     if state.walks:
         space = space_of_region(region)
         for i in turned_first(region, space, sources, order):
@@ -285,7 +291,8 @@ def _fused(
             turned = replace(turned, view=laid(operand.shape, axes, len(space.shape)))
             copy(state, operand, stored[operand], turned)
             sources[i], arguments[i] = turned.view, turned.buffer
-    kernel, sizes = build_kernel(region, sources, state.check, targets, walk, order)
+    panel = panels.panel if panels else 0
+    kernel, sizes = build_kernel(region, sources, state.check, targets, walk, order, panel)
     arguments += tables(state, node, walk) if walk is not None else ()
     places: list[str] = []
     for position, result in enumerate(node.results):

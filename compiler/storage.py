@@ -15,6 +15,7 @@ from ..ir.ops.while_loop import WHILE
 from ..ir.program import Buffer, BufferKind, Copy, Failure, Launch, Step
 from ..ir.shapes import contiguous_strides
 from ..ir.tensor import Node, Tensor, TensorType
+from ..ir.units import PANEL
 from .draft import Draft, finish
 from .guard import guard
 from .nominal import nominal
@@ -47,11 +48,15 @@ class Walked:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where a value lies: a buffer and how to walk it; by `walk` in place of the last two axes."""
+    """Where a value lies: a buffer and how to walk it; by `walk` in place of the last two axes.
+
+    panel: of a matrix in panels (`ir.kernel.Contract`), the elements from one to the next.
+    """
 
     buffer: str
     view: View
     walk: Walked | None = None
+    panel: DimLike = 0
 
 
 def dense(type_: TensorType) -> View:
@@ -69,7 +74,7 @@ class Lowering:
     walks: whether this is for a CPU: products may read a left side by tables of offsets, kernels
     take the order in which memory lies.  tables: those that there are.
     early: in a loop, the steps before the outermost one.  fixed: nodes of bodies that run before
-    their loops, once.
+    their loops, once.  panels: right sides of products in a loop, as they lie there a second time.
     """
 
     buffers: dict[str, Buffer] = field(default_factory=dict[str, Buffer])
@@ -86,6 +91,7 @@ class Lowering:
     tables: dict[Parts, str] = field(default_factory=dict[Parts, str])
     early: list[Step] | None = None
     fixed: set[Node] = field(default_factory=set[Node])
+    panels: dict[Tensor, Stored] = field(default_factory=dict[Tensor, Stored])
 
     def buffer(self, kind: BufferKind, type_: TensorType, name: str = "", **more: object) -> str:
         if not name:
@@ -169,10 +175,32 @@ def copy(state: Lowering, tensor: Tensor, source: Stored, target: Stored) -> Non
         between = replace(state.temporary(tensor.type), view=way)
         copy(state, tensor, source, between)
         source = between
-    shape = tensor.shape
+    _copy(state, tensor, tensor.shape, source, target)
+
+
+def in_panels(state: Lowering, tensor: Tensor, source: Stored) -> Stored:
+    """A copy of a matrix of known size in panels, one of all columns that are left at the end."""
+    rows, columns = tensor.shape
+    wide = PANEL // tensor.dtype.bytes
+    assert isinstance(rows, int) and isinstance(columns, int)
+    count, left = divmod(columns, wide)
+    size = rows * wide
+    place = state.temporary(TensorType(tensor.dtype, (count + (left > 0), rows, wide)))
+    (row, column), start = source.view.strides, source.view.offset
+    whole = replace(source, view=View((column * wide, row, column), start))
+    _copy(state, tensor, (count, rows, wide), whole, replace(place, view=View((size, wide, 1), 0)))
+    if left:
+        rest = replace(source, view=View((row, column), start + count * wide * column))
+        target = replace(place, view=View((wide, 1), count * size))
+        _copy(state, tensor, (rows, left), rest, target)
+    return replace(place, view=View((wide, 1), 0), panel=size)
+
+
+def _copy(state: Lowering, tensor: Tensor, shape: Shape, source: Stored, target: Stored) -> None:
+    """A kernel that copies an array of this shape, for `tensor`."""
     draft = Draft(shape, ["parallel"] * len(shape), 0, state.check)
     read, written = draft.argument(tensor.dtype, False), draft.argument(tensor.dtype, True)
-    value = draft.load(tensor, read, source.view)
+    value = draft.load(tensor, read, source.view, shape=shape)
     draft.store(value, written, shape, target.view)
     if state.walks:  # along what lies together where it goes
         steps = [abs(nominal(stride)) for stride in target.view.strides]
@@ -239,6 +267,20 @@ def right_sides(node: Node) -> list[Tensor]:
     products = [inner for inner in region.nodes if inner.op.kind == "contraction"]
     found = [node.operands[place[x]] for product in products for x in product.operands[1:]]
     return [right for right in found if right.shape[-1] != 1]
+
+
+def sole_right(node: Node) -> Tensor | None:
+    """The matrix that a fused product has as its right side, if nothing else in it reads that."""
+    region = node.regions[0]
+    outside = dict(zip(region.inputs, node.operands, strict=True))
+    for inner in region.nodes:
+        if inner.op.kind == "contraction":
+            right = inner.operands[1]
+            if right.ndim == 2 and region.users[right] == [inner] and right in outside:
+                found = outside[right]
+                alone = [x for x in node.operands if x is found] == [found]
+                return found if alone and right not in region.outputs_set else None
+    return None
 
 
 def is_factor(node: Node, tensor: Tensor) -> bool:

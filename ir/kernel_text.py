@@ -66,13 +66,14 @@ def print_instruction(instruction: Instruction, axes: tuple[Axis, ...]) -> str:
         case Running(result, combine, operands, dtype, identity, loc):
             text = f"{result} = running {combine} {', '.join(operands)} from {identity}"
             return f"{text} : {dtype}" + _loc(loc)
-        case Contract(result, lhs, rhs, depth, scratch, dtype, initial, walk, loc):
+        case Contract(result, lhs, rhs, depth, scratch, dtype, initial, walk, panel, loc):
             left = _access(lhs, axes)
             if walk is not None:
                 left += f" by {walk.rows}, {walk.steps} of {walk.period} at {walk.stride}"
                 if (runs := walk.runs) is not None:
                     left += f" in {runs.table} of {runs.most} every {runs.group} by {runs.unit}"
-            text = f"{result} = contract {left}, {_access(rhs, axes)} over {depth}"
+            right = _access(rhs, axes) + (f" in panels of {panel}" if panel != 0 else "")
+            text = f"{result} = contract {left}, {right} over {depth}"
             text += "" if initial is None else f" from {_access(initial, axes)}"
             text += "" if scratch is None else f" in {_access(scratch, axes)}"
             return f"{text} : {dtype}" + _loc(loc)
@@ -103,7 +104,7 @@ _LINES: dict[str, re.Pattern[str]] = {
     "contract": re.compile(
         r"(\w+) = contract (\w+)\[(.*)\](?: by (\w+), (\w+) of (\w+) at (-?\w+)"
         r"(?: in (\w+) of (\w+) every (\w+) by (\w+))?)?, "
-        r"(\w+)\[(.*)\] over (\w+)"
+        r"(\w+)\[([^\]]*)\](?: in panels of (\w+))? over (\w+)"
         r"(?: from (\w+)\[([^\]]*)\])?(?: in (\w+)\[([^\]]*)\])? : (\w+)$"
     ),
     "store": re.compile(r"store (\w+)\[(.*)\] = (\w+)(?: by (\w+))?(?: check (\w+))?$"),
@@ -165,16 +166,17 @@ def parse_instruction(text: str, axes: tuple[Axis, ...]) -> Instruction:
             case "running", (result, combine, operands, identity, dtype):
                 names = tuple(operands.split(", "))
                 return Running(result, combine, names, BY_SHORT[dtype], identity, loc)
-            case "contract", (result, a, left, *way, b, right, depth, c, start, s, place, dtype):
+            case "contract", (result, a, left, *way, b, right, far, depth, c, start, s, at, kind):
                 lhs, rhs = parse_access(a, left, axes), parse_access(b, right, axes)
-                size, kind = _size(depth), BY_SHORT[dtype]
+                size, dtype = _size(depth), BY_SHORT[kind]
                 initial = parse_access(c, start, axes) if c else None
                 runs = Runs(way[4], *map(_size, way[5:])) if way[4] else None
                 walk = None
                 if way[0]:
                     walk = Walk(way[0], way[1], _size(way[2]), _size(way[3]), runs)
-                scratch = parse_access(s, place, axes) if s else None
-                return Contract(result, lhs, rhs, size, scratch, kind, initial, walk, loc)
+                scratch = parse_access(s, at, axes) if s else None
+                panel = _size(far) if far else 0
+                return Contract(result, lhs, rhs, size, scratch, dtype, initial, walk, panel, loc)
             case "store", (argument, inner, operand, combine, check):
                 access = parse_access(argument, inner, axes)
                 return Store(access, operand, combine, _size(check) if check else 0)

@@ -29,6 +29,7 @@ COLUMNS = 4  # vectors of the last axis in a block, where other axes are reduced
 TILE = 8  # rows of a product that are a unit
 INSIDE = 1 << 17  # bytes of sums of a product that a thread keeps to itself
 NARROW, WIDE = 32, 32  # columns of a strip: at least, and a multiple of
+PANEL = 256  # bytes of a row of a panel: the widest tiles of a product with the widest vectors
 MUCH = 1 << 17  # elements of weights, of which each thread had better read its part only
 LINE = 64  # elements of the last axis that take less time than to find out where they are
 NEST = 1024  # elements of a unit that has several axes
@@ -122,19 +123,26 @@ def block_length(kernel: Kernel, lanes: int) -> int:
     return lanes if few and rows else COLUMNS * lanes
 
 
-def strip_length(rows: int, columns: int, depth: int, entries: int, threads: int) -> int:
+def multiple(item: Contract) -> int:
+    """Columns that a strip of a product has a multiple of: so that none begins inside a panel."""
+    return WIDE if item.panel == 0 else max(WIDE, PANEL // item.dtype.bytes)
+
+
+def strip_length(
+    rows: int, columns: int, depth: int, entries: int, threads: int, step: int = WIDE
+) -> int:
     """How many columns of a product are a strip, where the batch has so many entries: all, where
     there are as many tiles of rows as threads, and else as many as leave some for each.
 
     And so also where there are no more rows than columns, and the weights are many.  Then threads
     exchange results rather than weights: those that one step writes are read by the same thread in
-    the next.
+    the next.  step: of columns, see `multiple`.
     """
     few = rows <= columns and depth * columns >= MUCH
     blocks = entries if few else entries * max(-(-rows // TILE), 1)
     parts = (threads - 1) // max(blocks, 1) + 1
     share = -(-columns // parts)
-    return max(NARROW, -(-share // WIDE) * WIDE)
+    return max(NARROW, -(-share // step) * step)
 
 
 def part(units: int, thread: int, threads: int) -> Range:
@@ -174,9 +182,9 @@ class _Walk:
         match kind:
             case "panels":
                 rows, columns = len(kernel.axes) - 2, len(kernel.axes) - 1
-                depth = next(item.depth for item in kernel.body if isinstance(item, Contract))
-                sizes = self.box[rows][1], self.box[columns][1], self.value(depth)
-                strip = strip_length(*sizes, prod(counts), threads)
+                item = next(item for item in kernel.body if isinstance(item, Contract))
+                sizes = self.box[rows][1], self.box[columns][1], self.value(item.depth)
+                strip = strip_length(*sizes, prod(counts), threads, multiple(item))
                 inner = [(columns, strip), (rows, TILE)]
             case "blocks":
                 inner = [(len(kernel.axes) - 1, block_length(kernel, lanes))]
@@ -244,7 +252,13 @@ class _Walk:
             found.append((item.scratch.argument, *self.spanned(item.scratch, self.box)))
         if depth[1] > 0:
             found.append((item.lhs.argument, *self.spanned(item.lhs, [*batch, rows, depth])))
-            found.append((item.rhs.argument, *self.spanned(item.rhs, [*batch, depth, columns])))
+            low, high = self.spanned(item.rhs, [*batch, depth, columns])
+            if item.panel != 0:  # from the first panel to the last
+                wide, start = multiple(item), self.value(item.rhs.offset)
+                panel = self.value(item.panel)
+                low = start + columns[0] // wide * panel
+                high = start + (columns[1] - 1) // wide * panel + depth[1] * wide - 1
+            found.append((item.rhs.argument, low, high))
         if item.walk is not None:  # where, only its tables know
             anywhere = [item.lhs.argument, item.walk.rows, item.walk.steps]
             if item.walk.runs is not None:

@@ -126,10 +126,11 @@ class Gatherer(Packer):
         room: of BYTES. usual: the name of the product by strides.
         """
         flag = ir.IntType(1)
-        rest = [POINTER, INT, INT, POINTER, INT, POINTER, INT, INT, INT, INT, POINTER, INT]
-        kind = ir.FunctionType(ir.VoidType(), [POINTER, INT, INT, *rest])
+        right = [POINTER, INT, INT]
+        rest = [POINTER, INT, POINTER, INT, INT, INT, INT, POINTER, INT]
+        kind = ir.FunctionType(ir.VoidType(), [POINTER, INT, INT, *right, INT, *rest])
         product = ir.Function(self.module, kind, usual)
-        kind = ir.FunctionType(flag, [POINTER, POINTER, POINTER, POINTER, *rest])
+        kind = ir.FunctionType(flag, [POINTER, POINTER, POINTER, POINTER, *right, *rest])
         function = ir.Function(self.module, kind, "by_copies")
         function.linkage = "internal"
         for attribute in ("noinline", "nounwind"):
@@ -177,7 +178,7 @@ class Gatherer(Packer):
                 strides = builder.select(beside, one, pitch), builder.select(beside, pitch, one)
                 beginning = builder.select(nothing, start, below(start, start_row))
                 arguments = [
-                    room, *strides, right, b_row, b_col, below(c, c_row), c_row,
+                    room, *strides, right, b_row, b_col, number(0), below(c, c_row), c_row,
                     below(soon, soon_row), soon_row, left, columns, steps, beginning, start_row,
                 ]  # fmt: skip
                 builder.call(product, arguments)

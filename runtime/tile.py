@@ -30,6 +30,7 @@ from dataclasses import replace
 
 from llvmlite import ir
 
+from ..ir.units import PANEL
 from . import native
 from .blocking import IN_TIME, PLANS, Block, Cut, Operands, Plan, even, tiled
 from .building import Builder, Value, counted, larger, number, smaller, zeros
@@ -54,16 +55,18 @@ class _Products(Gatherer):
     def __init__(self, name: str, lanes: int, fused: bool) -> None:
         super().__init__(name, lanes, fused)
         self.symbol, self.usual = symbol(name, lanes), symbol(self.dtype, lanes)
+        self.panel = PANEL // _BYTES[self.dtype]  # columns
 
     def contraction(self, plan: Plan) -> None:
         """The public function.
 
-        contract(a, a_row, a_col, b, b_row, b_col, c, c_row, soon, soon_row, rows, columns, depth,
-        initial, initial_row), or contract_at(a, row_table, step_table, periods, stride, b, …): the
-        table of `depth` steps is gone through `periods` times, each `stride` further on in A.  Its
-        sums start from `initial`, rows of unit stride, or from zeros where that is null.  What
-        stands at `soon`, rows of unit stride as C's, is asked for meanwhile: what the sums will
-        be stored to, or go into.
+        contract(a, a_row, a_col, b, b_row, b_col, panel, c, c_row, soon, soon_row, rows, columns,
+        depth, initial, initial_row), or contract_at(a, row_table, step_table, periods, stride, b,
+        b_row, b_col, c, …): the table of `depth` steps is gone through `periods` times, each
+        `stride` further on in A.  Its sums start from `initial`, rows of unit stride, or from zeros
+        where that is null.  What stands at `soon`, rows of unit stride as C's, is asked for
+        meanwhile: what the sums will be stored to, or go into.  Where `panel` is not 0, B lies in
+        panels (`ir.kernel.Contract`) so far apart, of which b_row and b_col are the strides.
         """
         self.plan = plan
         high, low = plan.wide
@@ -89,7 +92,8 @@ class _Products(Gatherer):
                 self.variants[plan.middle[0], False, ""] = regular
         self.pack = self.packer()
         ways = [POINTER, POINTER, INT, INT] if self.by_tables else [INT, INT]
-        rest = [POINTER, INT, INT, POINTER, INT, POINTER, INT, INT, INT, INT, POINTER, INT]
+        right = [POINTER, INT, INT, *([] if self.by_tables else [INT])]
+        rest = [*right, POINTER, INT, POINTER, INT, INT, INT, INT, POINTER, INT]
         kind = ir.FunctionType(ir.VoidType(), [POINTER, *ways, *rest])
         function = ir.Function(self.module, kind, self.symbol)
         function.attributes.add("nounwind")
@@ -100,7 +104,7 @@ class _Products(Gatherer):
             if self.has_strips():
                 self.gather = self.gatherer()
                 self.strips = self.memory(builder, self.strips_length())
-            b, b_row, b_col, c, c_row, soon, soon_row, rows, columns, *start = more
+            b, b_row, b_col, apart, c, c_row, soon, soon_row, rows, columns, *start = more
             # One column is the row of the transposed product, which goes along its vectors.
             in_line = builder.icmp_signed("==", c_row, number(1))
             nothing = builder.icmp_unsigned("==", start[1], zeros(POINTER))
@@ -118,6 +122,7 @@ class _Products(Gatherer):
                 (soon, soon_row),
                 (either(columns, rows), either(rows, columns), start[0]),
                 (start[1], start[2]),
+                either(number(0), apart),
             )
             left, done = self.one_row(builder, operands)
             with builder.if_then(builder.not_(done)):
@@ -196,9 +201,15 @@ class _Products(Gatherer):
         plan, lanes = self.plan, self.lanes
         single = builder.icmp_signed("==", rows, number(1))
         single = builder.and_(single, builder.icmp_signed(">", columns, number(2 * lanes)))
+        by_panels = ir.Constant(ir.IntType(1), False)
+        if given.panel is not None:
+            by_panels = builder.icmp_signed("!=", given.panel, number(0))
+            single = builder.and_(single, builder.not_(by_panels))  # thin tiles are wider than one
         packs = builder.icmp_signed("!=", b_col, number(1))
         once = builder.icmp_signed("<=", rows, number(plan.middle[0].rows))
-        once = builder.and_(once, builder.not_(single))
+        lowest = builder.icmp_signed("<=", rows, number(plan.wide[1].rows))
+        lowest = builder.and_(by_panels, lowest)  # one tile as well, which reads whole rows of B
+        once = builder.and_(once, builder.not_(builder.or_(single, lowest)))
 
         def either(wide: int, thin: int) -> Value:
             return builder.select(single, number(thin), number(wide))
@@ -217,13 +228,15 @@ class _Products(Gatherer):
         high, low = (number(tile.rows) for tile in plan.middle)
         short = builder.icmp_signed("<=", rows, builder.select(deep, high, low))
         streams = builder.and_(short, builder.icmp_signed(">=", columns, number(LONG)))
-        streams = builder.and_(streams, builder.not_(single))
+        streams = builder.and_(streams, builder.not_(builder.or_(single, by_panels)))
         slim = builder.icmp_signed("<=", columns, number(lanes))
         slim = builder.select(slim, number(self.slim), number(SEGMENT))
         most = builder.select(streams, number(STREAMED), slim)
         keeps = builder.icmp_signed(">=", rows, number(KEPT))
         few = builder.not_(builder.or_(keeps, packs))  # so many fewer than are copied to strips
+        few = builder.and_(few, builder.not_(by_panels))
         compact = builder.icmp_signed("==", given.b[1], width)  # B is a panel itself
+        compact = builder.or_(compact, by_panels)
         keeps = builder.and_(keeps, builder.not_(builder.or_(builder.or_(packs, some), compact)))
         most = builder.select(builder.or_(packs, keeps), room, most)
         gathers = None
@@ -265,10 +278,20 @@ class _Products(Gatherer):
             start = builder.select(first, initial, c)
             start_row = builder.select(first, initial_row, c_row)
 
+            def column(j: Value) -> Value:
+                """Where column j of B begins."""
+                if given.panel is None:
+                    return self.at(builder, part_b, builder.mul(j, b_col))
+                panels = builder.mul(builder.udiv(j, number(self.panel)), given.panel)
+                panels = builder.add(panels, builder.and_(j, number(self.panel - 1)))
+                plain = builder.icmp_signed("==", given.panel, number(0))
+                place = builder.select(plain, builder.mul(j, b_col), panels)
+                return self.at(builder, part_b, place)
+
             def block(i: Value, j: Value, width: Value, gathered: Value | None) -> Block:
                 """The block of `width` columns from j on, of rows i and on."""
-                right, right_row = self.at(builder, part_b, builder.mul(j, b_col)), b_row
-                ahead = self.at(builder, right, builder.mul(width, b_col))
+                right, right_row = column(j), b_row
+                ahead = column(builder.add(j, width))
                 wide = smaller(builder, builder.sub(columns, j), width)
                 with builder.if_then(cut.packs):
                     builder.call(self.pack, [panel, width, right, b_row, b_col, wide, part_depth])

@@ -310,7 +310,8 @@ def _contraction(name: str) -> VectorFunction:
         "at": (table, table, INT64, INT64),
         "in": (table, table, table, INT64, INT64, INT64, INT64),
     }[prefix]
-    order = (pointer, *ways, pointer, INT64, INT64, pointer, INT64, pointer, *[INT64] * 4)
+    right = (pointer, *[INT64] * (2 if prefix else 3))
+    order = (pointer, *ways, *right, pointer, INT64, pointer, *[INT64] * 4)
 
     def rule(*given: Any) -> Any:
         wanted = (*order, pointer, INT64)[: len(given)]

@@ -30,6 +30,7 @@ from gradloom.ir.kernel import (
 from gradloom.ir.launch import varies
 from gradloom.ir.op import TABLE
 from gradloom.ir.ops.philox import philox  # the table is filled by importing the ops
+from gradloom.ir.units import PANEL
 
 Array = np.ndarray[Any, Any]
 
@@ -171,7 +172,7 @@ class _Run:
         *batch, _, _ = self.extents
         depth = self.size(item.depth)
         lhs = self.left(item, (*batch, self.extents[-2], depth))
-        rhs = self.operand(item.rhs, (*batch, depth, self.extents[-1]))
+        rhs = self.right(item, (*batch, depth, self.extents[-1]))
         if item.dtype.is_float:
             lhs, rhs = lhs.astype(np.float64), rhs.astype(np.float64)
         total = np.zeros((*lhs.shape[:-1], rhs.shape[-1]), rhs.dtype)
@@ -216,6 +217,14 @@ class _Run:
             read = self.operand(item.lhs, shape, np.where(taken, more, more[taken][:1].sum()))
             return np.where(taken, read, np.zeros((), read.dtype))
         return self.operand(item.lhs, shape, more)
+
+    def right(self, item: Contract, shape: tuple[int, ...]) -> Array:
+        """The right side: by its strides, of which those of columns hold inside panels."""
+        if item.panel == 0:
+            return self.operand(item.rhs, shape)
+        width, j = PANEL // item.dtype.bytes, np.arange(shape[-1])
+        assert [self.size(stride) for stride in item.rhs.strides] == [width, 1]
+        return self.operand(item.rhs, shape, j // width * (self.size(item.panel) - width))
 
     def operand(self, access: Access, shape: tuple[int, ...], more: Any = 0) -> Array:
         buffer = self.arrays[access.argument]

@@ -132,7 +132,7 @@ def product(buffers, dims, status, tid, nth):
     lo = m * tid // nth
     hi = m * (tid + 1) // nth
     own = offset(c, lo * n)
-    contract_f32(offset(a, lo * k), k, 1, b, n, 1, own, n, own, n, hi - lo, n, k)
+    contract_f32(offset(a, lo * k), k, 1, b, n, 1, 0, own, n, own, n, hi - lo, n, k)
 """
     rng = np.random.default_rng(0)
     a = rng.standard_normal((37, 20)).astype(np.float32)

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+from gradloom.ir.units import PANEL
 from gradloom.runtime import contractions, native, tile
 
 DTYPES = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}
@@ -16,19 +17,21 @@ WIDTHS = [lanes for lanes in (4, 8, 16) if lanes <= HOST]
 SIZES = [0, 1, 2, 5, 8, 13, 33]
 
 
-def contract(dtype, lanes, a, b, c, start=None):
-    """C = A . B (+ start) in place; A and B have any strides, the rest contiguous rows."""
+def contract(dtype, lanes, a, b, c, start=None, panel=0):
+    """C = A . B (+ start) in place; A and B have any strides, the rest contiguous rows.
+
+    panel: from one panel of B to the next; then `b` is the view of the first columns of each."""
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     function = ctypes.CFUNCTYPE(
-        *(None, pointer, number, number, pointer, number, number, pointer, number),
+        *(None, pointer, number, number, pointer, number, number, number, pointer, number),
         *(pointer, number, number, number, number, pointer, number),
     )(contractions.contraction(dtype, lanes))
     size = np.dtype(DTYPES[dtype]).itemsize
-    rows, depth = a.shape
+    rows, depth, columns = *a.shape, c.shape[1]
     function(
         a.ctypes.data, a.strides[0] // size, a.strides[1] // size,
-        b.ctypes.data, b.strides[0] // size, b.strides[1] // size,
-        *(c.ctypes.data, c.strides[0] // size) * 2, rows, b.shape[1], depth,
+        b.ctypes.data, b.strides[0] // size, b.strides[1] // size, panel,
+        *(c.ctypes.data, c.strides[0] // size) * 2, rows, columns, depth,
         *((None, 0) if start is None else (start.ctypes.data, start.strides[0] // size)),
     )  # fmt: skip
 
@@ -115,6 +118,32 @@ def test_right_sides_that_lie_otherwise(dtype, lanes):
                 with np.errstate(over="ignore"):
                     expected = a @ b + (0 if given is None else start)
                     np.testing.assert_allclose(plain, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("lanes", WIDTHS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_panels_have_the_bits_of_rows(dtype, lanes):
+    """Whatever stands behind the last column of the last panel."""
+    rng = np.random.default_rng(9)
+    wide = PANEL // np.dtype(DTYPES[dtype]).itemsize
+    columns = [1, wide - 1, wide, wide + 1, 2 * wide, 3 * wide + lanes, 20 * wide + 5]
+    sizes = itertools.product([0, 1, 2, 4, 5, 8, 13, 24, 33, 70], columns, [0, 1, 5, 70])
+    long = 2 * tile.SEGMENT + 3, tile.DEEP + 3
+    for rows, cols, depth in [*sizes, *itertools.product([1, 4, 7, 40], [2 * wide + 5], long)]:
+        b, start = random(rng, dtype, (depth, cols)), random(rng, dtype, (rows, cols))
+        count = -(-cols // wide)
+        room = np.full((depth, count * wide), 77 if dtype[0] == "i" else np.nan, DTYPES[dtype])
+        room[:, :cols] = b
+        panels = room.reshape(depth, count, wide).transpose(1, 0, 2).copy()
+        for a in (random(rng, dtype, (rows, depth)), random(rng, dtype, (depth, rows)).T):
+            for given in (None, start):
+                plain = np.empty((rows, cols), DTYPES[dtype])
+                contract(dtype, lanes, a, b, plain, given)
+                c, whole = padded(rng, dtype, rows, cols)
+                contract(dtype, lanes, a, panels[0], c, given, panel=depth * wide)
+                np.testing.assert_array_equal(c, plain)
+                c[:] = 77
+                assert (whole == 77).all()
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])

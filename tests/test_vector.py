@@ -330,7 +330,7 @@ def test_assignment_in_place() -> None:
 def test_contraction(dtype: str) -> None:
     kernel = Kernel(
         f"a = {dtype}_pointer(buffers, 0)\n"
-        f"contract_{dtype}(a, 1, 5, {dtype}_pointer(buffers, 1), 7, 1, "
+        f"contract_{dtype}(a, 1, 5, {dtype}_pointer(buffers, 1), 7, 1, 0, "
         f"{dtype}_pointer(buffers, 2), 7, {dtype}_pointer(buffers, 2), 7, 5, 7, dims[0])"
     )
     random = np.random.default_rng(8)
