@@ -58,7 +58,8 @@ def width(kernel: Kernel, lanes: int) -> int:
     """The elements of the vectors that a kernel goes by: `lanes`, or several times as many in
     plain loops over formulas that are long, but not so long that registers are too few for it.
 
-    Not where rows would end in a vector with little in it.
+    Not where rows would end in a vector with little in it; behind a product, whose columns only a
+    call knows, twice as many.
     """
     flops = [TABLE[item.op].flops for item in kernel.body if isinstance(item, Compute)]
     *outer, last = kernel.axes
@@ -66,9 +67,11 @@ def width(kernel: Kernel, lanes: int) -> int:
         return lanes
     if any(axis.role == "reduce" for axis in kernel.axes):
         return lanes
-    if isinstance(last.extent, str) and outer:
+    product = any(isinstance(item, Contract) for item in kernel.body)
+    if isinstance(last.extent, str) and outer and not product:
         return lanes
     count = max((count for most, count in REGISTERS.items() if sum(flops) <= most), default=1)
+    count = min(count, 2) if product else count
     if any(argument.dtype.bytes == 8 for argument in kernel.arguments):
         count //= 2
     while count > 1:
@@ -87,7 +90,7 @@ def _is_plain(item: Instruction) -> bool:
     if isinstance(item, (Load, Store)):
         combines = isinstance(item, Store) and item.combine != ""
         return not (combines or item.access.terms) and item.access.strides[-1] in (0, 1)
-    return isinstance(item, (Constant, Compute))
+    return isinstance(item, (Constant, Compute, Contract))
 
 
 def is_ranked(fold: Reduce) -> bool:

@@ -29,6 +29,16 @@ def chain(columns: int | str, *ops: str, dtype: str = "f32", rows: bool = False)
     return parse_kernel("\n".join([f"{head}) over {axes} {{", *body, "}"]))
 
 
+PRODUCT = """kernel product(a0: f32, a1: f32, a2: f32, a3: out f32; d0, d1, d2) \
+over i: parallel d0, j: parallel d1 {
+  v0 = contract a0[d2*i + j], a1[d1*i + j] over d2 : f32
+  v1 = load a2[j] : f32
+  v2 = add v0, v1 : f32
+  v3 = tanh v2 : f32
+  store a3[d1*i + j] = v3
+}"""
+
+
 @pytest.mark.parametrize(
     ("kernel", "expected"),
     [
@@ -43,6 +53,9 @@ def chain(columns: int | str, *ops: str, dtype: str = "f32", rows: bool = False)
         (chain(96, "exp", rows=True), 32),  # no half-empty vectors
         (chain(10, "exp", rows=True), 16),
         (chain(1000, "exp"), 64),
+        (parse_kernel(PRODUCT), 32),
+        (parse_kernel(PRODUCT.replace("f32", "f64")), 16),
+        (parse_kernel(PRODUCT.replace("tanh", "negative")), 16),
     ],
 )
 def test_how_wide(kernel: Kernel, expected: int) -> None:
@@ -86,6 +99,19 @@ def test_ends_of_arrays(lanes: int, dtype: str) -> None:
             call(unused, unused, table, dims, status, thread, 2)
         np.testing.assert_allclose(out[:size], np.tanh(np.exp(x)), 1e-6)
         assert (out[size:] == 7.0).all(), size
+
+
+@pytest.mark.parametrize("columns", [1, 10, 16, 17, 31, 32, 33, 48, 63, 64, 70, 300])
+def test_rows_behind_a_product(columns: int) -> None:
+    rng = np.random.default_rng(4)
+    x, w, b = gl.placeholder(("B", "I")), gl.placeholder(("I", "O")), gl.placeholder(("O",))
+    layer = gl.function([x, w, b], gl.tanh(x @ w + b), threads=2)
+    for rows in (0, 1, 5, 40):
+        xs, ws = rng.normal(size=(rows, 20)), rng.normal(size=(20, columns)) / 5
+        bs = rng.normal(size=columns)
+        arrays = [array.astype(np.float32) for array in (xs, ws, bs)]
+        found = layer(*arrays)
+        np.testing.assert_allclose(found, np.tanh(arrays[0] @ arrays[1] + arrays[2]), 1e-5, 1e-5)
 
 
 def test_no_bit_depends_on_the_width() -> None:
