@@ -46,23 +46,29 @@ class Loops:
             if not first:
                 self.line(f"{flat} = {flat} // {axis.extent}")
 
-    def vectors(self, index: str, low: Size, high: Size) -> None:
+    def vectors(self, index: str, low: Size, high: Size, around: str = "") -> None:
         """Open the loop over the vectors from `low` to before `high`.
 
         What is left behind the last whole vector has a loop of its own around the same body, so
-        that the mask never changes within one.
+        that the mask never changes within one.  around: the head of a loop over rows, which stands
+        inside that over the two masks.
         """
         lanes = self.lanes
         if low == 0 and isinstance(high, int) and (high < lanes or high % lanes == 0):
             self.line(f"m = lanes({min(high, lanes)})")
+            if around:
+                self.begin(around)
             self.begin(f"for {index} in range(0, {high}, {lanes}):")
             return
         whole, rest = f"{index}_whole", f"{index}_rest"
         self.line(f"{rest} = {difference(high, low)} & {lanes - 1}")
         self.line(f"{whole} = {high} - {rest}")
         self.tail = "tail"
-        self.begin("for tail in range(2):")
+        some = f"min({difference(whole, low)}, 1)"
+        self.begin(f"for tail in range(1 - {some}, 1 + min({rest}, 1)):")
         self.line(f"m = lanes({lanes} + tail * ({rest} - {lanes}))")
+        if around:
+            self.begin(around)
         begin = total(str(low), f"tail * {difference(whole, low, True)}")
         self.begin(f"for {index} in range({begin}, {whole} + tail * {rest}, {lanes}):")
 

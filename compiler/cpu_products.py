@@ -28,7 +28,7 @@ class Emitter(Protocol):
     def line(self, text: str, loc: Loc = ()) -> None: ...
     def begin(self, text: str) -> None: ...
     def unravel(self, axes: Sequence[Axis], flat: str) -> None: ...
-    def vectors(self, index: str, low: Size, high: Size) -> None: ...
+    def vectors(self, index: str, low: Size, high: Size, around: str) -> None: ...
     def address(self, access: Access) -> str: ...
     def stages(self, loops: Sequence[Axis]) -> None: ...
 
@@ -38,6 +38,7 @@ def product_text(emitter: Emitter, item: Contract) -> None:
     line, begin = emitter.line, emitter.begin
     *batch, rows, columns = emitter.kernel.axes
     i, j = rows.name, columns.name
+    rows_here = f"for {i} in range(first, first + count):"
     alone = len(emitter.kernel.body) == 1
     soon = _goes_into(emitter.kernel, item)
     _tiles(emitter, item, batch, rows, columns)
@@ -59,8 +60,7 @@ def product_text(emitter: Emitter, item: Contract) -> None:
         line(f"pitch = (part + {VECTOR - 1}) // {VECTOR} * {VECTOR}")
         _call(emitter, item, ("start", "part"), "sums, pitch", soon)
         line("right = start + part")
-        begin(f"for {i} in range(first, first + count):")
-        emitter.vectors(j, "start", "right")
+        emitter.vectors(j, "start", "right", rows_here)
         line(f"{item.result} = load(sums, ({i} - first) * pitch + {j} - start, m)")
         emitter.stages([])
         return
@@ -69,12 +69,11 @@ def product_text(emitter: Emitter, item: Contract) -> None:
     _call(emitter, item, ("left", "width"), f"{place}, {row}", soon)
     if alone:
         return
-    begin(f"for {i} in range(first, first + count):")
     if isinstance(columns.extent, int) and columns.extent <= NARROW:
-        emitter.vectors(j, 0, columns.extent)
+        emitter.vectors(j, 0, columns.extent, rows_here)
     else:
         line("right = left + width")
-        emitter.vectors(j, "left", "right")
+        emitter.vectors(j, "left", "right", rows_here)
     place = emitter.address(replace(item.scratch, strides=(*item.scratch.strides[:-1], 1)))
     line(f"{item.result} = load({item.scratch.argument}, {place}, m)")
     emitter.stages([])

@@ -111,7 +111,7 @@ def test_source_of_vectors_whose_number_is_not_known() -> None:
         "        end = min(start + 4096, d0)\n"
         "        i_rest = end - start & 15\n"
         "        i_whole = end - i_rest\n"
-        "        for tail in range(2):\n"
+        "        for tail in range(1 - min(i_whole - start, 1), 1 + min(i_rest, 1)):\n"
         "            m = lanes(16 + tail * (i_rest - 16))\n"
         "            for i in range(start + tail * (i_whole - start), "
         "i_whole + tail * i_rest, 16):\n"
