@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ..ir.kernel import Access, Axis, Contract, Kernel, Load, Size, Store
 from ..ir.loc import Loc
-from ..ir.units import INSIDE, MUCH, NARROW, TILE, multiple
+from ..ir.units import INSIDE, MUCH, NARROW, TILE, panel_columns, strip_multiple
 from .cpu_text import product, total
 
 VECTOR = 16  # elements of which rows of sums are a multiple, so that vectors lie in one line
@@ -53,7 +53,8 @@ def product_text(emitter: Emitter, item: Contract) -> None:
         begin(f"for first in range(top, bottom, max(height, {TILE})):")
         line("count = min(height, bottom - first)")
     if item.scratch is None:
-        span = INSIDE // item.dtype.bytes // PANEL
+        step = strip_multiple(item)
+        span = INSIDE // item.dtype.bytes // PANEL // step * step
         line(f"sums = {item.dtype}_inside()")
         begin(f"for start in range(left, left + width, {span}):")
         line(f"part = min(left + width - start, {span})")
@@ -88,7 +89,7 @@ def _tiles(
     As `ir/units.py` has it.
     """
     line = emitter.line
-    wide, step = columns.extent, multiple(item)
+    wide, step = columns.extent, strip_multiple(item)
     line(f"tiles = max(({rows.extent} + {TILE - 1}) // {TILE}, 1)")
     cut = isinstance(wide, str) or wide > NARROW
     if cut:
@@ -165,9 +166,9 @@ def _call(
         row = soon.strides[-2]
         near = f"{at(soon, batch, product('first', row), first)}, {row}"
     column = product(first, b_column)
-    if item.panel != 0 and first != "0":
-        column = f"{first} // {multiple(item)} * {item.panel}"  # where a panel begins
+    if item.panel_stride != 0 and first != "0":  # where a panel begins
+        column = f"{first} // {panel_columns(item.dtype)} * {item.panel_stride}"
     right = f"{at(item.rhs, batch, column)}, {b_depth}, {b_column}"
-    right += f", {item.panel}" * (item.walk is None)
+    right += f", {item.panel_stride}" * (item.walk is None)
     sizes = f"count, {many}, {depth}"
     emitter.line(f"contract_{left}, {right}, {out}, {near}, {sizes}{start})", item.loc)

@@ -242,8 +242,8 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
             case Contract():
                 initial = None if item.initial is None else access(item.initial)
                 lhs, rhs, depth = side(item.lhs), side(item.rhs), own(item.depth)
-                panel = own(item.panel)
-                made = replace(item, lhs=lhs, rhs=rhs, depth=depth, initial=initial, panel=panel)
+                made = replace(item, lhs=lhs, rhs=rhs, depth=depth, initial=initial)
+                made = replace(made, panel_stride=own(item.panel_stride))
                 if item.scratch is not None:
                     made = replace(made, scratch=access(item.scratch))
                 if item.walk is not None:

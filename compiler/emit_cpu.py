@@ -45,7 +45,7 @@ from .keep import kept_value
 from .scalar import identity, two_sum
 
 LONG = 14  # operations an element of a function that is a chain: exp and all that is longer
-REGISTERS = {80: 4, 200: 2}  # of a vector, where a formula has at most so many operations
+OPERATIONS = {4: 80, 2: 200}  # at most, where a vector has so many registers
 MANY = 16  # lanes of processors that have twice the registers
 
 
@@ -67,20 +67,17 @@ def width(kernel: Kernel, lanes: int) -> int:
         return lanes
     if any(axis.role == "reduce" for axis in kernel.axes):
         return lanes
+    count = max((count for count, most in OPERATIONS.items() if sum(flops) <= most), default=1)
     product = any(isinstance(item, Contract) for item in kernel.body)
-    if isinstance(last.extent, str) and outer and not product:
-        return lanes
-    count = max((count for most, count in REGISTERS.items() if sum(flops) <= most), default=1)
     count = min(count, 2) if product else count
     if any(argument.dtype.bytes == 8 for argument in kernel.arguments):
         count //= 2
+    if isinstance(last.extent, str):
+        return lanes * max(count, 1) if product or not outer else lanes
     while count > 1:
-        wide = lanes * count
-        if isinstance(last.extent, str):
-            return wide
-        needed, taken = -(-last.extent // lanes), -(-last.extent // wide) * count
+        needed, taken = -(-last.extent // lanes), -(-last.extent // (lanes * count)) * count
         if 8 * taken <= 9 * needed:
-            return wide
+            return lanes * count
         count //= 2
     return lanes
 

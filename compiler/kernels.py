@@ -40,13 +40,13 @@ def build_kernel(
     targets: Sequence[View | None] | None = None,
     walk: Walked | None = None,
     order: Sequence[int] | None = None,
-    panel: DimLike = 0,
+    panel_stride: DimLike = 0,
 ) -> tuple[Kernel, tuple[DimLike, ...]]:
     """The kernel of a region.
 
     sources, targets: how each input and each output lies in its buffer; None: as all of it.
     walk: how its product finds its left side, if the strides of that do not say it.
-    order: of the axes, if not their own.  panel: from one panel of its right side to the next.
+    order: of the axes, if not their own.  panel_stride: of its right side, if that is in panels.
     Arguments are the inputs' buffers, a walk's tables, then the outputs'.  Returns the kernel and
     the sizes that its parameters stand for.
     """
@@ -73,7 +73,7 @@ def build_kernel(
             _contract(draft, made, inputs)
         else:
             _contract(draft, made, inputs, outputs[left], places[left])
-        draft.body[-1] = replace(draft.body[-1], panel=panel)
+        draft.body[-1] = replace(draft.body[-1], panel_stride=panel_stride)
         if walk is not None:
             period, stride = cast(Any, (walk.period, walk.stride))
             found = Walk(tables[0], tables[1], period, stride)

@@ -13,7 +13,7 @@ zeros beforehand.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -29,7 +29,7 @@ from ..ir.ops.scan import SCAN, Scan
 from ..ir.ops.while_loop import WHILE, While, loop_of
 from ..ir.program import Break, Loop
 from ..ir.tensor import Node, Tensor, TensorType
-from ..ir.units import PANEL
+from ..ir.units import panel_columns
 from .carries import assign, is_private, is_read_as_written, overwriting, root, views_of
 from .nominal import NOMINAL, nominal
 from .schedule import schedule
@@ -186,7 +186,7 @@ class _Loop:
             place = self.stored[carry]
             own = state.buffers[place.buffer].kind == "temporary" and is_whole(state, place, type_)
             if target is None and own and is_private(state, self.graph, carry, loop.node):
-                target = place
+                target = replace(place, panels=None)
             target = target or state.temporary(type_)
             if place.buffer != target.buffer:
                 move(state, carry, place, target.buffer)
@@ -309,26 +309,20 @@ class _Loop:
             for tensor in _dense_operands(node):
                 if tensor in fixed:
                     contiguous(self.state, inner, tensor)
-            right = None if node in self.state.fixed else self.repeated_right(node)
-            if right is not None and right in fixed and right not in self.state.panels:
-                self.state.panels[right] = in_panels(self.state, right, inner[right])
+            for right in _repeated_rights(node, self.steps) if self.state.walks else ():
+                if right in fixed and inner[right].panels is None:
+                    panels = in_panels(self.state, right, inner[right])
+                    inner[right] = replace(inner[right], panels=panels)
             for tensor in _right_sides(node):
-                if tensor in fixed and inner[tensor].view.strides[-1] != 1 and tensor is not right:
-                    contiguous(self.state, inner, tensor)
+                if tensor in fixed and inner[tensor].panels is None:
+                    if inner[tensor].view.strides[-1] != 1:
+                        contiguous(self.state, inner, tensor)
         return set(nodes)
 
-    def repeated_right(self, node: Node) -> Tensor | None:
-        """The right side of a product that is worth a copy in panels if it is the same in all
-        steps: each would copy it, block by block, or else find its rows far apart."""
-        right = sole_right(node) if node.op is FUSED and self.state.walks else None
-        if right is None or right.dtype not in (float32, float64) or _reads_no_panels(node):
-            return None
-        depth, columns = right.shape
-        steps = NOMINAL if self.loop.length is None else nominal(self.loop.length)
-        if not (isinstance(depth, int) and isinstance(columns, int)) or steps < MANY:
-            return None
-        width = columns * right.dtype.bytes
-        return right if width > PANEL and depth * width >= LARGE else None
+    @property
+    def steps(self) -> int:
+        """How many steps there may be."""
+        return NOMINAL if self.loop.length is None else nominal(self.loop.length)
 
     def asked(self) -> Places:
         """Where the inputs of `proceed` lie, and its numbers, which are made before the loop."""
@@ -386,12 +380,34 @@ class _Loop:
         assign(state, [(target, y, inner[y]) for target, y in stays])
 
 
+def _repeated_rights(node: Node, steps: int) -> list[Tensor]:
+    """The right sides of products that are worth a copy in panels if they are the same in so many
+    steps: each would copy them, block by block, or else find their rows far apart.
+
+    Of a loop, what its own products read in all of its steps."""
+    if node.op in (SCAN, WHILE):
+        loop = loop_of(node)
+        times = NOMINAL if loop.length is None else nominal(loop.length)
+        made = [_repeated_rights(inner, steps * times) for inner in loop.body.nodes]
+        found = {tensor for some in made for tensor in some}
+        own = loop.body.inputs[len(loop.body.inputs) - len(loop.constants) :]
+        return [x for x, inside in zip(loop.constants, own, strict=True) if inside in found]
+    right = sole_right(node) if node.op is FUSED else None
+    if right is None or right.dtype not in (float32, float64) or _reads_no_panels(node):
+        return []
+    depth, columns = right.shape
+    if not (isinstance(depth, int) and isinstance(columns, int)) or steps < MANY:
+        return []
+    size = depth * columns * right.dtype.bytes
+    return [right] if columns > panel_columns(right.dtype) and size >= LARGE else []
+
+
 def _reads_no_panels(node: Node) -> bool:
     """Whether a fused product has but one row, for which whole rows are best, or a left side of
     which tables of offsets say where it lies, not strides."""
     region = node.regions[0]
     outside = dict(zip(region.inputs, node.operands, strict=True))
-    (product,) = (inner for inner in region.nodes if inner.op.kind == "contraction")
+    product = next(inner for inner in region.nodes if inner.op.kind == "contraction")
     left = outside.get(product.operands[0])
     if product.results[0].shape[-2] == 1:
         return True

@@ -265,7 +265,7 @@ def _fused(
     region = node.regions[0]
     walk = next((w for x in node.operands if (w := stored[x].walk) is not None), None)
     alone = sole_right(node)
-    panels = state.panels.get(alone) if alone is not None and walk is None else None
+    panels = stored[alone].panels if alone is not None and walk is None else None
     for right in right_sides(node):
         if right is alone and panels is not None:
             continue
@@ -274,7 +274,9 @@ def _fused(
         turned = turned and (walk is None or walk.runs is None)
         if strides[-1] != 1 and not turned:
             contiguous(state, stored, right)
-    operands = [panels if panels and x is alone else stored[x] for x in node.operands]
+    operands = [stored[operand] for operand in node.operands]
+    if panels is not None:
+        operands = [panels if x is alone else stored[x] for x in node.operands]
     sources = [operand.view for operand in operands]
     targets = [_slice(state, result, wanted) for result in node.results]
     order = _order(state, graph, node, sources, targets, wanted)
@@ -291,8 +293,9 @@ def _fused(
             turned = replace(turned, view=laid(operand.shape, axes, len(space.shape)))
             copy(state, operand, stored[operand], turned)
             sources[i], arguments[i] = turned.view, turned.buffer
-    panel = panels.panel if panels else 0
-    kernel, sizes = build_kernel(region, sources, state.check, targets, walk, order, panel)
+    panel_stride = 0 if panels is None else panels.panel_stride
+    how = targets, walk, order, panel_stride
+    kernel, sizes = build_kernel(region, sources, state.check, *how)
     arguments += tables(state, node, walk) if walk is not None else ()
     places: list[str] = []
     for position, result in enumerate(node.results):

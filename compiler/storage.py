@@ -15,7 +15,7 @@ from ..ir.ops.while_loop import WHILE
 from ..ir.program import Buffer, BufferKind, Copy, Failure, Launch, Step
 from ..ir.shapes import contiguous_strides
 from ..ir.tensor import Node, Tensor, TensorType
-from ..ir.units import PANEL
+from ..ir.units import panel_columns
 from .draft import Draft, finish
 from .guard import guard
 from .nominal import nominal
@@ -50,13 +50,14 @@ class Walked:
 class Stored:
     """Where a value lies: a buffer and how to walk it; by `walk` in place of the last two axes.
 
-    panel: of a matrix in panels (`ir.kernel.Contract`), the elements from one to the next.
+    panel_stride: of a matrix in panels (`ir.kernel.Contract`).  panels: a copy of it that is.
     """
 
     buffer: str
     view: View
     walk: Walked | None = None
-    panel: DimLike = 0
+    panel_stride: DimLike = 0
+    panels: Stored | None = None
 
 
 def dense(type_: TensorType) -> View:
@@ -74,7 +75,7 @@ class Lowering:
     walks: whether this is for a CPU: products may read a left side by tables of offsets, kernels
     take the order in which memory lies.  tables: those that there are.
     early: in a loop, the steps before the outermost one.  fixed: nodes of bodies that run before
-    their loops, once.  panels: right sides of products in a loop, as they lie there a second time.
+    their loops, once.
     """
 
     buffers: dict[str, Buffer] = field(default_factory=dict[str, Buffer])
@@ -91,7 +92,6 @@ class Lowering:
     tables: dict[Parts, str] = field(default_factory=dict[Parts, str])
     early: list[Step] | None = None
     fixed: set[Node] = field(default_factory=set[Node])
-    panels: dict[Tensor, Stored] = field(default_factory=dict[Tensor, Stored])
 
     def buffer(self, kind: BufferKind, type_: TensorType, name: str = "", **more: object) -> str:
         if not name:
@@ -179,9 +179,9 @@ def copy(state: Lowering, tensor: Tensor, source: Stored, target: Stored) -> Non
 
 
 def in_panels(state: Lowering, tensor: Tensor, source: Stored) -> Stored:
-    """A copy of a matrix of known size in panels, one of all columns that are left at the end."""
+    """A copy of a matrix of known size in panels; what the last one lacks is not written."""
     rows, columns = tensor.shape
-    wide = PANEL // tensor.dtype.bytes
+    wide = panel_columns(tensor.dtype)
     assert isinstance(rows, int) and isinstance(columns, int)
     count, left = divmod(columns, wide)
     size = rows * wide
@@ -193,7 +193,7 @@ def in_panels(state: Lowering, tensor: Tensor, source: Stored) -> Stored:
         rest = replace(source, view=View((row, column), start + count * wide * column))
         target = replace(place, view=View((wide, 1), count * size))
         _copy(state, tensor, (rows, left), rest, target)
-    return replace(place, view=View((wide, 1), 0), panel=size)
+    return replace(place, view=View((wide, 1), 0), panel_stride=size)
 
 
 def _copy(state: Lowering, tensor: Tensor, shape: Shape, source: Stored, target: Stored) -> None:

@@ -187,9 +187,10 @@ class Contract:
     stays inside.
 
     walk: where lhs[i, k] is, if its strides along i and k, then 0, do not say it.
-    panel: where rhs is a matrix in panels, each all the rows of w columns, w elements of PANEL
-    bytes, the elements from one panel to the next; rhs[k, j] is ⌊j / w⌋ · panel + k · w + j mod w
-    behind where the access starts, and its strides are w and 1.  Else 0.
+    panel_stride: where rhs is a matrix in panels, each all the rows of w columns, which are
+    PANEL_ROW bytes, the elements from one panel to the next.  Behind where the access starts,
+    rhs[k, j] is ⌊j / w⌋ · panel_stride + k · w + j mod w; the strides of rhs are w and 1.  Behind
+    the last column anything may stand.  Else 0.
     initial: what each sum starts from in place of 0, of unit stride along j.  It is read before
     the sum is stored, and so may be the same memory.
     """
@@ -202,7 +203,7 @@ class Contract:
     dtype: DType
     initial: Access | None = None
     walk: Walk | None = None
-    panel: Size = 0
+    panel_stride: Size = 0
     loc: Loc = field(default=(), compare=False)
 
 

@@ -66,13 +66,13 @@ def print_instruction(instruction: Instruction, axes: tuple[Axis, ...]) -> str:
         case Running(result, combine, operands, dtype, identity, loc):
             text = f"{result} = running {combine} {', '.join(operands)} from {identity}"
             return f"{text} : {dtype}" + _loc(loc)
-        case Contract(result, lhs, rhs, depth, scratch, dtype, initial, walk, panel, loc):
+        case Contract(result, lhs, rhs, depth, scratch, dtype, initial, walk, stride, loc):
             left = _access(lhs, axes)
             if walk is not None:
                 left += f" by {walk.rows}, {walk.steps} of {walk.period} at {walk.stride}"
                 if (runs := walk.runs) is not None:
                     left += f" in {runs.table} of {runs.most} every {runs.group} by {runs.unit}"
-            right = _access(rhs, axes) + (f" in panels of {panel}" if panel != 0 else "")
+            right = _access(rhs, axes) + (f" in panels of {stride}" if stride != 0 else "")
             text = f"{result} = contract {left}, {right} over {depth}"
             text += "" if initial is None else f" from {_access(initial, axes)}"
             text += "" if scratch is None else f" in {_access(scratch, axes)}"
@@ -175,8 +175,8 @@ def parse_instruction(text: str, axes: tuple[Axis, ...]) -> Instruction:
                 if way[0]:
                     walk = Walk(way[0], way[1], _size(way[2]), _size(way[3]), runs)
                 scratch = parse_access(s, at, axes) if s else None
-                panel = _size(far) if far else 0
-                return Contract(result, lhs, rhs, size, scratch, dtype, initial, walk, panel, loc)
+                stride = _size(far) if far else 0
+                return Contract(result, lhs, rhs, size, scratch, dtype, initial, walk, stride, loc)
             case "store", (argument, inner, operand, combine, check):
                 access = parse_access(argument, inner, axes)
                 return Store(access, operand, combine, _size(check) if check else 0)

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Literal
 
+from .dtypes import DType
 from .kernel import Access, Axis, Contract, Kernel, Load, Size, Store
 
 Layout = Literal["panels", "pieces", "rows", "blocks", "squares"]
@@ -29,7 +30,7 @@ COLUMNS = 4  # vectors of the last axis in a block, where other axes are reduced
 TILE = 8  # rows of a product that are a unit
 INSIDE = 1 << 17  # bytes of sums of a product that a thread keeps to itself
 NARROW, WIDE = 32, 32  # columns of a strip: at least, and a multiple of
-PANEL = 256  # bytes of a row of a panel: the widest tiles of a product with the widest vectors
+PANEL_ROW = 256  # bytes: the widest tiles of a product with the widest vectors
 MUCH = 1 << 17  # elements of weights, of which each thread had better read its part only
 LINE = 64  # elements of the last axis that take less time than to find out where they are
 NEST = 1024  # elements of a unit that has several axes
@@ -123,9 +124,14 @@ def block_length(kernel: Kernel, lanes: int) -> int:
     return lanes if few and rows else COLUMNS * lanes
 
 
-def multiple(item: Contract) -> int:
+def panel_columns(dtype: DType) -> int:
+    """How many columns of a matrix make a panel: see `Contract`."""
+    return PANEL_ROW // dtype.bytes
+
+
+def strip_multiple(item: Contract) -> int:
     """Columns that a strip of a product has a multiple of: so that none begins inside a panel."""
-    return WIDE if item.panel == 0 else max(WIDE, PANEL // item.dtype.bytes)
+    return WIDE if item.panel_stride == 0 else max(WIDE, panel_columns(item.dtype))
 
 
 def strip_length(
@@ -136,7 +142,7 @@ def strip_length(
 
     And so also where there are no more rows than columns, and the weights are many.  Then threads
     exchange results rather than weights: those that one step writes are read by the same thread in
-    the next.  step: of columns, see `multiple`.
+    the next.  step: of columns, see `strip_multiple`.
     """
     few = rows <= columns and depth * columns >= MUCH
     blocks = entries if few else entries * max(-(-rows // TILE), 1)
@@ -184,7 +190,7 @@ class _Walk:
                 rows, columns = len(kernel.axes) - 2, len(kernel.axes) - 1
                 item = next(item for item in kernel.body if isinstance(item, Contract))
                 sizes = self.box[rows][1], self.box[columns][1], self.value(item.depth)
-                strip = strip_length(*sizes, prod(counts), threads, multiple(item))
+                strip = strip_length(*sizes, prod(counts), threads, strip_multiple(item))
                 inner = [(columns, strip), (rows, TILE)]
             case "blocks":
                 inner = [(len(kernel.axes) - 1, block_length(kernel, lanes))]
@@ -253,11 +259,11 @@ class _Walk:
         if depth[1] > 0:
             found.append((item.lhs.argument, *self.spanned(item.lhs, [*batch, rows, depth])))
             low, high = self.spanned(item.rhs, [*batch, depth, columns])
-            if item.panel != 0:  # from the first panel to the last
-                wide, start = multiple(item), self.value(item.rhs.offset)
-                panel = self.value(item.panel)
-                low = start + columns[0] // wide * panel
-                high = start + (columns[1] - 1) // wide * panel + depth[1] * wide - 1
+            if item.panel_stride != 0:  # from the first panel to the last
+                wide, start = panel_columns(item.dtype), self.value(item.rhs.offset)
+                stride = self.value(item.panel_stride)
+                low = start + columns[0] // wide * stride
+                high = start + (columns[1] - 1) // wide * stride + depth[1] * wide - 1
             found.append((item.rhs.argument, low, high))
         if item.walk is not None:  # where, only its tables know
             anywhere = [item.lhs.argument, item.walk.rows, item.walk.steps]

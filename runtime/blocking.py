@@ -16,7 +16,7 @@ class Operands:
     """What a product is called with: addresses, each with its strides, sizes, and the start.
 
     soon: what will be written once the sums are there, C itself or what they go into.
-    panel: from one panel of B to the next, 0 where B is none; None where it cannot be.
+    panel_stride: from one panel of B to the next, 0 where it has none; None where it never has.
     """
 
     a: tuple[Value, Value, Value]
@@ -25,7 +25,7 @@ class Operands:
     soon: tuple[Value, Value]
     sizes: tuple[Value, Value, Value]
     initial: tuple[Value, Value]
-    panel: Value | None = None
+    panel_stride: Value | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 
+from ..ir.units import PANEL_ROW
 from . import native
 from .cache import reached
 from .forks import wait_at_fork
@@ -61,7 +62,7 @@ def contraction(dtype: str, lanes: int) -> int:
     with making:
         if asked not in _loaded:
             text = hashlib.sha256(_own_text()).hexdigest()
-            what = f"tile {dtype} {lanes} {text} {native.host().identity}"
+            what = f"tile {dtype} {lanes} {PANEL_ROW} {text} {native.host().identity}"
             key = "tile-" + hashlib.sha256(what.encode()).hexdigest()
             data, _ = native.cached_object(key, lambda: _compiled(dtype, lanes))
             native.load_object(data)

@@ -26,6 +26,7 @@ from typing import Any
 
 from ..ir.collector import without_collector
 from ..ir.progress import tell
+from ..ir.units import CACHED, INSIDE
 from . import contractions, native
 from .cache import default_cache, reached
 from .forks import wait_at_fork
@@ -215,6 +216,7 @@ def _symbol(text: str, lanes: int) -> str:
 def _environment() -> bytes:
     """Everything but the text that object code depends on."""
     digest = hashlib.sha256(native.host().identity.encode())
+    digest.update(f"{CACHED} {INSIDE} ".encode())
     digest.update(f"python {sys.version_info[:3]}".encode())
     # Numba's version is in a file of its own: reading that does not import Numba.
     numba = importlib.util.find_spec("numba")

@@ -126,7 +126,8 @@ def sigmoid(x: Lanes) -> Lanes:
 
 
 def _sigmoid_32(x: Lanes) -> Lanes:
-    """s / (s + s 2^n e^r), where |x| = n ln 2 + r, |r| ≤ ½ ln 2, for x < 0; else 1 less that.
+    """sigmoid(−|x|) = s / (s + s 2^n e^r), where |x| = n ln 2 + r, |r| ≤ ½ ln 2; for x ≥ 0 one
+    minus that.
 
     So sigmoid(x) and sigmoid(−x), whose product is the derivative, share all but the last step.  A
     small s keeps all from overflowing, and 1.5 times a power of two keeps the sum from being just

@@ -30,7 +30,7 @@ from dataclasses import replace
 
 from llvmlite import ir
 
-from ..ir.units import PANEL
+from ..ir.units import PANEL_ROW
 from . import native
 from .blocking import IN_TIME, PLANS, Block, Cut, Operands, Plan, even, tiled
 from .building import Builder, Value, counted, larger, number, smaller, zeros
@@ -55,21 +55,23 @@ class _Products(Gatherer):
     def __init__(self, name: str, lanes: int, fused: bool) -> None:
         super().__init__(name, lanes, fused)
         self.symbol, self.usual = symbol(name, lanes), symbol(self.dtype, lanes)
-        self.panel = PANEL // _BYTES[self.dtype]  # columns
+        self.panel_columns = PANEL_ROW // _BYTES[self.dtype]
 
     def contraction(self, plan: Plan) -> None:
         """The public function.
 
-        contract(a, a_row, a_col, b, b_row, b_col, panel, c, c_row, soon, soon_row, rows, columns,
-        depth, initial, initial_row), or contract_at(a, row_table, step_table, periods, stride, b,
-        b_row, b_col, c, …): the table of `depth` steps is gone through `periods` times, each
-        `stride` further on in A.  Its sums start from `initial`, rows of unit stride, or from zeros
-        where that is null.  What stands at `soon`, rows of unit stride as C's, is asked for
-        meanwhile: what the sums will be stored to, or go into.  Where `panel` is not 0, B lies in
-        panels (`ir.kernel.Contract`) so far apart, of which b_row and b_col are the strides.
+        contract(a, a_row, a_col, b, b_row, b_col, panel_stride, c, c_row, soon, soon_row, rows,
+        columns, depth, initial, initial_row), or contract_at(a, row_table, step_table, periods,
+        stride, b, b_row, b_col, c, …): the table of `depth` steps is gone through `periods` times,
+        each `stride` further on in A.  Its sums start from `initial`, rows of unit stride, or from
+        zeros where that is null.  What stands at `soon`, rows of unit stride as C's, is asked for
+        meanwhile: what the sums will be stored to, or go into.  Where `panel_stride` is not 0, B
+        lies in panels (`ir.kernel.Contract`), of which b_row and b_col are the strides inside.
         """
         self.plan = plan
         high, low = plan.wide
+        for tile in (*plan.wide, *plan.middle):  # none reads across the end of a panel
+            assert self.panel_columns % (tile.vectors * self.lanes) == 0
         wanted: list[tuple[Tile, Besides]] = [(tile, "") for tile in plan.tiles]
         if self.by_tables:
             wanted.remove((plan.tall, ""))
@@ -104,7 +106,7 @@ class _Products(Gatherer):
             if self.has_strips():
                 self.gather = self.gatherer()
                 self.strips = self.memory(builder, self.strips_length())
-            b, b_row, b_col, apart, c, c_row, soon, soon_row, rows, columns, *start = more
+            b, b_row, b_col, panel_stride, c, c_row, soon, soon_row, rows, columns, *start = more
             # One column is the row of the transposed product, which goes along its vectors.
             in_line = builder.icmp_signed("==", c_row, number(1))
             nothing = builder.icmp_unsigned("==", start[1], zeros(POINTER))
@@ -122,7 +124,7 @@ class _Products(Gatherer):
                 (soon, soon_row),
                 (either(columns, rows), either(rows, columns), start[0]),
                 (start[1], start[2]),
-                either(number(0), apart),
+                either(number(0), panel_stride),
             )
             left, done = self.one_row(builder, operands)
             with builder.if_then(builder.not_(done)):
@@ -202,8 +204,8 @@ class _Products(Gatherer):
         single = builder.icmp_signed("==", rows, number(1))
         single = builder.and_(single, builder.icmp_signed(">", columns, number(2 * lanes)))
         by_panels = ir.Constant(ir.IntType(1), False)
-        if given.panel is not None:
-            by_panels = builder.icmp_signed("!=", given.panel, number(0))
+        if given.panel_stride is not None:
+            by_panels = builder.icmp_signed("!=", given.panel_stride, number(0))
             single = builder.and_(single, builder.not_(by_panels))  # thin tiles are wider than one
         packs = builder.icmp_signed("!=", b_col, number(1))
         once = builder.icmp_signed("<=", rows, number(plan.middle[0].rows))
@@ -280,13 +282,15 @@ class _Products(Gatherer):
 
             def column(j: Value) -> Value:
                 """Where column j of B begins."""
-                if given.panel is None:
+                if given.panel_stride is None:
                     return self.at(builder, part_b, builder.mul(j, b_col))
-                panels = builder.mul(builder.udiv(j, number(self.panel)), given.panel)
-                panels = builder.add(panels, builder.and_(j, number(self.panel - 1)))
-                plain = builder.icmp_signed("==", given.panel, number(0))
-                place = builder.select(plain, builder.mul(j, b_col), panels)
-                return self.at(builder, part_b, place)
+                before = builder.udiv(j, number(self.panel_columns))
+                inside = builder.and_(j, number(self.panel_columns - 1))
+                offset = builder.add(builder.mul(before, given.panel_stride), inside)
+                plain = builder.icmp_signed("==", given.panel_stride, number(0))
+                return self.at(
+                    builder, part_b, builder.select(plain, builder.mul(j, b_col), offset)
+                )
 
             def block(i: Value, j: Value, width: Value, gathered: Value | None) -> Block:
                 """The block of `width` columns from j on, of rows i and on."""

@@ -233,7 +233,7 @@ def lanes_below(builder: Any, limit: Any, count: int) -> Lanes:
     scalar = Lanes(builder, limit)
     scalar = select(scalar < 0, 0, scalar)
     scalar = select(scalar > count, count, scalar)
-    if count >= native.host().lanes == 16 and count <= 64:  # AVX-512: masks have registers
+    if native.host().lanes == 16 and 16 <= count <= 64:  # AVX-512, where masks have registers
         # A comparison LLVM would move into the loop that stands under the mask.
         below = scalar.constant(-1).shift_right_logical(64 - scalar)
         bits = select(scalar == 0, scalar.constant(0), below)

@@ -30,7 +30,7 @@ from gradloom.ir.kernel import (
 from gradloom.ir.launch import varies
 from gradloom.ir.op import TABLE
 from gradloom.ir.ops.philox import philox  # the table is filled by importing the ops
-from gradloom.ir.units import PANEL
+from gradloom.ir.units import panel_columns
 
 Array = np.ndarray[Any, Any]
 
@@ -220,11 +220,11 @@ class _Run:
 
     def right(self, item: Contract, shape: tuple[int, ...]) -> Array:
         """The right side: by its strides, of which those of columns hold inside panels."""
-        if item.panel == 0:
+        if item.panel_stride == 0:
             return self.operand(item.rhs, shape)
-        width, j = PANEL // item.dtype.bytes, np.arange(shape[-1])
+        width, j = panel_columns(item.dtype), np.arange(shape[-1])
         assert [self.size(stride) for stride in item.rhs.strides] == [width, 1]
-        return self.operand(item.rhs, shape, j // width * (self.size(item.panel) - width))
+        return self.operand(item.rhs, shape, j // width * (self.size(item.panel_stride) - width))
 
     def operand(self, access: Access, shape: tuple[int, ...], more: Any = 0) -> Array:
         buffer = self.arrays[access.argument]

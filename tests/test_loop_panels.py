@@ -11,7 +11,10 @@ import pytest
 
 import gradloom as gl
 from gradloom.ir.kernel import Contract
+from gradloom.ir.program import Launch, walk
 from gradloom.ir.program_text import parse_program
+
+from .loop_cases import run as interpreted
 
 STEPS = 20
 
@@ -20,8 +23,10 @@ def run(function: Any, *arguments: Any) -> list[np.ndarray]:
     return [np.asarray(result) for result in function(*arguments)]
 
 
-def products(program: Any) -> list[Contract]:
-    return [item for k in program.kernels for item in k.body if isinstance(item, Contract)]
+def by_panels(function: Any) -> list[Contract]:
+    """The products that read panels."""
+    body = [item for kernel in function.program.kernels for item in kernel.body]
+    return [item for item in body if isinstance(item, Contract) and item.panel_stride != 0]
 
 
 def recurrence(size: int, dtype: str, transposed: bool = False, steps: int = STEPS) -> Any:
@@ -55,8 +60,7 @@ def test_both_ways_through_a_loop(size: int, dtype: str, transposed: bool) -> No
     inputs, outputs = recurrence(size, dtype, transposed)
     rng = np.random.default_rng(0)
     function, alone = (gl.function(inputs, outputs, threads=threads) for threads in (2, 1))
-    panels = [item for item in products(function.program) if item.panel != 0]
-    assert len(panels) == 2  # there, and back
+    assert len(by_panels(function)) == 2  # there, and back
     w = (rng.standard_normal((size, size)) / size**0.5).astype(dtype)
     tolerance = {"float32": 2e-4, "float64": 1e-11}[dtype]
     for batch in (0, 1, 3, 16, 40, 130):
@@ -76,8 +80,7 @@ def test_no_bit_differs_from_a_short_loop() -> None:
     twice = gl.function(inputs, outputs[0])
     inputs, outputs = recurrence(96, "float32", steps=8)
     short = gl.function(inputs, outputs[0])
-    assert any(item.panel != 0 for item in products(twice.program))
-    assert not any(item.panel != 0 for item in products(short.program))
+    assert by_panels(twice) and not by_panels(short)
     expected = h
     for _ in range(5):
         expected = np.asarray(short(w, expected, x))
@@ -101,9 +104,9 @@ def test_where_no_panels_are_made() -> None:
     for name, (start, result) in cases.items():
         inputs = [w] if start is w else [w, start]
         function = gl.function(inputs, result)
-        assert not any(item.panel != 0 for item in products(function.program)), name
+        assert not by_panels(function), name
     inputs, outputs = recurrence(64, "float32")
-    assert not any(item.panel != 0 for item in products(gl.function(inputs, outputs).program))
+    assert not by_panels(gl.function(inputs, outputs))
 
 
 def test_readers_of_another_kind_find_the_matrix_itself() -> None:
@@ -116,7 +119,7 @@ def test_readers_of_another_kind_find_the_matrix_itself() -> None:
 
     last, _ = gl.scan(step, h, gl.arange(STEPS))
     function = gl.function([w, h], last)
-    assert any(item.panel != 0 for item in products(function.program))
+    assert by_panels(function)
     values, state = np.random.default_rng(2).standard_normal((2, 128, 128)).astype(np.float32) / 99
     expected = state = state[:5]
     for i in range(STEPS):
@@ -131,22 +134,52 @@ def test_the_text_says_so() -> None:
     assert str(parse_program(str(program))) == str(program)
 
 
-def test_loops_of_loops() -> None:
-    """The inner loop's weights are the same in all steps of the outer one, too."""
-    w = gl.placeholder((128, 128), name="w")
-    h = gl.placeholder((6, 128), name="h")
+def inner(h: Any, w: Any) -> Any:
+    return gl.scan(lambda h, _: (gl.tanh(h @ w), None), h, gl.zeros((STEPS,)))[0]
 
-    def inner(h: Any, _: Any) -> Any:
-        return gl.tanh(h @ w), None
 
-    def outer(h: Any, _: Any) -> Any:
-        return gl.scan(inner, h, gl.zeros((STEPS,)))[0] + 0.5, None
+OUTER: dict[str, Any] = {  # (w, ws, h) -> the last h of a loop of loops over three matrices
+    "the same": lambda w, ws, h: gl.scan(lambda h, _: (inner(h, w), None), h, ws)[0],
+    "of a sequence": lambda w, ws, h: gl.scan(lambda h, v: (inner(h, v), None), h, ws)[0],
+    "made in each step": lambda w, ws, h: gl.scan(
+        lambda h, v: (inner(h, gl.tanh(v + w)), None), h, ws
+    )[0],
+    "a carry": lambda w, ws, h: gl.scan(
+        lambda c, v: ((inner(c[0], c[1]), c[1] * 0.5 + v), None), (h, w), ws
+    )[0][0],
+    "kept in few steps": lambda w, ws, h: gl.scan(
+        lambda h, v: (gl.checkpoint(inner)(h, v), None), h, ws
+    )[0],
+}
 
-    function = gl.function([w, h], gl.scan(outer, h, gl.zeros((3,)))[0])
-    values, state = np.random.default_rng(3).standard_normal((2, 128, 128)).astype(np.float32) / 9
-    expected = state = state[:6]
-    for _ in range(3):
-        for _ in range(STEPS):
-            expected = np.tanh(expected @ values)
-        expected = expected + np.float32(0.5)
-    np.testing.assert_allclose(function(values, state), expected, 1e-4, 1e-4)
+
+@pytest.mark.parametrize("case", OUTER)
+def test_loops_of_loops(case: str) -> None:
+    """Each inner loop reads the weights of its own step, and so does the way back through it: the
+    interpreter says what is right."""
+    w, ws = gl.placeholder((96, 96), name="w"), gl.placeholder((3, 96, 96), name="ws")
+    h = gl.placeholder((6, 96), name="h")
+    last = OUTER[case](w, ws, h)
+    loss = gl.sum(gl.square(last))
+    unused = gl.sum(w) * 0.0 + gl.sum(ws) * 0.0
+    outputs = [last, *gl.grad(loss + unused, [w, ws, h])]
+    function = gl.function([w, ws, h], outputs, threads=2)
+    assert by_panels(function)
+    random = np.random.default_rng(3)
+    arrays = [
+        (random.standard_normal(shape) / 9).astype(np.float32)
+        for shape in ((96, 96), (3, 96, 96), (6, 96))
+    ]
+    wanted = interpreted([w, ws, h], outputs, *arrays)
+    for found, expected in zip(function(*arrays), wanted, strict=True):
+        size = max(float(np.abs(expected).max()), 1e-30)
+        np.testing.assert_allclose(found / size, expected / size, 0, 1e-4)
+
+
+def test_a_copy_serves_all_inner_loops() -> None:
+    w, h = gl.placeholder((96, 96), name="w"), gl.placeholder((6, 96), name="h")
+    last = gl.scan(lambda h, _: (inner(h, w), None), h, gl.zeros((3,)))[0]
+    steps = gl.function([w, h], last).program.steps
+    reads = [x for x in walk(steps) if isinstance(x, Launch) and "w" in x.arguments]
+    assert len(reads) == 2  # all whole panels, and the rest
+    assert all(read in steps for read in reads)

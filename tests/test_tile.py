@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from gradloom.ir.units import PANEL
+from gradloom.ir.units import PANEL_ROW
 from gradloom.runtime import contractions, native, tile
 
 DTYPES = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}
@@ -125,7 +125,7 @@ def test_right_sides_that_lie_otherwise(dtype, lanes):
 def test_panels_have_the_bits_of_rows(dtype, lanes):
     """Whatever stands behind the last column of the last panel."""
     rng = np.random.default_rng(9)
-    wide = PANEL // np.dtype(DTYPES[dtype]).itemsize
+    wide = PANEL_ROW // np.dtype(DTYPES[dtype]).itemsize
     columns = [1, wide - 1, wide, wide + 1, 2 * wide, 3 * wide + lanes, 20 * wide + 5]
     sizes = itertools.product([0, 1, 2, 4, 5, 8, 13, 24, 33, 70], columns, [0, 1, 5, 70])
     long = 2 * tile.SEGMENT + 3, tile.DEEP + 3
