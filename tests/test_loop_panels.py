@@ -4,17 +4,23 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
 import pytest
 
 import gradloom as gl
+from gradloom.compiler.emit_cpu import emit_cpu
 from gradloom.ir.kernel import Contract
+from gradloom.ir.kernel_text import parse_kernel
 from gradloom.ir.program import Launch, walk
 from gradloom.ir.program_text import parse_program
+from gradloom.ir.units import touched
+from gradloom.runtime.loader import load_kernel
 
 from .loop_cases import run as interpreted
+from .test_emit_cpu import KERNEL, LANES
 
 STEPS = 20
 
@@ -125,6 +131,37 @@ def test_readers_of_another_kind_find_the_matrix_itself() -> None:
     for i in range(STEPS):
         expected = np.tanh(expected @ values) + values[i] * values[3] + np.sum(values * values)
     np.testing.assert_allclose(function(values, state), expected, 1e-4, 1e-4)
+
+
+PRODUCT = """kernel product(a0: f32, a1: f32, a2: out f32; d0, d1, d2, d3) \
+over i: parallel d0, j: parallel d1 {
+  v0 = contract a0[d2*i + j], a1[64*i + j] in panels of d3 over d2 in a2[d1*i + j] : f32
+}"""
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+@pytest.mark.parametrize("columns", [65, 150, 512, 700])
+@pytest.mark.parametrize("rows", [1, 5, 40])
+def test_what_threads_touch(rows: int, columns: int, threads: int) -> None:
+    """Each reads nothing of the panels but what barriers are told, and all do all the work."""
+    kernel, depth, rng = parse_kernel(PRODUCT), 10, np.random.default_rng(5)
+    a = rng.standard_normal((rows, depth)).astype(np.float32)
+    b = rng.standard_normal((depth, columns)).astype(np.float32)
+    count = -(-columns // 64)
+    wide = np.zeros((depth, count * 64), np.float32)
+    wide[:, :columns] = b
+    panels = wide.reshape(depth, count, 64).transpose(1, 0, 2).copy().reshape(-1)
+    out = np.zeros((rows, columns), np.float32)
+    sizes = {"d0": rows, "d1": columns, "d2": depth, "d3": depth * 64}
+    call = KERNEL(load_kernel(emit_cpu(kernel, LANES), LANES))
+    dims, status = (ctypes.c_int64 * 4)(*sizes.values()), (ctypes.c_int64 * 2)()
+    for thread in range(threads):
+        low, high = touched(kernel, sizes, LANES, thread, threads).get("a1", (0, 0))
+        known = np.full_like(panels, np.nan)
+        known[low:high] = panels[low:high]
+        table = (ctypes.c_int64 * 3)(a.ctypes.data, known.ctypes.data, out.ctypes.data)
+        call((ctypes.c_int64 * 8)(), (ctypes.c_int64 * 8)(), table, dims, status, thread, threads)
+    np.testing.assert_allclose(out, a @ b, 1e-4, 1e-4)
 
 
 def test_the_text_says_so() -> None:
