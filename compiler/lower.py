@@ -294,8 +294,7 @@ def _fused(
             copy(state, operand, stored[operand], turned)
             sources[i], arguments[i] = turned.view, turned.buffer
     panel_stride = 0 if panels is None else panels.panel_stride
-    how = targets, walk, order, panel_stride
-    kernel, sizes = build_kernel(region, sources, state.check, *how)
+    kernel, sizes = build_kernel(region, sources, state.check, targets, walk, order, panel_stride)
     arguments += tables(state, node, walk) if walk is not None else ()
     places: list[str] = []
     for position, result in enumerate(node.results):

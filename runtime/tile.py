@@ -30,7 +30,8 @@ from dataclasses import replace
 
 from llvmlite import ir
 
-from ..ir.units import PANEL_ROW
+from ..ir.dtypes import BY_SHORT
+from ..ir.units import panel_columns
 from . import native
 from .blocking import IN_TIME, PLANS, Block, Cut, Operands, Plan, even, tiled
 from .building import Builder, Value, counted, larger, number, smaller, zeros
@@ -55,7 +56,7 @@ class _Products(Gatherer):
     def __init__(self, name: str, lanes: int, fused: bool) -> None:
         super().__init__(name, lanes, fused)
         self.symbol, self.usual = symbol(name, lanes), symbol(self.dtype, lanes)
-        self.panel_columns = PANEL_ROW // _BYTES[self.dtype]
+        self.panel_columns = panel_columns(BY_SHORT[self.dtype])
 
     def contraction(self, plan: Plan) -> None:
         """The public function.
@@ -288,9 +289,8 @@ class _Products(Gatherer):
                 inside = builder.and_(j, number(self.panel_columns - 1))
                 offset = builder.add(builder.mul(before, given.panel_stride), inside)
                 plain = builder.icmp_signed("==", given.panel_stride, number(0))
-                return self.at(
-                    builder, part_b, builder.select(plain, builder.mul(j, b_col), offset)
-                )
+                offset = builder.select(plain, builder.mul(j, b_col), offset)
+                return self.at(builder, part_b, offset)
 
             def block(i: Value, j: Value, width: Value, gathered: Value | None) -> Block:
                 """The block of `width` columns from j on, of rows i and on."""
