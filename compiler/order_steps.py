@@ -60,7 +60,7 @@ class _Rounds:
         for buffer in program.of_kind("temporary"):  # each in memory of its own
             offsets[buffer.name] = end
             end += -(-nbytes(buffer, binding) // ALIGNMENT) * ALIGNMENT
-        self.finder = Finder(program, Plan(offsets, end), binding, THREADS)
+        self.finder = Finder(program, Plan(offsets, end, {}), binding, THREADS)
         self.failing = {kernel.name for kernel in program.kernels if _can_fail(kernel)}
         self.parameters = {buffer.name for buffer in program.of_kind("parameter")}
 

@@ -79,7 +79,9 @@ def memory(program: Program, origins: Mapping[str, Tensor], binding: Mapping[str
     def total(kind: BufferKind) -> int:
         return sum(nbytes(buffer, binding) for buffer in program.of_kind(kind))
 
-    spans = lifetimes(program)
+    planned, spans = plan(program, binding), lifetimes(program)
+    for result, taken in planned.over.items():  # at the step that reads the one and makes the other
+        spans[taken] = spans[taken][0], spans[result][0] - 1
     temporaries = [buffer for buffer in program.of_kind("temporary") if buffer.name in spans]
     change: dict[int, int] = {}
     for buffer in temporaries:
@@ -99,9 +101,8 @@ def memory(program: Program, origins: Mapping[str, Tensor], binding: Mapping[str
             size = nbytes(buffer, binding)
             rows.append(Held(buffer.name, size, str(buffer.type), op, loc))
     rows.sort(key=lambda row: -row.bytes)
-    used = plan(program, binding).total
     parts = total("input"), total("parameter"), total("constant"), total("output")
-    return Memory(used, most, tuple(rows), *parts)
+    return Memory(planned.total, most, tuple(rows), *parts)
 
 
 def _made_by(tensor: Tensor | None) -> tuple[str, Loc]:

@@ -6,6 +6,9 @@ written.  Two that never live at the same step may share memory.  The planner is
 (largest first, lowest offset that is free), which is close to the lower bound on deep networks
 (Pisarchyk and Lee 2020).
 
+What a kernel makes may lie where something lay that it is the last to read, if it reads each
+element of that before it stores one there: then these lines are in the caches already.
+
 What is small beside the others keeps its memory to itself for some steps more on either side:
 where it lay in what another step has just left, each thread had to wait until all had done so.
 What is large starts with a page, for the reason that `aligned_empty` has.
@@ -15,12 +18,12 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from .dims import evaluate
 from .parameter import ALIGNMENT, PAGE
-from .program import Buffer, Loop, Program, Step, bodies, reads_and_writes, walk
+from .program import Buffer, Launch, Loop, Program, Step, bodies, reads_and_writes, walk
 
 SMALL = 128  # how many small temporaries take as much as all together, at least
 MINOR = 16  # and as much as the largest
@@ -30,10 +33,14 @@ ASIDE = 8  # steps before and behind a small temporary in which its memory is it
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """offsets: bytes from the start of the arena, by buffer; total: bytes of the arena."""
+    """offsets: bytes from the start of the arena, by buffer; total: bytes of the arena.
+
+    over: what a result takes the memory of, that its kernel reads, by the result.
+    """
 
     offsets: Mapping[str, int]
     total: int
+    over: Mapping[str, str]
 
 
 def nbytes(buffer: Buffer, binding: Mapping[str, int]) -> int:
@@ -112,19 +119,26 @@ def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
 def plan(program: Program, binding: Mapping[str, int]) -> Plan:
     """Offsets for all temporaries under `binding`."""
     spans = lifetimes(program)
-    sized = [
-        (nbytes(buffer, binding), buffer.name)
+    sizes = {
+        buffer.name: nbytes(buffer, binding)
         for buffer in program.of_kind("temporary")
         if buffer.name in spans
-    ]
-    sized.sort(key=lambda item: (-item[0], spans[item[1]], item[1]))
-    sizes = [size for size, _ in sized]
-    small = min(sum(sizes) // SMALL, max(sizes, default=0) // MINOR)
+    }
+    small = min(sum(sizes.values()) // SMALL, max(sizes.values(), default=0) // MINOR)
+    over = _taken_over(program, spans, {n: size for n, size in sizes.items() if size > small})
+    tenants = {name: [name] for name in sizes if name not in over}  # of one place, by the first
+    for result in sorted(over, key=lambda name: spans[name]):
+        tenants[result] = tenants.pop(over[result])
+        tenants[result].append(result)
+    order = sorted(
+        (-sizes[names[0]], (spans[names[0]][0], spans[names[-1]][1]), names)
+        for names in tenants.values()
+    )
     offsets: dict[str, int] = {}
     placed: list[tuple[int, int, int, int]] = []  # offset, end, first and last step; by offset
-    for size, name in sized:
+    for negative, (first, last), names in order:
+        size = -negative
         room = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
-        first, last = spans[name]
         if size <= small:
             first, last = first - ASIDE, last + ASIDE
         offset, unit = 0, PAGE if size >= WALKED else ALIGNMENT
@@ -134,6 +148,41 @@ def plan(program: Program, binding: Mapping[str, int]) -> Plan:
                 break
             if end > offset:
                 offset = -(-end // unit) * unit
-        offsets[name] = offset
+        offsets.update(dict.fromkeys(names, offset))
         insort(placed, (offset, offset + room, first, last))
-    return Plan(offsets, max((end for _, end, _, _ in placed), default=0))
+    return Plan(offsets, max((end for _, end, _, _ in placed), default=0), over)
+
+
+def _taken_over(
+    program: Program, spans: Mapping[str, tuple[int, int]], sizes: Mapping[str, int]
+) -> dict[str, str]:
+    """The temporaries that may lie where something lay that their kernels are the last to read."""
+    kernels = {kernel.name: kernel for kernel in program.kernels}
+    buffers = {buffer.name: buffer for buffer in program.buffers}
+    over: dict[str, str] = {}
+    for step in walk(program.steps):
+        if not isinstance(step, Launch):
+            continue
+        kernel = kernels[step.kernel]
+        pairs = list(zip(step.arguments, kernel.arguments, strict=True))
+        read = [name for name, argument in pairs if not argument.is_output]
+        written = {name: argument.name for name, argument in pairs if argument.is_output}
+        windows = {base for name in step.arguments for base in _bases(name, buffers)}
+        for result, own in written.items():
+            for name in read:
+                if (
+                    sizes.get(result, 0) == sizes.get(name)
+                    and spans[result][0] == spans[name][1]
+                    and buffers[result].type.dtype.bytes == buffers[name].type.dtype.bytes
+                    and name not in {*over.values(), *written, *windows}
+                    and kernel.may_overwrite(own, [a.name for n, a in pairs if n == name])
+                ):
+                    over[result] = name
+                    break
+    return over
+
+
+def _bases(name: str, buffers: Mapping[str, Buffer]) -> Iterator[str]:
+    """What a window lies over, and that, if it is one."""
+    while name := buffers[name].of:
+        yield name
