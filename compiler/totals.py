@@ -170,7 +170,8 @@ def _size(tensor: Tensor, some: int = SOME) -> int:
 
 def _finds_room(graph: Graph, scan: Scan, kept: Sequence[Tensor]) -> bool:
     """Whether all steps may keep as much, for a batch of as many rows as a call has: where these
-    are many, what then lives is not much more than what lives somewhere anyway."""
+    are many, what then lives is not much more than what lives somewhere anyway, each result beside
+    what it is made of."""
     if all(isinstance(tensor.size, int) for tensor in kept):
         return True
     ends, stored = dict[Tensor, int](), dict[Tensor, None]()

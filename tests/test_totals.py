@@ -10,6 +10,7 @@ import pytest
 
 import gradloom as gl
 from gradloom.ir.ops.contraction import matmul_add
+from gradloom.ir.plan import lifetimes, nbytes
 from gradloom.ir.program import Launch, Loop
 from gradloom.ir.tensor import Tensor
 
@@ -112,11 +113,22 @@ def test_what_would_take_more_memory_than_it_saves_stays() -> None:
     assert sums_left(gl.function(inputs, outputs)) == 2
 
 
+def apart(function: gl.Function, batch: int) -> int:
+    """The most bytes of temporaries that live at a step, what it reads beside what it makes."""
+    spans, sizes = lifetimes(function.program), dict[int, int]()
+    for buffer in function.program.of_kind("temporary"):
+        first, last = spans[buffer.name]
+        for step in range(first, last + 1):
+            sizes[step] = sizes.get(step, 0) + nbytes(buffer, {"B": batch})
+    return max(sizes.values())
+
+
 @pytest.mark.parametrize(
     ("name", "along"), [("plain", 0), ("projected", 0), ("gru", 1), ("lstm", 1)]
 )
 def test_large_batches_take_little_more_memory(name: str, along: int) -> None:
-    """Where rows have no number: calls with many take about what they take without the pass."""
+    """Where rows have no number: calls with many take about what they take without the pass, if
+    there no result lies over what it is made of."""
     x = gl.placeholder((50, "B", STATE) if along == 0 else ("B", 50, STATE), name="x")
     entries = gl.moveaxis(x, along, 0)
     zero = gl.zeros((entries.shape[1], STATE))
@@ -132,7 +144,7 @@ def test_large_batches_take_little_more_memory(name: str, along: int) -> None:
     loss = gl.sum(gl.square(last[0] if name == "lstm" else last))
     outputs = gl.grad(loss, weights[:1] if name == "plain" else weights)
     made, plain = gl.function([x], outputs), without(TOTALS, [x], outputs)
-    assert made.memory(B=4096).total < 1.3 * plain.memory(B=4096).total
+    assert made.memory(B=4096).total < 1.3 * apart(plain, 4096)
     if name in ("projected", "lstm"):  # the rows lie where products for all steps lay
         assert sums_left(made) == 0 < sums_left(plain)
 
