@@ -9,7 +9,7 @@ Cummins 2000; Jozefowicz, Zaremba and Sutskever 2015).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,8 @@ from ..parameter import parameter
 
 __all__ = ["gru_weights", "lstm_weights", "simple_weights"]
 
-Seed = int | np.random.Generator
+if TYPE_CHECKING:  # numpy.random takes its time to import
+    Seed = int | np.random.Generator
 
 
 def _orthogonal(rng: np.random.Generator, size: int) -> Any:
