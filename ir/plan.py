@@ -160,6 +160,7 @@ def _taken_over(
     kernels = {kernel.name: kernel for kernel in program.kernels}
     buffers = {buffer.name: buffer for buffer in program.buffers}
     over: dict[str, str] = {}
+    taken: set[str] = set()
     for step in walk(program.steps):
         if not isinstance(step, Launch):
             continue
@@ -174,10 +175,11 @@ def _taken_over(
                     sizes.get(result, 0) == sizes.get(name)
                     and spans[result][0] == spans[name][1]
                     and buffers[result].type.dtype.bytes == buffers[name].type.dtype.bytes
-                    and name not in {*over.values(), *written, *windows}
+                    and not (name in taken or name in written or name in windows)
                     and kernel.may_overwrite(own, [a.name for n, a in pairs if n == name])
                 ):
                     over[result] = name
+                    taken.add(name)
                     break
     return over
 
