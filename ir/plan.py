@@ -20,6 +20,7 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from .dims import evaluate
 from .parameter import ALIGNMENT, PAGE
@@ -161,11 +162,15 @@ def _taken_over(
     buffers = {buffer.name: buffer for buffer in program.buffers}
     over: dict[str, str] = {}
     taken: set[str] = set()
+
+    @cache
+    def may_overwrite(kernel: str, result: str, read: tuple[str, ...]) -> bool:
+        return kernels[kernel].may_overwrite(result, read)
+
     for step in walk(program.steps):
         if not isinstance(step, Launch):
             continue
-        kernel = kernels[step.kernel]
-        pairs = list(zip(step.arguments, kernel.arguments, strict=True))
+        pairs = list(zip(step.arguments, kernels[step.kernel].arguments, strict=True))
         read = [name for name, argument in pairs if not argument.is_output]
         written = {name: argument.name for name, argument in pairs if argument.is_output}
         windows = {base for name in step.arguments for base in _bases(name, buffers)}
@@ -176,7 +181,9 @@ def _taken_over(
                     and spans[result][0] == spans[name][1]
                     and buffers[result].type.dtype.bytes == buffers[name].type.dtype.bytes
                     and not (name in taken or name in written or name in windows)
-                    and kernel.may_overwrite(own, [a.name for n, a in pairs if n == name])
+                    and may_overwrite(
+                        step.kernel, own, tuple(a.name for n, a in pairs if n == name)
+                    )
                 ):
                     over[result] = name
                     taken.add(name)
