@@ -80,8 +80,8 @@ def memory(program: Program, origins: Mapping[str, Tensor], binding: Mapping[str
         return sum(nbytes(buffer, binding) for buffer in program.of_kind(kind))
 
     planned, spans = plan(program, binding), lifetimes(program)
-    for result, taken in planned.over.items():  # at the step that reads the one and makes the other
-        spans[taken] = spans[taken][0], spans[result][0] - 1
+    for result, taken in planned.over.items():  # the step that reads the one and makes the other
+        spans[taken] = spans[taken][0], spans[result][0] - 1  # counts them once
     temporaries = [buffer for buffer in program.of_kind("temporary") if buffer.name in spans]
     change: dict[int, int] = {}
     for buffer in temporaries:

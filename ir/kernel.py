@@ -347,9 +347,18 @@ class Kernel:
         """Whether `output` may be the same memory as `inputs`.
 
         So where each element is stored once, by whoever read the old one, and not before the
-        last walk over the reduced axes, which would read it again.
+        last walk over the reduced axes, which would read it again.  What is not loaded element by
+        element, such as a table, may not be written over, nor may anything by a chunk of a sum,
+        which stores where the next chunks may load.
         """
-        stores = self.stores(output)
+        stores, known = self.stores(output), set[str]()
+        for item in self.body:
+            if isinstance(item, Load):
+                known.add(item.access.argument)
+            elif isinstance(item, Contract) and item.initial is not None:
+                known.add(item.initial.argument)
+        if self.chunk or not known.issuperset(inputs):
+            return False
         for item in self.body:
             if isinstance(item, Contract):
                 if {item.lhs.argument, item.rhs.argument} & {output, *inputs}:

@@ -131,14 +131,14 @@ def plan(program: Program, binding: Mapping[str, int]) -> Plan:
     for result in sorted(over, key=lambda name: spans[name]):
         tenants[result] = tenants.pop(over[result])
         tenants[result].append(result)
-    order = sorted(
-        (-sizes[names[0]], (spans[names[0]][0], spans[names[-1]][1]), names)
+    order = [
+        (sizes[names[0]], (spans[names[0]][0], spans[names[-1]][1]), names)
         for names in tenants.values()
-    )
+    ]
+    order.sort(key=lambda place: (-place[0], *place[1:]))
     offsets: dict[str, int] = {}
     placed: list[tuple[int, int, int, int]] = []  # offset, end, first and last step; by offset
-    for negative, (first, last), names in order:
-        size = -negative
+    for size, (first, last), names in order:
         room = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
         if size <= small:
             first, last = first - ASIDE, last + ASIDE
@@ -157,7 +157,8 @@ def plan(program: Program, binding: Mapping[str, int]) -> Plan:
 def _taken_over(
     program: Program, spans: Mapping[str, tuple[int, int]], sizes: Mapping[str, int]
 ) -> dict[str, str]:
-    """The temporaries that may lie where something lay that their kernels are the last to read."""
+    """The temporaries that may lie where something lay that their kernels are the last to read; all
+    of those in `sizes`.  What a window lies over that the kernel also has is not written over."""
     kernels = {kernel.name: kernel for kernel in program.kernels}
     buffers = {buffer.name: buffer for buffer in program.buffers}
     over: dict[str, str] = {}

@@ -145,6 +145,39 @@ program wider on cpu lanes 8 {
     np.testing.assert_array_equal(found, x[:100].astype(float))
 
 
+def test_a_sum_in_chunks_stores_where_its_next_chunks_may_load() -> None:
+    chunks = 64
+    y = gl.placeholder((chunks * 16384,), name="y")
+    u = gl.placeholder((chunks,), name="u")
+    function = gl.function([y, u], gl.sum(gl.tanh(y) * gl.cumsum(u)[0]))
+    sums = [b.name for b in function.program.of_kind("temporary") if b.type.size == chunks]
+    assert len(sums) > 1 and not plan(function.program, {}).over
+    rng = np.random.default_rng(2)
+    feeds = [rng.random(chunks * 16384, F32), 1 + rng.random(chunks, F32)]
+    wanted = np.sum(np.tanh(feeds[0].astype(float))) * feeds[1][0]
+    np.testing.assert_allclose(function(*feeds), wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("outer", "n", "m", "columns"), [(8, 6, 6, 1), (32, 16, 8, 8)], ids=["of rows", "of steps"]
+)
+def test_tables_are_not_written_over(outer: int, n: int, m: int, columns: int) -> None:
+    """A left side that is no matrix in memory: each row's and each step's offset is in a table."""
+    x = gl.placeholder((outer, "N", outer, "M"), "float64", name="x")
+    w = gl.placeholder((outer * outer, columns), "float64", name="w")
+    matrix = gl.reshape(gl.transpose(x, (1, 3, 0, 2)), (x.shape[1] * x.shape[3], outer * outer))
+    function = gl.function([x, w], gl.cumsum(gl.tanh(matrix @ w * 0.01), axis=0))
+    binding = {"N": n, "M": m}
+    kinds = {b.name: b.type.dtype.name for b in function.program.buffers}
+    assert "int64" in {kinds[b.name] for b in function.program.of_kind("temporary")}
+    assert "int64" not in map(kinds.get, plan(function.program, binding).over.values())
+    rng = np.random.default_rng(3)
+    feeds = [rng.random((outer, n, outer, m)), rng.random((outer * outer, columns))]
+    left = feeds[0].transpose(1, 3, 0, 2).reshape(n * m, outer * outer)
+    wanted = np.cumsum(np.tanh(left @ feeds[1] * 0.01), axis=0)
+    np.testing.assert_allclose(function(*feeds), wanted, rtol=1e-12)
+
+
 def test_rows_that_are_summed_first() -> None:
     """A softmax walks its row again and again, and stores in the last walk alone."""
     x, w = gl.placeholder(("B", 64), name="x"), gl.placeholder((64, 64), name="w")
