@@ -12,7 +12,7 @@ from ..ir.ops.branch import SWITCH
 from ..ir.ops.control import FUSED
 from ..ir.ops.scan import SCAN
 from ..ir.ops.while_loop import WHILE
-from ..ir.program import Buffer, BufferKind, Copy, Failure, Launch, Step
+from ..ir.program import Buffer, BufferKind, Copy, Failure, Launch, Step, chain
 from ..ir.shapes import contiguous_strides
 from ..ir.tensor import Node, Tensor, TensorType
 from ..ir.units import panel_columns
@@ -107,9 +107,7 @@ class Lowering:
 
     def base(self, name: str) -> str:
         """The buffer whose memory a window is part of."""
-        while self.buffers[name].of:
-            name = self.buffers[name].of
-        return name
+        return chain(name, self.buffers)[-1].name
 
     def check(self, node: Node) -> int:
         """The number under which a failure of `node` is reported."""

@@ -18,7 +18,7 @@ from itertools import pairwise
 
 from .dims import evaluate
 from .plan import Plan, nbytes, window_start
-from .program import Buffer, Copy, Launch, Loop, Program
+from .program import Buffer, Copy, Launch, Loop, Program, chain
 from .turns import likely_turns
 from .units import Range, part, touched
 
@@ -208,26 +208,24 @@ class Finder:
         self, name: str, writes: bool, parts: Sequence[Range | None], loops: Sequence[Loop]
     ) -> Use | None:
         """Parts of a buffer as parts of the memory that it lies in; None where nobody writes."""
-        chain = [self.buffers[name]]
-        while chain[-1].of:
-            chain.append(self.buffers[chain[-1].of])
-        base = chain[-1]
+        windows = chain(name, self.buffers)
+        base = windows[-1]
         if base.kind in ("input", "constant"):
             return None
         memory, first = base.name, 0
         if base.kind == "temporary":
             memory, first = ARENA, self.plan.offsets[base.name]
         start = first + sum(
-            window_start(window, over, self.binding) for window, over in pairwise(chain)
+            window_start(window, over, self.binding) for window, over in pairwise(windows)
         )
         moved = [None if p is None else (start + p[0], start + p[1]) for p in parts]
         extent = first, first + nbytes(base, self.binding)
-        moves = tuple(self.moved(chain, loop) for loop in loops)
+        moves = tuple(self.moved(windows, loop) for loop in loops)
         return Use(memory, extent, writes, tuple(moved), moves)
 
-    def moved(self, chain: Sequence[Buffer], loop: Loop) -> Range:
+    def moved(self, windows: Sequence[Buffer], loop: Loop) -> Range:
         """Bytes by which a step of the loop moves a window, itself or one it lies over."""
-        steps = [w for w in chain if w.name in loop.windows]
+        steps = [w for w in windows if w.name in loop.windows]
         ahead, back = (
             sum(nbytes(window, self.binding) for window in steps if window.reverse is reverse)
             for reverse in (False, True)

@@ -18,13 +18,23 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
 from .dims import evaluate
 from .parameter import ALIGNMENT, PAGE
-from .program import Buffer, Launch, Loop, Program, Step, bodies, reads_and_writes, walk
+from .program import (
+    Buffer,
+    Launch,
+    Loop,
+    Program,
+    Step,
+    bodies,
+    chain,
+    reads_and_writes,
+    walk,
+)
 
 SMALL = 128  # how many small temporaries take as much as all together, at least
 MINOR = 16  # and as much as the largest
@@ -64,13 +74,11 @@ def window_start(window: Buffer, base: Buffer, binding: Mapping[str, int]) -> in
 def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
     """First and last step, by number in order of the text, of each buffer."""
     spans: dict[str, tuple[int, int]] = {}
-    bases = {buffer.name: buffer.of for buffer in program.buffers if buffer.of}
+    buffers = {buffer.name: buffer for buffer in program.buffers}
     clock = 0
 
     def base(name: str) -> str:
-        while name in bases:
-            name = bases[name]
-        return name
+        return chain(name, buffers)[-1].name
 
     def touches(step: Step) -> tuple[list[str], list[str]]:
         reads, writes = reads_and_writes(step, program)
@@ -174,7 +182,7 @@ def _taken_over(
         pairs = list(zip(step.arguments, kernels[step.kernel].arguments, strict=True))
         read = [name for name, argument in pairs if not argument.is_output]
         written = {name: argument.name for name, argument in pairs if argument.is_output}
-        windows = {base for name in step.arguments for base in _bases(name, buffers)}
+        windows = {base.name for name in step.arguments for base in chain(name, buffers)[1:]}
         for result, own in written.items():
             for name in read:
                 if (
@@ -190,9 +198,3 @@ def _taken_over(
                     taken.add(name)
                     break
     return over
-
-
-def _bases(name: str, buffers: Mapping[str, Buffer]) -> Iterator[str]:
-    """What a window lies over, and that, if it is one."""
-    while name := buffers[name].of:
-        yield name

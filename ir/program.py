@@ -8,7 +8,7 @@ that can fail stand before the Check behind which parameters are written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from struct import pack, unpack
 from typing import Any, Literal
@@ -191,6 +191,14 @@ class Program:
 
     def __hash__(self) -> int:
         return hash(str(self))
+
+
+def chain(name: str, buffers: Mapping[str, Buffer]) -> list[Buffer]:
+    """A buffer, what it is a window of, what that is one of, and so on: the last has memory."""
+    found = [buffers[name]]
+    while found[-1].of:
+        found.append(buffers[found[-1].of])
+    return found
 
 
 def walk(steps: tuple[Step, ...]) -> Iterator[Step]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..ir.barriers import Run
 from ..ir.plan import nbytes
-from ..ir.program import Branch, Break, Check, Copy, Host, Launch, Loop, Program, Step, walk
+from ..ir.program import Branch, Break, Check, Copy, Host, Launch, Loop, Program, Step, chain, walk
 from ..ir.turns import may_take_turns
 from . import driver
 
@@ -136,7 +136,4 @@ class Layout:
 
     def bases(self, name: str) -> list[str]:
         """The buffer and the chain of those it is a window of."""
-        chain = [name]
-        while self.buffers[chain[-1]].of:
-            chain.append(self.buffers[chain[-1]].of)
-        return chain
+        return [buffer.name for buffer in chain(name, self.buffers)]

@@ -150,13 +150,13 @@ class Writer:
         return builder.call(self._intrinsic(name, self.vector, [self.vector] * 3), [x, y, z])
 
     def prefetch(
-        self, builder: Builder, pointer: Value, written: bool = False, at_once: bool = False
+        self, builder: Builder, pointer: Value, written: bool = False, first_cache: bool = False
     ) -> None:
-        """Ask for a line of memory that will be wanted, or is `at_once`: then the first cache gets
-        it, too. Any address will do."""
+        """Ask for a line of memory that will be wanted, into the second cache or the first as well;
+        any address will do."""
         word = ir.IntType(32)
         function = self._intrinsic("llvm.prefetch.p0", ir.VoidType(), [POINTER, word, word, word])
-        hints = [number(value, 32) for value in (int(written), 3 if at_once else 2, 1)]
+        hints = [number(value, 32) for value in (int(written), 3 if first_cache else 2, 1)]
         builder.call(function, [pointer, *hints])
 
     def masks(self, builder: Builder, columns: Value, vectors: int) -> list[Value]:
@@ -327,7 +327,7 @@ class Writer:
             if target is not None:
                 later = self.at(builder, here, builder.mul(b_row, number(AHEAD)))
                 for part in parts:
-                    self.prefetch(builder, self.at(builder, later, part), at_once=True)
+                    self.prefetch(builder, self.at(builder, later, part), first_cache=True)
                 for part, value in zip(parts, row_of_b, strict=True):
                     self.store(builder, value, self.at(builder, target, part), None)
             return result

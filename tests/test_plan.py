@@ -60,10 +60,11 @@ def places(b: str = "f32", walk: str = "40*i + j", also: str = "x", other: str =
         ({"b": "f64"}, {}),  # more bytes
         ({"other": "a"}, {"c": "b"}),  # somebody reads it afterwards
         ({"other": "b"}, {"b": "a", "c": "b"}),  # twice, each at the same place
+        ({"also": "a", "walk": "i + 40*j"}, {"c": "b"}),  # twice, once where it is not
         ({"other": "w"}, {"c": "b"}),  # afterwards by way of a window
         ({"also": "w"}, {"c": "b"}),  # whose row all others need
     ],
-    ids=["chain", "transposed", "more", "later", "twice", "window later", "window"],
+    ids=["chain", "transposed", "more", "later", "twice", "elsewhere", "window later", "window"],
 )
 def test_who_lies_where(options: dict[str, str], over: dict[str, str]) -> None:
     program = places(**options)
