@@ -146,6 +146,37 @@ program wider on cpu lanes 8 {
     np.testing.assert_array_equal(found, x[:100].astype(float))
 
 
+def test_a_result_of_more_elements() -> None:
+    """Of which this kernel makes the first half: there is no room where the operand lies."""
+    text = """
+program halves on cpu lanes 8 {
+  input x: f32[100]
+  temporary a: f32[100]
+  temporary b: f32[100]
+  temporary c: f32[200]
+  output out0: f32[200]
+  kernel turn(a0: f32, a1: out f32; d0) over i: parallel 100 {
+    v0 = load a0[i] : f32
+    v1 = negative v0 : f32
+    store a1[i + d0] = v1
+  }
+  steps {
+    copy a = x
+    launch turn(x, b; 0)
+    launch turn(a, c; 0)
+    launch turn(b, c; 100)
+    copy out0 = c
+  }
+  return out0
+}
+"""
+    program = generate(gl.parse_program(text))
+    assert plan(program, {}).over == {}
+    x = np.arange(100, dtype=F32)
+    (found,) = Executable(program, 1)([x])
+    np.testing.assert_array_equal(found, np.concatenate([-x, x]))
+
+
 def test_a_sum_in_chunks_stores_where_its_next_chunks_may_load() -> None:
     chunks = 64
     y = gl.placeholder((chunks * 16384,), name="y")
