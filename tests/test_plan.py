@@ -155,16 +155,21 @@ program halves on cpu lanes 8 {
   temporary b: f32[100]
   temporary c: f32[200]
   output out0: f32[200]
-  kernel turn(a0: f32, a1: out f32; d0) over i: parallel 100 {
+  kernel first(a0: f32, a1: out f32) over i: parallel 100 {
     v0 = load a0[i] : f32
     v1 = negative v0 : f32
-    store a1[i + d0] = v1
+    store a1[i] = v1
+  }
+  kernel second(a0: f32, a1: out f32) over i: parallel 100 {
+    v0 = load a0[i] : f32
+    v1 = negative v0 : f32
+    store a1[i + 100] = v1
   }
   steps {
     copy a = x
-    launch turn(x, b; 0)
-    launch turn(a, c; 0)
-    launch turn(b, c; 100)
+    launch first(x, b)
+    launch first(a, c)
+    launch second(b, c)
     copy out0 = c
   }
   return out0
