@@ -81,7 +81,7 @@ class Step:
         """Bytes of the block that the calls allocated for temporaries."""
         executable: Any = self.function._executable  # pyright: ignore[reportPrivateUsage]
         (instance,) = executable.instances.values()
-        return instance.idle[0].arena.nbytes
+        return instance.contexts[0].arena.nbytes
 
 
 def compare(name: str, budgets: Sequence[int]) -> list[str]:

@@ -30,7 +30,7 @@ GOES = 4
 def arenas(runner: Runner) -> list[tuple[int, int]]:
     """Address and bytes of each block of temporaries that the step has allocated so far."""
     executable = runner.compiled._executable
-    contexts = [c for instance in executable.instances.values() for c in instance.idle]
+    contexts = [c for instance in executable.instances.values() for c in instance.contexts]
     return [(c.arena.ctypes.data, c.arena.nbytes) for c in contexts]
 
 

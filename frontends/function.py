@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,6 +88,7 @@ class Function:
         self._compiled = Compiled(graph, chosen, *options)
         self._threads = threads
         self._loaded: Any = None
+        self._last: list[Any] = [None]  # as in an `Executable`
         self._unguarded: Any = None
         self._names = tuple(graph.names[tensor] for tensor in graph.inputs)
         self._dtypes = tuple(tensor.dtype.numpy for tensor in graph.inputs)
@@ -133,7 +135,9 @@ class Function:
         """The loaded program; without a lock that a fork could find taken (cached_property's)."""
         if self._loaded is None:
             self._loaded = self._load(self._compiled.program)
-            self._again = self._loaded.again
+            if self._compiled.program.target.kind == "cpu":
+                self._last = self._loaded.last
+                _call_natively()
         return self._loaded
 
     @property
@@ -151,14 +155,8 @@ class Function:
         with watched(f"@{program.name}"), loading(self._compiled.seconds):
             return Executable(program, self._threads)
 
-    def __call__(self, *args: Any, **named: Any) -> Any:
-        if not named:
-            try:
-                results = self._again(args)
-            except TOLD as error:
-                return self._build(self._failed(error, self._arrays(args, named)))
-            if results is not None:
-                return self._build(results)
+    def _usual(self, *args: Any, **named: Any) -> Any:
+        """A call, whatever the last one was like."""
         arrays = self._arrays(args, named)
         try:
             results = self._executable(arrays, self._parameters)
@@ -166,8 +164,7 @@ class Function:
             results = self._failed(error, arrays)
         return self._build(results)
 
-    def _again(self, arrays: tuple[Any, ...]) -> Any:
-        """None: nothing is loaded yet that has a quick way for a call like the last."""
+    __call__ = _usual  # until native code is there: see `_call_natively`
 
     def _failed(self, error: GradloomError, arrays: list[np.ndarray[Any, Any]]) -> Any:
         """Raise what a call said; or the results, where it was an alarm for nothing."""
@@ -266,6 +263,15 @@ class Function:
 
     def __repr__(self) -> str:
         return f"<function @{self.graph.name}({self._signature()})>"
+
+
+@cache
+def _call_natively() -> None:
+    """From now on a call like the one before runs no Python: of a microsecond that would take
+    most."""
+    from ..runtime.team import native_call
+
+    type.__setattr__(Function, "__call__", native_call(Function, "Run on arrays."))
 
 
 def function(

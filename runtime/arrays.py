@@ -1,6 +1,6 @@
 # pyright: basic
-"""What native code reads of Python's objects: a call's arrays, in a tuple, and its results, in a
-list.
+"""What native code reads of Python's objects: a call's arrays, one behind the other, and its
+results, in a list.
 
 To ask Python for dtype, shape and address takes longer than a small program does.
 """
@@ -8,6 +8,7 @@ To ask Python for dtype, shape and address takes longer than a small program doe
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +22,8 @@ LENGTH, ITEMS, LIST_ITEMS = HEAD, tuple.__basicsize__, HEAD + 8  # in a tuple, a
 
 CALLED = (
     *("PyEval_SaveThread", "PyEval_RestoreThread"),
-    *("PyLong_AsVoidPtr", "PyLong_FromLongLong"),
+    *("PyLong_AsVoidPtr", "PyLong_FromLongLong", "PyBool_FromLong", "PyList_New"),
+    *("PyObject_GetAttr", "PyObject_Vectorcall", "Py_IncRef", "Py_DecRef"),
 )
 _kept: list[object] = []  # what native functions point to
 
@@ -50,9 +52,13 @@ def check_objects() -> None:
 
 
 def load() -> None:
-    """Let native code know what is an array, and what it calls of Python."""
+    """Let native code know what is an array, None, or True, and what it calls of Python."""
     check_objects()
-    native.add_symbol("gradloom_array", id(np.ndarray))
+    things = {"array": np.ndarray, "none": None, "true": True}
+    things |= {f"name_{name}": sys.intern(f"_{name}") for name in ("last", "build", "usual")}
+    for name, thing in things.items():
+        native.add_symbol(f"gradloom_{name}", id(thing))
+    _kept.extend(things.values())
     for name in CALLED:
         where = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
         native.add_symbol(name, where or 0)
@@ -83,6 +89,15 @@ def functions_at(where: int) -> Callable[[int], Callable[..., Any]]:
     return lambda number: make(ctypes.addressof(method), number, None)
 
 
+def method_at(where: int, owner: type, name: str, says: str) -> Any:
+    """The native `PyObject *(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject
+    *names)` at `where` as a method for a class."""
+    method = _Method(name.encode(), where, 0x80 | 0x02, says.encode())  # and METH_KEYWORDS
+    kind = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_void_p)
+    _kept.append(method)
+    return kind(("PyDescr_NewMethod", ctypes.pythonapi))(owner, ctypes.addressof(method))
+
+
 def kind(dtype: np.dtype) -> tuple[int, int]:
     """What tells a dtype from others, also from its like of other byte order: its scalar type, and
     its letters and number."""
@@ -98,13 +113,11 @@ def expectations(types: Sequence[tuple[np.dtype, tuple[int, ...]]]) -> list[int]
 ARRAYS = """
 @gradloom_array = external global i8
 
-; Whether the arrays in a tuple are C-contiguous, and of the dtypes and shapes in %words.
-define internal i1 @alike(ptr %args, i64 %inputs, ptr %words) nounwind {{
+; Whether %length arrays are as many as they should be, C-contiguous, and of the dtypes and shapes
+; in %words.
+define internal i1 @alike(ptr %items, i64 %length, i64 %inputs, ptr %words) nounwind {{
 entry:
-  %length.p = getelementptr i8, ptr %args, i64 {length}
-  %length = load i64, ptr %length.p
   %all = icmp eq i64 %length, %inputs
-  %items = getelementptr i8, ptr %args, i64 {items}
   br i1 %all, label %next, label %no
 next:
   %n = phi i64 [0, %entry], [%n1, %same]
@@ -173,7 +186,7 @@ no:
 
 ; Put the addresses of the arrays into the table, and clear the status. moves: triples of which
 ; array, or which result behind those, the slot, and what is added to the address in that slot.
-define internal void @bind(ptr %call, ptr %args, i64 %inputs, ptr %results) nounwind {{
+define internal void @bind(ptr %call, ptr %arrays, i64 %inputs, ptr %results) nounwind {{
 entry:
   %table.p = getelementptr i64, ptr %call, i64 1
   %table = load ptr, ptr %table.p
@@ -184,7 +197,6 @@ entry:
   %triples = load ptr, ptr %triples.p
   %moves.p = getelementptr i64, ptr %call, i64 10
   %moves = load i64, ptr %moves.p
-  %arrays = getelementptr i8, ptr %args, i64 {items}
   %list.p = getelementptr i8, ptr %results, i64 {list_items}
   %list = load ptr, ptr %list.p
   br label %next

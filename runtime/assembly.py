@@ -16,7 +16,7 @@ import platform
 import sys
 
 from . import arrays
-from .launcher import ASK, CALL, OTHER
+from .launcher import ASK, CALL, OTHER, QUICK
 
 MAILBOX = 128  # bytes
 MAX_THREADS = 256
@@ -318,6 +318,8 @@ def team_source() -> str:
         "length": arrays.LENGTH,
         "items": arrays.ITEMS,
         "list_items": arrays.LIST_ITEMS,
+        **{name: place for place, name in enumerate(QUICK)},
+        "makers": len(QUICK),
     }
     if not WORKERS:
         return (_SINGLE + call).format(**places)

@@ -266,9 +266,6 @@ class CudaExecutable:
             self.instances[key] = _Instance(self, binding)
         return self.instances[key]
 
-    def again(self, arrays: tuple[Any, ...]) -> None:
-        """There is no quicker way for a call like the last."""
-
     def __call__(
         self,
         arrays: Sequence[np.ndarray[Any, Any]],

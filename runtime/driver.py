@@ -35,6 +35,7 @@ __all__ = [
     "Timed",
     "Turns",
     "default_threads",
+    "load",
     "native_program",
     "program_source",
     "run",

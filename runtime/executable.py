@@ -43,7 +43,8 @@ _ALIGN_FROM = 1 << 18  # bytes from which a result is worth aligning: that takes
 
 
 class Instance:
-    """A program under one binding of its dimensions."""
+    """A program under one binding of its dimensions.  contexts: those there are, each of whoever
+    claimed it."""
 
     def __init__(self, executable: Executable, binding: dict[str, int]) -> None:
         self.executable, self.binding = executable, binding
@@ -80,7 +81,17 @@ class Instance:
             found = waits(program, layout.runs, self.plan, binding, self.threads)
             for slot, number in found.items():
                 self.numbers[slot] = int(number)
-        self.idle: list[Context] = []
+        self.contexts: list[Context] = []
+
+    def claimed(self, parameters: Sequence[Parameter]) -> Context:
+        """A context that nobody has, to be released when it is free again."""
+        for context in self.contexts:
+            if context.claim():
+                return context
+        context = Context(self, parameters)
+        context.claim()
+        self.contexts.append(context)
+        return context
 
     def shift(self, name: str) -> int:
         """Bytes from the start of the buffer at the end of the chain to a window's first entry."""
@@ -90,7 +101,7 @@ class Instance:
 
 
 class Context:
-    """What one call at a time works on."""
+    """What one call at a time works on: who has claimed it, until it is released."""
 
     def __init__(self, instance: Instance, parameters: Sequence[Parameter]) -> None:
         executable = instance.executable
@@ -98,7 +109,8 @@ class Context:
         self.instance = instance
         self.arena = aligned_empty((max(instance.plan.total, ALIGNMENT),), np.dtype(np.uint8))
         self.table = (ctypes.c_int64 * layout.size)()
-        self.status = (ctypes.c_int64 * 2)()
+        self.status = (ctypes.c_int64 * 3)()
+        self.claim = driver.load().claim(ctypes.addressof(self.status))
         for name, slot in layout.functions.items():
             self.table[slot] = executable.addresses[name]
         start = self.arena.ctypes.data
@@ -126,9 +138,24 @@ class Context:
             tiny=instance.work < SHORT,
             types=tuple(types),
             moves=[(n, *target) for n, name in moving for target in self.targets(name)],
+            results=len(self.outputs),
             keeps=instance.work < TINY and instance.copied < TINY and not layout.looks,
         )
-        self.run = self.call.on(instance.threads)
+        self.run, self.words = self.call.on(instance.threads)
+
+    def release(self) -> None:
+        self.status[2] = 0
+
+    def quick(self, shared: Parameter | None) -> tuple[Any, ...] | None:
+        """What native code makes a call with, see `launcher.QUICK`; None where steps call Python,
+        which may raise what must not be lost."""
+        if self.host is not None:
+            return None
+        lock = (None,) * 5
+        if shared is not None:
+            lock = "lock", shared.lock, shared.lock.acquire, False, shared.lock.release
+        makers = (thing for maker in self.outputs for thing in maker)
+        return self.words, self, shared, *lock, *makers
 
     def ask(self, arrays: Sequence[np.ndarray], results: list[np.ndarray]) -> int:
         """Run where `run` had to ask: for threads, or to be watched."""
@@ -248,7 +275,7 @@ class Executable:
         self.names = [buffer.name for buffer in (*self.inputs, *self.parameters)]
         self.instances: dict[Any, Instance] = {}
         self.lock = threading.Lock()
-        self.idle: list[Context] = []  # of the instance that was called last
+        self.last: list[Any] = [None]  # what a call like the last one is made with
         self.shared: Any = None  # a parameter, if there is any: its lock is that of all
 
     def instance(self, arrays: Sequence[np.ndarray], parameters: Sequence[Parameter]) -> Instance:
@@ -270,7 +297,7 @@ class Executable:
             if held <= KEPT:
                 break
             instance = self.instances.pop(oldest)
-            instance.idle.clear()  # a context knows its instance: a cycle
+            instance.contexts.clear()  # a context knows its instance: a cycle
             held -= instance.plan.total
 
     def __call__(
@@ -282,38 +309,27 @@ class Executable:
         """
         key = tuple([array.shape for array in arrays])
         instance = self.instances.get(key) or self.instance(arrays, parameters)
-        try:
-            context = instance.idle.pop()
-        except IndexError:
-            context = Context(instance, parameters)
         if parameters and self.shared is None:
             share_lock(parameters)
             self.shared = parameters[0]
+        # Equal dtypes, but some may be of another name.
+        pairs = zip(arrays, self.dtypes, strict=True)
         given = tuple(
-            array if array.dtype is dtype else array.view(dtype)  # equal, but of another name
-            for array, dtype in zip(arrays, self.dtypes, strict=True)
+            [array if array.dtype is dtype else array.view(dtype) for array, dtype in pairs]
         )
-        self.idle = instance.idle
-        results = self.again(given, context)
-        if results is None:
-            raise ArgumentError("an array was changed while it was passed to a call")
+        context = instance.claimed(parameters)
+        try:
+            results = self.results(context, given)
+            self.last[0] = context.quick(self.shared)
+        finally:
+            context.release()
         return results
 
-    def again(
-        self, arrays: tuple[Any, ...], context: Context | None = None
-    ) -> list[np.ndarray] | None:
-        """Run as the last call was, on arrays of the same dtypes and shapes; None if they are not,
-        or if other calls have all contexts: then nothing was done.
+    def results(self, context: Context, arrays: tuple[Any, ...]) -> list[np.ndarray]:
+        """Those of a call, made with a context.
 
         A KeyboardInterrupt may come between any two lines.
         """
-        if context is None:
-            try:
-                context = self.idle.pop()
-            except IndexError:
-                context = None
-            if context is None:
-                return None
         results: list[np.ndarray] = []
         for empty, shape, dtype in context.outputs:
             results.append(empty(shape, dtype))
@@ -338,18 +354,19 @@ class Executable:
                 with suppress(RuntimeError):
                     lock.release()
                 raise
-        if status and status != OTHER:
+        if status == OTHER:
+            raise ArgumentError("an array was changed while it was passed to a call")
+        if status:
             self.fail(context, status)
-        context.instance.idle.append(context)
-        return results if status == 0 else None
+        return results
 
     def fail(self, context: Context, status: int) -> None:
         """Raise what stopped the call."""
         value = context.status[1]
         host = context.host
         error = host.take_error() if host is not None else None
-        if host is None or not host.spent:
-            context.instance.idle.append(context)  # from here on another thread may use it
+        if host is not None and host.spent:
+            context.instance.contexts.remove(context)
         if error is not None:
             raise error
         if status < 0:

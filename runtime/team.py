@@ -19,7 +19,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import arrays, native
 from .assembly import GONE, MAILBOX, MAX_THREADS, MOST, WORKERS, team_source
@@ -28,12 +28,16 @@ from .pace import Pace
 from .steps import STEPS
 
 
-@functools.cache
-def load() -> Callable[[int], Callable[[Any, Any], int]]:
-    """Load the team's native functions (programs refer to the barrier).
+class Launcher(NamedTuple):
+    """What binds functions of `launcher.py` to the addresses that they need."""
 
-    Returns what makes of the address of a call's words the function that launches it.
-    """
+    enter: Callable[[int], Callable[[Any, Any], int]]
+    claim: Callable[[int], Callable[[], bool]]
+
+
+@functools.cache
+def load() -> Launcher:
+    """Load the team's native functions (programs refer to the barrier)."""
     arrays.load()
     text = team_source() + STEPS
     what = f"{native.host().identity} {text}"
@@ -42,7 +46,14 @@ def load() -> Callable[[int], Callable[[Any, Any], int]]:
     native.load_object(data)
     if WORKERS:
         _worker()
-    return arrays.functions_at(native.address("gradloom_enter"))
+    names = (f"gradloom_{name}" for name in Launcher._fields)
+    return Launcher(*(arrays.functions_at(native.address(name)) for name in names))
+
+
+def native_call(owner: type, says: str) -> Any:
+    """What a class whose objects are called as `launcher.py` says has for its `__call__`."""
+    load()
+    return arrays.method_at(native.address("gradloom_function"), owner, "__call__", says)
 
 
 def default_threads() -> int:
@@ -165,7 +176,7 @@ class _Words(ctypes.Structure):
         (name, ctypes.c_int64)
         for name in (
             *("program", "table", "dims", "status", "state", "threads", "tiny", "times"),
-            *("watch", "moves", "count", "left", "alone", "inputs", "alike", "keeps"),
+            *("watch", "moves", "count", "left", "alone", "inputs", "alike", "keeps", "results"),
         )
     ]
 
@@ -173,7 +184,9 @@ class _Words(ctypes.Structure):
 class Call:
     """A program bound to its memory, which the caller keeps alive; to be run again and again."""
 
-    __slots__ = ("_alone", "_kept", "_pace", "_paced", "_team", "_together", "_words")
+    __slots__ = (
+        *("_alone", "_kept", "_pace", "_paced", "_single", "_team", "_together", "_words"),
+    )
 
     def __init__(
         self,
@@ -186,41 +199,42 @@ class Call:
         paced: bool = True,
         types: Sequence[tuple[Any, tuple[int, ...]]] | None = None,
         moves: Sequence[tuple[int, int, int]] = (),
+        results: int = 0,
         keeps: bool = False,
     ) -> None:
         """tiny: too short to wake a sleeping worker for. paced: see `Pace`; else never alone.
 
         types: dtype and shape of each array that a call is given. It then begins with a clear
         status. moves: (array, slot, shift): where in the table to put the address of which array's
-        data, results counted behind the arrays, and what to add. keeps: on one thread, it keeps
-        Python's lock, which for some microseconds nobody misses.
+        data, results counted behind the arrays, and what to add. results: how many. keeps: on one
+        thread, it keeps Python's lock, which for some microseconds nobody misses.
         """
         triples = (ctypes.c_int64 * (3 * len(moves)))(*(n for move in moves for n in move))
         alike = arrays.expectations(types or ())
         wanted = (ctypes.c_int64 * max(len(alike), 1))(*alike)
         looks = 0 if types is None else ctypes.addressof(wanted)
-        bound = (len(types or ()), looks, int(keeps))
+        bound = (len(types or ()), looks, int(keeps), results)
         last = (ctypes.addressof(triples), len(moves), 0, 0, *bound)
-        alone = _Words(program, table, dims, status, 0, 1, 0, 0, 0, *last)
-        words = _Words(program, table, dims, status, 0, 1, int(tiny), 0, int(paced), *last)
-        self._words = words
-        launch = load()
-        self._alone = launch(ctypes.addressof(alone))
-        self._together = launch(ctypes.addressof(words))
-        self._kept = triples, alone, wanted, types
+        self._single = _Words(program, table, dims, status, 0, 1, 0, 0, 0, *last)
+        self._words = _Words(program, table, dims, status, 0, 1, int(tiny), 0, int(paced), *last)
+        launch = load().enter
+        self._alone = launch(ctypes.addressof(self._single))
+        self._together = launch(ctypes.addressof(self._words))
+        self._kept = triples, wanted, types
         self._team = team or the_team
         self._paced = paced
         self._pace: Pace | None = None
 
-    def on(self, threads: int) -> Callable[[Any, Any], int]:
-        """A function that makes the call on `threads` threads, of its arrays and its results.
+    def on(self, threads: int) -> tuple[Callable[[Any, Any], int], int]:
+        """A function that makes the call on `threads` threads, of its arrays and its results, and
+        where its words are.
 
         It may answer `ASK`: then call this object.
         """
         if threads > 1 and WORKERS:
             self._words.threads = threads
-            return self._together
-        return self._alone
+            return self._together, ctypes.addressof(self._words)
+        return self._alone, ctypes.addressof(self._single)
 
     def __call__(self, threads: int = 1, arrays: Any = (), results: Any = None) -> int:
         """Run on `threads` threads, without Python's lock; the status word, or `OTHER`.

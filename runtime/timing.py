@@ -80,7 +80,7 @@ def measure(
     call(plain)
     calls = [call(plain) for _ in _rounds(repeat)]
     for instance in plain.instances.values():
-        instance.idle.clear()  # its memory is free for the next
+        instance.contexts.clear()  # its memory is free for the next
     timed = Executable(program, threads, timed=True)
     assert timed.stamps is not None
     call(timed)

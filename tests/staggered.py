@@ -45,7 +45,7 @@ def staggered(
     context: Any = Context(instance, parameters)
     context.arena[...] = 0xFF  # nan, and not what an earlier call may have left here
     context.run = _Run(context, order, barriers)
-    instance.idle.append(context)
+    instance.contexts.append(context)
     return loaded(arrays, parameters)
 
 

@@ -57,7 +57,7 @@ def with_gradients(**options: Any) -> gl.Function:
 def arena(function: gl.Function) -> int:
     executable: Any = function._executable  # pyright: ignore[reportPrivateUsage]
     (instance,) = executable.instances.values()
-    return instance.idle[0].arena.nbytes
+    return instance.contexts[0].arena.nbytes
 
 
 def same(found: Sequence[Any], wanted: Sequence[Any]) -> None:

@@ -31,7 +31,7 @@ def arena(function: gl.Function) -> Any:
     """The bytes of the block of the one context that calls have left."""
     executable: Any = function._executable  # pyright: ignore[reportPrivateUsage]
     (instance,) = executable.instances.values()
-    (context,) = instance.idle
+    (context,) = instance.contexts
     return context.arena.nbytes
 
 

@@ -75,7 +75,7 @@ def test_what_was_found_holds_for_so_many_calls(monkeypatch):
     x = gl.placeholder((70, 70), name="x")
     f = gl.function([x], gl.sum(x @ x), threads=2)
     (instance,) = [f(np.ones((70, 70), np.float32)), *f._executable.instances.values()][1:]
-    (context,) = instance.idle
+    (context,) = instance.contexts
     assert instance.threads == 2, "tiny, but not too small for two threads"
     words = context.call._words
     assert (len(asked), words.left, words.alone, words.watch) == (1, 10, 1, 0)
@@ -120,7 +120,7 @@ def test_calls_that_are_watched_give_the_same_results(monkeypatch):
     step(values)
     executable = step._executable
     (instance,) = executable.instances.values()
-    (context,) = instance.idle
+    (context,) = instance.contexts
     context.call._words.watch = 1  # as if a thread had slept
     results = [step(values) for _ in range(50)]
     v = gl.parameter(np.zeros(60_000, np.float32), name="v")
