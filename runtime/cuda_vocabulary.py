@@ -120,7 +120,7 @@ def _power(x: Any, y: Any) -> Any:
 
 def _fma(x: Any, y: Any, z: Any) -> Any:
     if x.dtype == np.float32:  # the product is exact in float64
-        return np.float32(np.float64(x) * np.float64(y) + np.float64(z))
+        return np.float32(float(x) * float(y) + float(z))
     return x * y + z
 
 

@@ -14,9 +14,10 @@ Blocks run one after another.  What goes unnoticed on a device most of the time 
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -28,7 +29,6 @@ from gradloom.ir.launch import Dimensions, launch_configuration
 from gradloom.runtime.cuda_vocabulary import python_vocabulary
 
 Order = Literal["forward", "reverse"]
-Index = int | tuple[int, ...]
 
 
 class SimulatorError(Exception):
@@ -62,79 +62,102 @@ def _thread() -> _Thread:
     return current
 
 
-@dataclass(slots=True)
-class _Touched:
-    """Who was at an element: its last writer; blocks that read it; readers since a barrier."""
+@dataclass
+class _Now:
+    """Which thread runs: its number, that of its block, and of all barriers so far, times two to
+    the power of `BITS`, plus its block."""
 
-    writer: tuple[int, int, int] | None = None  # block, epoch, thread
-    blocks: set[int] = field(default_factory=set[int])
-    epoch: int = -1
-    readers: set[int] = field(default_factory=set[int])
+    thread: int = 0
+    block: int = 0
+    moment: int = 0
+
+
+BITS = 32
+NOBODY, SEVERAL = -1, -2
 
 
 class Memory:
-    """An array that checks every access."""
+    """An array that checks every access.
 
-    def __init__(self, name: str, array: np.ndarray, *, races: bool, filled: bool) -> None:
-        self.name, self.array, self.races = name, array, races
-        self.written = np.full(array.shape, filled)
-        self.touched: dict[Index, _Touched] = {}
+    Lists tell who was at a place: the last writer, and when; when it was read last, since then by
+    which thread, and ever by which block.
+    """
 
-    def _check(self, index: Any) -> None:
-        indices = index if isinstance(index, tuple) else (index,)
-        if len(indices) != self.array.ndim:
-            raise BoundsError(f"{self.name} has {self.array.ndim} axes, not {len(indices)}")
-        for i, size in zip(indices, self.array.shape, strict=True):
+    def __init__(self, name: str, array: np.ndarray, now: _Now | None, filled: bool) -> None:
+        """now: of the threads that may race; None where only one comes here."""
+        self.name, self.shape, self.now = name, array.shape, now
+        self.cells = array.reshape(-1)
+        self.filled = bytearray([filled]) * array.size
+        self.writer, self.written, self.reader, self.read, self.block = (
+            [NOBODY] * (array.size if now else 0) for _ in range(5)
+        )
+
+    def _place(self, index: Any) -> int:
+        """Which of the cells is meant."""
+        shape = self.shape
+        if len(shape) == 2 and type(index) is tuple and len(index) == 2:  # most are: be quick
+            row, column = index
+            if type(row) is type(column) is int and 0 <= row < shape[0] and 0 <= column < shape[1]:
+                return row * shape[1] + column
+        indices = index if type(index) is tuple else (index,)
+        if len(indices) != len(shape):
+            raise BoundsError(f"{self.name} has {len(shape)} axes, not {len(indices)}")
+        place = 0
+        for i, size in zip(indices, shape, strict=True):
             if not isinstance(i, (int, np.integer)) or not 0 <= i < size:
-                raise BoundsError(f"{self.name}[{index}] is outside {self.array.shape}")
+                raise BoundsError(f"{self.name}[{index}] is outside {shape}")
+            place = place * size + int(i)
+        return place
 
-    def _touch(self, index: Index, writes: bool) -> None:
-        if not self.races:
-            return
-        thread = _thread()
-        block, epoch, me = thread.block.number, thread.block.epoch, thread.number
-        seen = self.touched.setdefault(index, _Touched())
-        meets = False
-        if seen.writer is not None:
-            its_block, its_epoch, its_thread = seen.writer
-            meets = its_block != block or (its_epoch == epoch and its_thread != me)
-        if writes:
-            meets |= bool(seen.blocks - {block})
-            meets |= block in seen.blocks and seen.epoch == epoch and bool(seen.readers - {me})
-        if meets:
-            raise RaceError(f"{self.name}[{index}]: thread {me} of block {block} meets another")
-        if writes:
-            seen.writer = (block, epoch, me)
-            return
-        if seen.epoch != epoch or block not in seen.blocks:
-            seen.readers = set()
-        seen.epoch = epoch
-        seen.blocks.add(block)
-        seen.readers.add(me)
+    def _meets(self, place: int, now: _Now) -> bool:
+        """Whether another thread wrote here, with no barrier of the same block since then."""
+        written = self.written[place]
+        if written == now.moment:
+            return self.writer[place] != now.thread
+        return written != NOBODY and written & ((1 << BITS) - 1) != now.block
+
+    def _raced(self, index: Any, now: _Now) -> RaceError:
+        here = f"{self.name}[{index}]"
+        return RaceError(f"{here}: thread {now.thread} of block {now.block} meets another")
 
     def __getitem__(self, index: Any) -> Any:
-        self._check(index)
-        if not self.written[index]:
+        place = self._place(index)
+        if not self.filled[place]:
             raise SimulatorError(f"{self.name}[{index}] is read and was never written")
-        self._touch(index, False)
-        return self.array[index]
+        now = self.now
+        if now is None:
+            return self.cells[place]
+        if self._meets(place, now):
+            raise self._raced(index, now)
+        if self.read[place] != now.moment:
+            self.read[place], self.reader[place] = now.moment, now.thread
+        elif self.reader[place] != now.thread:
+            self.reader[place] = SEVERAL
+        if self.block[place] != now.block:
+            self.block[place] = now.block if self.block[place] == NOBODY else SEVERAL
+        return self.cells[place]
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._check(index)
-        if not isinstance(value, np.generic) or value.dtype != self.array.dtype:
+        place = self._place(index)
+        if not isinstance(value, np.generic) or value.dtype != self.cells.dtype:
             kind = getattr(value, "dtype", type(value).__name__)
-            raise SimulatorError(f"{self.name} is {self.array.dtype} and was given {kind}")
-        self._touch(index, True)
-        self.written[index] = True
-        self.array[index] = value
+            raise SimulatorError(f"{self.name} is {self.cells.dtype} and was given {kind}")
+        now = self.now
+        if now is not None:
+            others = self.block[place] not in (NOBODY, now.block)
+            others |= self.read[place] == now.moment and self.reader[place] != now.thread
+            if others or self._meets(place, now):
+                raise self._raced(index, now)
+            self.written[place], self.writer[place] = now.moment, now.thread
+        self.filled[place] = True
+        self.cells[place] = value
 
 
 class _Block:
     """The threads of one block, run from barrier to barrier."""
 
-    def __init__(self, number: int, size: Dimensions, call: Any, order: Order) -> None:
-        self.number, self.order = number, order
-        self.epoch = 0
+    def __init__(self, number: int, size: Dimensions, call: Any, order: Order, now: _Now) -> None:
+        self.number, self.order, self.now = number, order, now
         self.shared: dict[int, Memory] = {}
         self.threads: list[_Thread] = []
         for z in range(size[2]):
@@ -146,9 +169,13 @@ class _Block:
                     self.threads.append(thread)
 
     def run(self) -> None:
-        while True:
+        now = self.now
+        now.block = self.number
+        for barriers in itertools.count():
+            now.moment = (barriers << BITS) + self.number
             step = 1 if self.order == "forward" else -1
             for thread in self.threads[::step]:
+                now.thread = thread.number
                 thread.switch()
             waiting = [thread for thread in self.threads if not thread.dead]
             if not waiting:
@@ -159,13 +186,13 @@ class _Block:
                     f"block {self.number}: {len(waiting)} of {len(self.threads)} threads wait, "
                     f"at lines {sorted(places)}"
                 )
-            self.epoch += 1
 
 
 class _Cuda:
     """What kernels may use of ``cuda``."""
 
-    def __init__(self, grid: Dimensions, block: Dimensions) -> None:
+    def __init__(self, grid: Dimensions, block: Dimensions, now: _Now) -> None:
+        self.now = now
         self.gridDim = SimpleNamespace(x=grid[0], y=grid[1], z=grid[2])
         self.blockDim = SimpleNamespace(x=block[0], y=block[1], z=block[2])
         self.shared = SimpleNamespace(array=self._shared)
@@ -194,19 +221,16 @@ class _Cuda:
         assert parent is not None
         parent.switch()
 
-    @staticmethod
-    def _empty(name: str, shape: Any, dtype: Any, races: bool) -> Memory:
-        return Memory(name, np.zeros(shape, dtype), races=races, filled=False)
-
     def _shared(self, shape: Any, dtype: Any) -> Memory:
         """One array for each place in the text, the same for all threads of a block."""
         block, line = _thread().block, sys._getframe(1).f_lineno
         if line not in block.shared:
-            block.shared[line] = self._empty(f"shared memory of line {line}", shape, dtype, True)
+            name = f"shared memory of line {line}"
+            block.shared[line] = Memory(name, np.empty(shape, dtype), self.now, filled=False)
         return block.shared[line]
 
     def _local(self, shape: Any, dtype: Any) -> Memory:
-        return self._empty("local memory", shape, dtype, False)
+        return Memory("local memory", np.empty(shape, dtype), None, filled=False)
 
 
 def run_kernel(
@@ -224,12 +248,10 @@ def run_kernel(
     blocks, block = launch_configuration(kernel, parameters)
     if grid is not None:
         blocks = (grid, 1, 1)
-    status = np.zeros(2, np.int64)
-    buffers = [
-        Memory(a.name, _bytes(arrays[a.name]), races=True, filled=True) for a in kernel.arguments
-    ]
-    last = Memory("status", status, races=False, filled=True)
-    namespace: dict[str, Any] = {**python_vocabulary(), "cuda": _Cuda(blocks, block)}
+    status, now = np.zeros(2, np.int64), _Now()
+    buffers = [Memory(a.name, _bytes(arrays[a.name]), now, filled=True) for a in kernel.arguments]
+    last = Memory("status", status, None, filled=True)
+    namespace: dict[str, Any] = {**python_vocabulary(), "cuda": _Cuda(blocks, block, now)}
     exec(compile(source, f"<{kernel.name}>", "exec"), namespace)
     function = namespace[kernel.name]
     sizes = [parameters[name] for name in kernel.parameters]
@@ -239,7 +261,7 @@ def run_kernel(
             function(*buffers, *sizes, last)
 
     for number in range(blocks[0]):
-        _Block(number, block, call, order).run()
+        _Block(number, block, call, order, now).run()
     return status
 
 

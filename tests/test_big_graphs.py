@@ -50,8 +50,9 @@ REWRITING = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [chain, wide])
-@pytest.mark.parametrize("passes", [(), pytest.param(REWRITING, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("passes", [(), REWRITING])
 def test_time_is_linear_in_the_nodes(shape: Any, passes: tuple[str, ...]) -> None:
     def measure(nodes: int) -> dict[str, float]:
         seconds: dict[str, float] = {}

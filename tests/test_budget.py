@@ -338,7 +338,7 @@ def check_drawn_network(seed: int) -> int:
 
 
 def test_drawn_networks() -> None:
-    assert sum(check_drawn_network(seed) for seed in (0, 6, 8)) >= 2
+    assert sum(check_drawn_network(seed) for seed in (6, 9)) == 2
 
 
 @pytest.mark.slow

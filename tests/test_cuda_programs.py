@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, cast
 
@@ -109,15 +109,29 @@ def writes() -> Built:
     return step, lambda b: {"x": rng.normal(size=(b, 4)), "t": rng.integers(0, 6, b)}, [table]
 
 
-@pytest.mark.parametrize("order", ["forward", "reverse"])
-@pytest.mark.parametrize(
-    "build", [naive_softmax, perceptron, recurrence, every_kind, image_network, writes]
-)
-def test_simulated_program_equals_cpu(build: Callable[[], Built], order: Order) -> None:
+BUILDS = [naive_softmax, perceptron, recurrence, every_kind, image_network, writes]
+
+
+@pytest.mark.parametrize(("order", "batches"), [("forward", (0, 5)), ("reverse", (1,))])
+@pytest.mark.parametrize("build", BUILDS)
+def test_simulated_program_equals_cpu(
+    build: Callable[[], Built], order: Order, batches: Sequence[int]
+) -> None:
+    check(build, order, batches)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("order", "batches"), [("forward", (1, 2, 9)), ("reverse", (0, 3, 5))])
+@pytest.mark.parametrize("build", BUILDS)
+def test_more_batches(build: Callable[[], Built], order: Order, batches: Sequence[int]) -> None:
+    check(build, order, batches)
+
+
+def check(build: Callable[[], Built], order: Order, batches: Sequence[int]) -> None:
     step, draw, parameters = build()
     on_device = simulated(step, order)
     assert gl.parse_program(str(on_device.program)) == on_device.program
-    for batch in (0, 1, 5) if order == "forward" else (0, 3):  # the device is slow
+    for batch in batches:
         feeds = {
             name: np.asarray(value, "int64" if name == "t" else "float32")
             for name, value in draw(batch).items()

@@ -63,7 +63,7 @@ def test_loops_and_host_steps() -> None:
     step = gl.function([x], [loss, ys], updates={w: w - 0.1 * gl.grad(loss, w)})
     on_device = simulated(step)
     start = w.value
-    for count in (0, 1, 3):
+    for count in (0, 2):
         feed = rng.normal(size=(count, 3)).astype("float32")
         w.value = start
         expected, after = step(feed), w.value

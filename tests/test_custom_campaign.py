@@ -69,9 +69,8 @@ def check_true_rules(seed: int) -> None:
         np.testing.assert_allclose(got, wanted, 1e-8, 1e-8, err_msg=f"seed {seed}")
 
 
-@pytest.mark.parametrize("seed", [0, 8])  # of 8, fusion once made a kernel twice
-def test_true_rules_change_nothing(seed: int):
-    check_true_rules(seed)
+def test_true_rules_change_nothing():
+    check_true_rules(8)  # of which fusion once made a kernel twice
 
 
 @pytest.mark.slow
