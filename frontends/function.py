@@ -134,10 +134,11 @@ class Function:
     def _executable(self) -> Any:
         """The loaded program; without a lock that a fork could find taken (cached_property's)."""
         if self._loaded is None:
-            self._loaded = self._load(self._compiled.program)
+            loaded = self._load(self._compiled.program)
             if self._compiled.program.target.kind == "cpu":
-                self._last = self._loaded.last
                 _call_natively()
+                self._last = loaded.last
+            self._loaded = loaded
         return self._loaded
 
     @property
@@ -267,8 +268,8 @@ class Function:
 
 @cache
 def _call_natively() -> None:
-    """From now on a call like the one before runs no Python: of a microsecond that would take
-    most."""
+    """From now on a call like the one before is made by native code: of a microsecond Python would
+    take most."""
     from ..runtime.team import native_call
 
     type.__setattr__(Function, "__call__", native_call(Function, "Run on arrays."))

@@ -24,6 +24,7 @@ CALLED = (
     *("PyEval_SaveThread", "PyEval_RestoreThread"),
     *("PyLong_AsVoidPtr", "PyLong_FromLongLong", "PyBool_FromLong", "PyList_New"),
     *("PyObject_GetAttr", "PyObject_Vectorcall", "Py_IncRef", "Py_DecRef"),
+    "PyErr_Clear",
 )
 _kept: list[object] = []  # what native functions point to
 
@@ -92,7 +93,8 @@ def functions_at(where: int) -> Callable[[int], Callable[..., Any]]:
 def method_at(where: int, owner: type, name: str, says: str) -> Any:
     """The native `PyObject *(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject
     *names)` at `where` as a method for a class."""
-    method = _Method(name.encode(), where, 0x80 | 0x02, says.encode())  # and METH_KEYWORDS
+    text = f"{name}($self, /, *args, **named)\n--\n\n{says}"  # as Python finds signatures
+    method = _Method(name.encode(), where, 0x80 | 0x02, text.encode())  # and METH_KEYWORDS
     kind = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_void_p)
     _kept.append(method)
     return kind(("PyDescr_NewMethod", ctypes.pythonapi))(owner, ctypes.addressof(method))

@@ -43,8 +43,9 @@ _ALIGN_FROM = 1 << 18  # bytes from which a result is worth aligning: that takes
 
 
 class Instance:
-    """A program under one binding of its dimensions.  contexts: those there are, each of whoever
-    claimed it."""
+    """A program under one binding of its dimensions.  contexts: those that native code may claim,
+    or has; who claims one in Python takes it out meanwhile, so that it is not lost when that is
+    interrupted."""
 
     def __init__(self, executable: Executable, binding: dict[str, int]) -> None:
         self.executable, self.binding = executable, binding
@@ -84,13 +85,14 @@ class Instance:
         self.contexts: list[Context] = []
 
     def claimed(self, parameters: Sequence[Parameter]) -> Context:
-        """A context that nobody has, to be released when it is free again."""
-        for context in self.contexts:
+        """A context that nobody has; it is back in `contexts` when it is released."""
+        for context in tuple(self.contexts):
             if context.claim():
+                with suppress(ValueError):  # all were forgotten
+                    self.contexts.remove(context)
                 return context
         context = Context(self, parameters)
         context.claim()
-        self.contexts.append(context)
         return context
 
     def shift(self, name: str) -> int:
@@ -143,19 +145,17 @@ class Context:
         )
         self.run, self.words = self.call.on(instance.threads)
 
-    def release(self) -> None:
-        self.status[2] = 0
-
     def quick(self, shared: Parameter | None) -> tuple[Any, ...] | None:
-        """What native code makes a call with, see `launcher.QUICK`; None where steps call Python,
-        which may raise what must not be lost."""
+        """What native code makes a call with, see `launcher.QUICK`; None where steps or loops call
+        Python, which may raise what must not be lost."""
         if self.host is not None:
             return None
-        lock = (None,) * 5
+        found = (None,) * 5
         if shared is not None:
-            lock = "lock", shared.lock, shared.lock.acquire, False, shared.lock.release
+            lock = shared.lock
+            found = "lock", lock, lock.acquire, False, lock.release
         makers = (thing for maker in self.outputs for thing in maker)
-        return self.words, self, shared, *lock, *makers
+        return self.words, self, shared, *found, *makers
 
     def ask(self, arrays: Sequence[np.ndarray], results: list[np.ndarray]) -> int:
         """Run where `run` had to ask: for threads, or to be watched."""
@@ -298,6 +298,7 @@ class Executable:
                 break
             instance = self.instances.pop(oldest)
             instance.contexts.clear()  # a context knows its instance: a cycle
+            self.last[0] = None  # which may hold one of these
             held -= instance.plan.total
 
     def __call__(
@@ -320,9 +321,12 @@ class Executable:
         context = instance.claimed(parameters)
         try:
             results = self.results(context, given)
-            self.last[0] = context.quick(self.shared)
+            if self.instances.get(key) is instance:  # not forgotten meanwhile
+                self.last[0] = context.quick(self.shared)
         finally:
-            context.release()
+            if context.host is None or not context.host.spent:
+                context.status[2] = 0
+                instance.contexts.append(context)
         return results
 
     def results(self, context: Context, arrays: tuple[Any, ...]) -> list[np.ndarray]:
@@ -365,8 +369,6 @@ class Executable:
         value = context.status[1]
         host = context.host
         error = host.take_error() if host is not None else None
-        if host is not None and host.spent:
-            context.instance.contexts.remove(context)
         if error is not None:
             raise error
         if status < 0:

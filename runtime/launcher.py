@@ -4,7 +4,7 @@ Three functions as Python's own are. `gradloom_enter` is called with a tuple of 
 results, and bound to the address of a `Call`'s words (`team.py`):
   program, table, dims, status, state, nth, tiny, times alone, whether to watch the next call,
   moves, how many moves, calls left to make as was found best, whether that is alone,
-  how many arrays, what they must be like, whether Python's lock is kept
+  how many arrays, what they must be like, whether Python's lock is kept, how many results
 Where an array is not like those that the table was made for, nothing happens and the answer is
 `OTHER`; where Python must see to the team, or the call is to be watched, it is `ASK`.
 
@@ -34,6 +34,7 @@ declare ptr @PyBool_FromLong(i64)
 declare ptr @PyList_New(i64)
 declare ptr @PyObject_GetAttr(ptr, ptr)
 declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
+declare void @PyErr_Clear()
 declare void @Py_IncRef(ptr)
 declare void @Py_DecRef(ptr)
 @gradloom_none = external global i8
@@ -173,22 +174,33 @@ done:
   br i1 %refused, label %usual, label %build
 build:
   %builder = call ptr @PyObject_GetAttr(ptr %self, ptr @gradloom_name_build)
+  %unable = icmp eq ptr %builder, null
+  br i1 %unable, label %drop, label %shape
+shape:
   store ptr %results, ptr %given
-  %built = call ptr @PyObject_Vectorcall(ptr %builder, ptr %given, i64 1, ptr null)
+  %structure = call ptr @PyObject_Vectorcall(ptr %builder, ptr %given, i64 1, ptr null)
   call void @Py_DecRef(ptr %builder)
+  br label %drop
+drop:
+  %built = phi ptr [null, %build], [%structure, %shape]
   call void @Py_DecRef(ptr %results)
   br label %out
 usual:
   %way = call ptr @PyObject_GetAttr(ptr %self, ptr @gradloom_name_usual)
+  %no.way = icmp eq ptr %way, null
+  br i1 %no.way, label %out, label %python
+python:
   %said = call ptr @PyObject_Vectorcall(ptr %way, ptr %args, i64 %count, ptr %names)
   call void @Py_DecRef(ptr %way)
   br label %out
 out:
-  %answer = phi ptr [null, %last], [null, %try], [%built, %build], [%said, %usual]
+  %answer = phi ptr [null, %last], [null, %try], [%built, %drop], [null, %usual], [%said, %python]
   ret ptr %answer
 }}
 
-; A call like the last one, from beginning to end, with what the list %last begins with.
+; A call like the last one, from beginning to end, with what the list %last begins with. Whatever
+; makes an object may collect garbage, which may run anything and change the arrays: so they are
+; looked at once more when nothing else is to be made.
 define internal ptr @quick(ptr %last, ptr %args, i64 %count) nounwind {{
   %items.p = getelementptr i8, ptr %last, i64 {list_items}
   %items = load ptr, ptr %items.p
@@ -200,7 +212,14 @@ look:
   %words = load ptr, ptr %tuple
   %call = call ptr @PyLong_AsVoidPtr(ptr %words)
   %ask = call i1 @asks(ptr %call)
-  br i1 %ask, label %refuse, label %free
+  br i1 %ask, label %refuse, label %compare
+compare:
+  %inputs.p = getelementptr i64, ptr %call, i64 13
+  %inputs = load i64, ptr %inputs.p
+  %like.p = getelementptr i64, ptr %call, i64 14
+  %like = load ptr, ptr %like.p
+  %same = call i1 @alike(ptr %args, i64 %count, i64 %inputs, ptr %like)
+  br i1 %same, label %free, label %refuse
 free:
   %status.p = getelementptr i64, ptr %call, i64 3
   %status = load ptr, ptr %status.p
@@ -215,17 +234,16 @@ make:
   br i1 %failed, label %leave, label %fill
 fill:
   %good = call i1 @filled(ptr %tuple, i64 %results, ptr %list)
-  br i1 %good, label %compare, label %drop
-compare:
-  %inputs.p = getelementptr i64, ptr %call, i64 13
-  %inputs = load i64, ptr %inputs.p
-  %like.p = getelementptr i64, ptr %call, i64 14
-  %like = load ptr, ptr %like.p
-  %same = call i1 @alike(ptr %args, i64 %count, i64 %inputs, ptr %like)
-  br i1 %same, label %take, label %other
+  br i1 %good, label %take, label %drop
 take:
   %taken = call i1 @take(ptr %tuple)
-  br i1 %taken, label %go, label %other
+  br i1 %taken, label %again, label %other
+again:
+  %still = call i1 @alike(ptr %args, i64 %count, i64 %inputs, ptr %like)
+  br i1 %still, label %go, label %back
+back:
+  call void @give(ptr %tuple)
+  br label %other
 go:
   call void @bind(ptr %call, ptr %args, i64 %inputs, ptr %list)
   %result = call i64 @begin(ptr %call)
@@ -278,22 +296,12 @@ no:
   ret i1 false
 }}
 
-; Take the lock of the parameters, if it is still theirs and free. Nothing here gives Python's lock
-; away, so nobody exchanges the one that was looked at before it is taken.
+; Take the lock of the parameters, if it is free and still theirs.
 define internal i1 @take(ptr %tuple) nounwind {{
   %shared.p = getelementptr ptr, ptr %tuple, i64 {shared}
   %shared = load ptr, ptr %shared.p
   %none = icmp eq ptr %shared, @gradloom_none
-  br i1 %none, label %yes, label %look
-look:
-  %name.p = getelementptr ptr, ptr %tuple, i64 {name}
-  %name = load ptr, ptr %name.p
-  %now = call ptr @PyObject_GetAttr(ptr %shared, ptr %name)
-  %lock.p = getelementptr ptr, ptr %tuple, i64 {lock}
-  %lock = load ptr, ptr %lock.p
-  %same = icmp eq ptr %now, %lock
-  call void @Py_DecRef(ptr %now)
-  br i1 %same, label %ask, label %no
+  br i1 %none, label %yes, label %ask
 ask:
   %acquire.p = getelementptr ptr, ptr %tuple, i64 {acquire}
   %acquire = load ptr, ptr %acquire.p
@@ -301,10 +309,23 @@ ask:
   %answer = call ptr @PyObject_Vectorcall(ptr %acquire, ptr %now.p, i64 1, ptr null)
   %got = icmp eq ptr %answer, @gradloom_true
   call void @Py_DecRef(ptr %answer)
-  br i1 %got, label %yes, label %no
+  br i1 %got, label %look, label %no
+look:
+  %name.p = getelementptr ptr, ptr %tuple, i64 {name}
+  %name = load ptr, ptr %name.p
+  %theirs = call ptr @PyObject_GetAttr(ptr %shared, ptr %name)
+  %lock.p = getelementptr ptr, ptr %tuple, i64 {lock}
+  %lock = load ptr, ptr %lock.p
+  %same = icmp eq ptr %theirs, %lock
+  call void @Py_DecRef(ptr %theirs)
+  br i1 %same, label %yes, label %back
+back:
+  call void @give(ptr %tuple)
+  br label %no
 yes:
   ret i1 true
 no:
+  call void @PyErr_Clear()
   ret i1 false
 }}
 

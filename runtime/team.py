@@ -170,7 +170,7 @@ class Team:
 
 
 class _Words(ctypes.Structure):
-    """What `gradloom_call` is given; see `launcher.py`."""
+    """What native calls are bound to; see `launcher.py`."""
 
     _fields_ = [
         (name, ctypes.c_int64)

@@ -79,6 +79,7 @@ def measure(
     plain = Executable(program, threads)
     call(plain)
     calls = [call(plain) for _ in _rounds(repeat)]
+    plain.last[0] = None
     for instance in plain.instances.values():
         instance.contexts.clear()  # its memory is free for the next
     timed = Executable(program, threads, timed=True)

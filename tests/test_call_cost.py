@@ -3,6 +3,7 @@
 
 import contextlib
 import gc
+import inspect
 import itertools
 import pickle
 import sys
@@ -16,6 +17,7 @@ import pytest
 import gradloom as gl
 from gradloom.frontends.function import Function
 from gradloom.ir.parameter import share_lock
+from gradloom.runtime.launcher import QUICK
 
 F32 = np.float32
 
@@ -124,6 +126,8 @@ def test_an_interrupted_call_leaves_no_parameter_locked():
         thread.join()
         assert free == [True] * 3, line
     assert 10 < interrupted < 39
+    (instance,) = executable.instances.values()
+    assert len(instance.contexts) == 1 and instance.contexts[0].status[2] == 0
     before = ws[0].value
     step(2)
     np.testing.assert_array_equal(ws[0].value, before + 2)
@@ -227,11 +231,53 @@ def test_results_that_cannot_be_made(no_python):
         last[0] = (*good[:place], fails, *good[place + 1 :])
         with pytest.raises(MemoryError, match="no room"):
             f(ones)
+        with pytest.raises(AssertionError, match="not like"):
+            f(ones[:2])  # nothing is made for it
         last[0] = good
         assert w.lock.acquire(timeout=0)
         w.lock.release()
         assert [result.tolist() for result in f(ones)][1] == [1, 1, 1]
     assert w.value.tolist() == [4] * 3
+
+
+@pytest.mark.parametrize("which", ["array", "lock"])
+def test_what_changes_while_a_call_begins(no_python, which):
+    """As by a finalizer, which may run whenever an object is made."""
+    x = gl.placeholder((3,), name="x")
+    v, w = (gl.parameter(np.zeros(3, F32), name=name) for name in "vw")
+    f = gl.function([x], x + w, updates={w: w + x})
+    array = np.ones(3, F32)
+    f(array)
+    old = w.lock
+
+    def acquire(now):
+        if which == "array":
+            array.resize((1,), refcheck=False)
+        else:
+            share_lock((v, w))
+        return old.acquire(now)
+
+    last = f._executable.last
+    place = QUICK.index("acquire")
+    last[0] = (*last[0][:place], acquire, *last[0][place + 1 :])
+    no_python()
+    with pytest.raises(AssertionError, match="not like"):
+        f(array)
+    assert w.buffer.tolist() == [1] * 3
+    free = list[bool]()
+    thread = threading.Thread(target=lambda: free.append(old.acquire(timeout=0)))
+    thread.start()
+    thread.join()
+    assert free == [True]
+
+
+def test_a_function_has_a_signature_before_and_behind_its_first_call():
+    x = gl.placeholder((), name="x")
+    f = gl.function([x], x + 1)
+    f(1)
+    kinds = [p.kind.description for p in inspect.signature(f).parameters.values()]
+    assert kinds == ["variadic positional", "variadic keyword"]
+    assert type(f).__call__.__doc__ == "Run on arrays."
 
 
 def test_two_threads_in_one_function_have_memory_of_their_own():
