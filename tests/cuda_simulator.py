@@ -62,18 +62,22 @@ def _thread() -> _Thread:
     return current
 
 
+BITS = 32
+NOBODY, SEVERAL = -1, -2
+
+
 @dataclass
-class _Now:
-    """Which thread runs: its number, that of its block, and of all barriers so far, times two to
-    the power of `BITS`, plus its block."""
+class Now:
+    """Which thread of which block runs, and when: a number for each stretch between two barriers of
+    a block, whose lowest `BITS` are those of the block."""
 
     thread: int = 0
     block: int = 0
     moment: int = 0
 
-
-BITS = 32
-NOBODY, SEVERAL = -1, -2
+    def at(self, block: int, barriers: int) -> None:
+        """From now on a block runs that is behind so many barriers."""
+        self.block, self.moment = block, (barriers << BITS) + block
 
 
 class Memory:
@@ -83,7 +87,7 @@ class Memory:
     which thread, and ever by which block.
     """
 
-    def __init__(self, name: str, array: np.ndarray, now: _Now | None, filled: bool) -> None:
+    def __init__(self, name: str, array: np.ndarray, now: Now | None, filled: bool) -> None:
         """now: of the threads that may race; None where only one comes here."""
         self.name, self.shape, self.now = name, array.shape, now
         self.cells = array.reshape(-1)
@@ -109,14 +113,14 @@ class Memory:
             place = place * size + int(i)
         return place
 
-    def _meets(self, place: int, now: _Now) -> bool:
+    def _meets(self, place: int, now: Now) -> bool:
         """Whether another thread wrote here, with no barrier of the same block since then."""
         written = self.written[place]
         if written == now.moment:
             return self.writer[place] != now.thread
         return written != NOBODY and written & ((1 << BITS) - 1) != now.block
 
-    def _raced(self, index: Any, now: _Now) -> RaceError:
+    def _raced(self, index: Any, now: Now) -> RaceError:
         here = f"{self.name}[{index}]"
         return RaceError(f"{here}: thread {now.thread} of block {now.block} meets another")
 
@@ -156,7 +160,7 @@ class Memory:
 class _Block:
     """The threads of one block, run from barrier to barrier."""
 
-    def __init__(self, number: int, size: Dimensions, call: Any, order: Order, now: _Now) -> None:
+    def __init__(self, number: int, size: Dimensions, call: Any, order: Order, now: Now) -> None:
         self.number, self.order, self.now = number, order, now
         self.shared: dict[int, Memory] = {}
         self.threads: list[_Thread] = []
@@ -170,9 +174,8 @@ class _Block:
 
     def run(self) -> None:
         now = self.now
-        now.block = self.number
         for barriers in itertools.count():
-            now.moment = (barriers << BITS) + self.number
+            now.at(self.number, barriers)
             step = 1 if self.order == "forward" else -1
             for thread in self.threads[::step]:
                 now.thread = thread.number
@@ -191,7 +194,7 @@ class _Block:
 class _Cuda:
     """What kernels may use of ``cuda``."""
 
-    def __init__(self, grid: Dimensions, block: Dimensions, now: _Now) -> None:
+    def __init__(self, grid: Dimensions, block: Dimensions, now: Now) -> None:
         self.now = now
         self.gridDim = SimpleNamespace(x=grid[0], y=grid[1], z=grid[2])
         self.blockDim = SimpleNamespace(x=block[0], y=block[1], z=block[2])
@@ -248,7 +251,7 @@ def run_kernel(
     blocks, block = launch_configuration(kernel, parameters)
     if grid is not None:
         blocks = (grid, 1, 1)
-    status, now = np.zeros(2, np.int64), _Now()
+    status, now = np.zeros(2, np.int64), Now()
     buffers = [Memory(a.name, _bytes(arrays[a.name]), now, filled=True) for a in kernel.arguments]
     last = Memory("status", status, None, filled=True)
     namespace: dict[str, Any] = {**python_vocabulary(), "cuda": _Cuda(blocks, block, now)}

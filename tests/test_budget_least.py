@@ -110,16 +110,16 @@ def least_of(network: Network) -> int:
     return int(found)
 
 
+@pytest.mark.parametrize("quarters", [(0, 2), pytest.param((1, 3), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("network", [two, descent, attention, loop, branches])
-def test_what_meets_a_budget_meets_larger_ones(network: Network) -> None:
+def test_what_meets_a_budget_meets_larger_ones(network: Network, quarters: tuple[int, ...]) -> None:
     plain, feeds = network()
     wanted = plain(*feeds)
     total, least = plain.memory().total, least_of(network)
     assert least < total
     with pytest.raises(ArgumentError, match=f"and {least} at least"):
         network(memory_budget=least - 1)
-    middle = (least + total) // 2
-    for budget in (least, middle, total - 1):
+    for budget in (*(least + (total - least) * n // 4 for n in quarters), total - 1):
         small, _ = network(memory_budget=budget)
         assert small.memory().total == small.recomputed.reached <= budget
         if budget < total - 1:

@@ -48,7 +48,8 @@ def test_a_failed_call_changes_no_parameter() -> None:
     assert total == 6 and w.value.sum() == 2
 
 
-def test_loops_and_host_steps() -> None:
+@pytest.mark.parametrize("counts", [(0, 2), pytest.param((1, 3), marks=pytest.mark.slow)])
+def test_loops_and_host_steps(counts: tuple[int, ...]) -> None:
     rng = np.random.default_rng(2)
     x = gl.placeholder(("T", 3), name="x")
     w = gl.parameter(rng.normal(size=(3, 3)).astype("float32"), name="w")
@@ -63,7 +64,7 @@ def test_loops_and_host_steps() -> None:
     step = gl.function([x], [loss, ys], updates={w: w - 0.1 * gl.grad(loss, w)})
     on_device = simulated(step)
     start = w.value
-    for count in (0, 2):
+    for count in counts:
         feed = rng.normal(size=(count, 3)).astype("float32")
         w.value = start
         expected, after = step(feed), w.value

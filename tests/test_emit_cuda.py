@@ -15,6 +15,8 @@ from .cuda_kernels import CASES, Case, make_arrays
 from .cuda_simulator import (
     BoundsError,
     DivergenceError,
+    Memory,
+    Now,
     Order,
     RaceError,
     SimulatorError,
@@ -200,6 +202,49 @@ def test_simulator_notices(error: type[Exception], body: str, order: Order) -> N
     arrays = {"a0": np.zeros(4, np.float32)}
     with pytest.raises(error):
         run_kernel(TWO, f"def two(a0, d0, status):\n    {body}\n", arrays, {"d0": 4}, order)
+
+
+@pytest.mark.parametrize(
+    ("accesses", "races"),
+    [
+        ("w000 w001", True),
+        ("w000 r001", True),
+        ("r000 w001", True),
+        ("r000 r001 w000", True),
+        ("r000 r001 w001", True),
+        ("r000 r000 w000 r000 w000", False),
+        ("w000 r011 w011", False),
+        ("r000 w011", False),
+        ("r000 r001 r010 w010", False),
+        ("w000 r110", True),
+        ("w000 w100", True),
+        ("r000 w110", True),
+        ("r000 r100 w100", True),
+        ("r000 r100 r000", False),
+    ],
+)
+def test_who_meets(accesses: str, races: bool) -> None:
+    """Reads and writes, each by a block, behind so many barriers, by a thread: the last one."""
+    now = Now()
+    memory = Memory("a", np.zeros(1, np.float32), now, filled=True)
+    *before, last = accesses.split()
+
+    def access(text: str) -> None:
+        block, barriers, thread = map(int, text[1:])
+        now.at(block, barriers)
+        now.thread = thread
+        if text[0] == "w":
+            memory[0] = np.float32(1)
+        else:
+            assert memory[0] in (0, 1)
+
+    for text in before:
+        access(text)
+    if races:
+        with pytest.raises(RaceError):
+            access(last)
+    else:
+        access(last)
 
 
 def test_simulator_notices_blocks_that_meet() -> None:
