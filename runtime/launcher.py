@@ -21,9 +21,9 @@ last time, or a check fails, nothing has changed, and the answer is that of its 
 OTHER, ASK = -16, -17
 
 # What the tuple of a call holds: the address of its words, and who keeps that memory; of its
-# parameters one (or None), what its lock is called there, that lock, what takes it if it is free,
-# an argument for that, what gives it back; and for each result three: what makes it, and with what.
-QUICK = ("words", "keeper", "shared", "name", "lock", "acquire", "now", "release")
+# parameters one (or None), what its lock is called there, that lock, what takes it, whether that
+# waits (False), what gives it back; and for each result three: what makes it, and with what.
+QUICK = ("words", "keeper", "shared", "name", "lock", "acquire", "blocking", "release")
 
 CALL = """
 declare ptr @PyLong_AsVoidPtr(ptr)
@@ -305,8 +305,8 @@ define internal i1 @take(ptr %tuple) nounwind {{
 ask:
   %acquire.p = getelementptr ptr, ptr %tuple, i64 {acquire}
   %acquire = load ptr, ptr %acquire.p
-  %now.p = getelementptr ptr, ptr %tuple, i64 {now}
-  %answer = call ptr @PyObject_Vectorcall(ptr %acquire, ptr %now.p, i64 1, ptr null)
+  %blocking.p = getelementptr ptr, ptr %tuple, i64 {blocking}
+  %answer = call ptr @PyObject_Vectorcall(ptr %acquire, ptr %blocking.p, i64 1, ptr null)
   %got = icmp eq ptr %answer, @gradloom_true
   call void @Py_DecRef(ptr %answer)
   br i1 %got, label %look, label %no

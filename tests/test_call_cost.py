@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ import pytest
 import gradloom as gl
 from gradloom.frontends.function import Function
 from gradloom.ir.parameter import share_lock
+from gradloom.runtime import executable
+from gradloom.runtime.executable import Context
 from gradloom.runtime.launcher import QUICK
 
 F32 = np.float32
@@ -240,6 +243,30 @@ def test_results_that_cannot_be_made(no_python):
     assert w.value.tolist() == [4] * 3
 
 
+def test_sizes_that_are_forgotten_and_profiles_give_their_memory_back(monkeypatch):
+    """Before the next memory is made."""
+    contexts = list[weakref.ref[Context]]()
+
+    class Noted(Context):
+        def __init__(self, *args):
+            gc.collect()
+            alive.append(sum(context() is not None for context in contexts))
+            super().__init__(*args)
+            contexts.append(weakref.ref(self))
+
+    monkeypatch.setattr(executable, "Context", Noted)
+    monkeypatch.setattr(executable, "KEPT", 0)
+    x = gl.placeholder(("B",), name="x")
+    f = gl.function([x], gl.sum(x[::-1] @ gl.sin(x)))
+    alive = list[int]()
+    for size in (3, 4, 5):
+        f(np.ones(size, F32))
+    assert alive == [0, 0, 0]
+    contexts.clear()
+    f.profile(np.ones(3, F32), repeat=2)
+    assert alive[3:] == [0, 0]
+
+
 @pytest.mark.parametrize("which", ["array", "lock"])
 def test_what_changes_while_a_call_begins(no_python, which):
     """As by a finalizer, which may run whenever an object is made."""
@@ -250,12 +277,12 @@ def test_what_changes_while_a_call_begins(no_python, which):
     f(array)
     old = w.lock
 
-    def acquire(now):
+    def acquire(blocking):
         if which == "array":
             array.resize((1,), refcheck=False)
         else:
             share_lock((v, w))
-        return old.acquire(now)
+        return old.acquire(blocking)
 
     last = f._executable.last
     place = QUICK.index("acquire")
