@@ -11,7 +11,7 @@ from gradloom.runtime import loader
 from .test_loader import run
 
 LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1
-EDGES = [LOWEST, LOWEST + 1, -17, -8, -3, -2, -1, 0, 1, 2, 3, 8, 17, 63, 64, HIGHEST]
+EDGES = [LOWEST, LOWEST + 1, -17, -8, -3, -2, -1, 0, 1, 2, 3, 8, 15, 16, 17, 63, 64, HIGHEST]
 
 
 def wrapped(value):
