@@ -36,7 +36,7 @@ class Loops:
     def share(self, units: str) -> None:
         """The loop over this thread's part of the units of work."""
         self.line(f"units = {units}")
-        self.begin("for u in range(units * tid // nth, units * (tid + 1) // nth):")
+        self.begin("for u in range(quotient(units * tid, nth), quotient(units * (tid + 1), nth)):")
 
     def unravel(self, axes: Sequence[Axis], flat: str) -> None:
         """The indices of `axes` from a flat one."""

@@ -49,7 +49,8 @@ def product_text(emitter: Emitter, item: Contract) -> None:
         line("count = bottom - top")
     else:
         line(f"panels = max((bottom - top + {PANEL - 1}) // {PANEL}, 1)")
-        line(f"height = ((bottom - top + {TILE - 1}) // {TILE} + panels - 1) // panels * {TILE}")
+        tall = f"(bottom - top + {TILE - 1}) // {TILE} + panels - 1"
+        line(f"height = quotient({tall}, panels) * {TILE}")
         begin(f"for first in range(top, bottom, max(height, {TILE})):")
         line("count = min(height, bottom - first)")
     if item.scratch is None:
@@ -96,18 +97,19 @@ def _tiles(
         above = f"max({rows.extent} - {wide}, {MUCH} - {product(item.depth, wide)})"
         line(f"many = min(max({above}, 0), 1)")
         blocks = product(*(axis.extent for axis in batch), "((tiles - 1) * many + 1)")
-        line(f"parts = (nth - 1) // max({blocks}, 1) + 1")
-        share = f"(({wide} + parts - 1) // parts + {step - 1}) // {step} * {step}"
+        line(f"parts = quotient(nth - 1, max({blocks}, 1)) + 1")
+        share = f"(quotient({wide} + parts - 1, parts) + {step - 1}) // {step} * {step}"
         line(f"strip = max({NARROW}, {share})")
-        line(f"strips = ({wide} + strip - 1) // strip")
+        line(f"strips = quotient({wide} + strip - 1, strip)")
     line(f"units = {product(*(axis.extent for axis in batch), 'strips' if cut else 1, 'tiles')}")
-    line("low = units * tid // nth")
-    line("high = units * (tid + 1) // nth")
-    emitter.begin("for p in range(low // tiles, (high + tiles - 1) // tiles):")
-    line("left = p % strips * strip" if cut else "left = 0")
+    line("low = quotient(units * tid, nth)")
+    line("high = quotient(units * (tid + 1), nth)")
+    emitter.begin("for p in range(quotient(low, tiles), quotient(high + tiles - 1, tiles)):")
+    if cut or batch:
+        line("o = quotient(p, strips)" if cut else "o = p")
+    line("left = (p - o * strips) * strip" if cut else "left = 0")
     line(f"width = min(strip, {wide} - left)" if cut else f"width = {wide}")
     if batch:
-        line("o = p // strips" if cut else "o = p")
         emitter.unravel(batch, "o")
 
 

@@ -107,17 +107,12 @@ PLANS = {
 }
 
 
-def share_of(builder: Builder, whole: Value, parts: Value) -> Value:
-    """whole / parts, rounded down; neither is negative, nor are there no parts."""
-    return quotient(builder, whole, parts, lambda x, y: (builder.udiv(x, y), builder.urem(x, y)))[0]
-
-
 def even(builder: Builder, whole: Value, most: Value, multiple: Value) -> Value:
     """How long the parts of `whole` are, if they are as few as `most` allows, and about equal; at
     least one `multiple`, of which `most` is one."""
-    parts = share_of(builder, builder.sub(builder.add(whole, most), number(1)), most)
+    parts = quotient(builder, builder.sub(builder.add(whole, most), number(1)), most)
     parts = larger(builder, parts, number(1))
-    share = share_of(builder, builder.sub(builder.add(whole, parts), number(1)), parts)
+    share = quotient(builder, builder.sub(builder.add(whole, parts), number(1)), parts)
     share = builder.udiv(builder.sub(builder.add(share, multiple), number(1)), multiple)
     return builder.mul(larger(builder, share, number(1)), multiple)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -87,40 +87,33 @@ def smaller(builder: Builder, x: Value, y: Value) -> Value:
     return builder.select(builder.icmp_signed("<", x, y), x, y)
 
 
-def quotient(
-    builder: Builder, x: Value, y: Value, divide: Callable[[Value, Value], tuple[Value, Value]]
-) -> tuple[Value, Value]:
-    """Quotient and remainder of integers, as `divide` has them where 0 <= x and 0 < y.
+def quotient(builder: Builder, x: Value, y: Value) -> Value:
+    """x / y of integers without sign, rounded down; 0 where y is 0.
 
-    Most quotients of sizes are 0, 1 or, by one thread, x itself: these are found by comparing, in
-    a few cycles instead of the 25 to 90 of a division.  `divide` writes what is done for the rest.
+    For sizes and shares, of which most quotients are 0, 1 or, by one thread, x itself: these are
+    found by comparing, in a few cycles instead of the 25 to 90 of a division.  A call: not for
+    inner loops.
     """
-    less, single = builder.icmp_unsigned("<", x, y), builder.icmp_signed("==", y, number(1))
-    above = builder.sub(x, y)
-    once = builder.icmp_signed(">=", x, y)
-    once = builder.and_(once, builder.icmp_signed("<", above, y))
-    seen = builder.or_(less, builder.or_(single, once))
-    seen = builder.and_(seen, builder.icmp_signed(">", y, number(0)))
-    found = (
-        builder.select(less, number(0), builder.select(single, x, number(1))),
-        builder.select(less, x, builder.select(single, number(0), above)),
-    )
-    before, others, after = (
-        builder.block,
-        *(builder.function.append_basic_block(label) for label in ("divide", "divided")),
-    )
-    builder.cbranch(seen, after, others).set_weights([99, 1])
-    builder.position_at_end(others)
-    divided = divide(x, y)
-    end = builder.block
-    builder.branch(after)
-    builder.position_at_end(after)
-    results = []
-    for quick, slow in zip(found, divided, strict=True):
-        results.append(builder.phi(INT))
-        results[-1].add_incoming(quick, before)
-        results[-1].add_incoming(slow, end)
-    return results[0], results[1]
+    module = builder.module
+    function = module.globals.get("quotient")
+    if function is None:
+        function = ir.Function(module, ir.FunctionType(INT, [INT, INT]), "quotient")
+        function.linkage = "internal"
+        function.attributes.add("nounwind")
+        _write_quotient(ir.IRBuilder(function.append_basic_block("entry")), *function.args)
+    return builder.call(function, [x, y])
+
+
+def _write_quotient(builder: Builder, x: Value, y: Value) -> None:
+    less = builder.icmp_unsigned("<", x, y)
+    once = builder.icmp_unsigned("<", builder.sub(x, y), y)
+    by_one = builder.icmp_unsigned("==", y, number(1))
+    found = builder.select(by_one, x, builder.zext(builder.not_(less), INT))
+    with builder.if_then(builder.or_(by_one, builder.or_(less, once)), likely=True):
+        builder.ret(found)
+    by_nothing = builder.icmp_unsigned("==", y, number(0))
+    divided = builder.udiv(x, builder.select(by_nothing, number(1), y))
+    builder.ret(builder.select(by_nothing, number(0), divided))
 
 
 def transposed(builder: Builder, block: Sequence[Value]) -> list[Value]:

@@ -50,26 +50,19 @@ def _zero(builder: Any, value: Any) -> Any:
 
 def divide(builder: Any, a: Any, b: Any) -> tuple[Any, Any]:
     """Quotient, rounded down, and remainder, with the sign of the divisor."""
-    if isinstance(b, ir.Constant) and b.constant not in (0, -1):
-        return _rounded_down(builder, a, b)
-
-    def whatever(a: Any, b: Any) -> tuple[Any, Any]:
-        # The processor traps on x / 0, and on the smallest integer / -1.
-        odd = builder.icmp_unsigned("<", builder.add(b, number(1)), number(2))
-        result, rest = _rounded_down(builder, a, builder.select(odd, number(1), b))
-        by_one = builder.select(_zero(builder, b), number(0), builder.sub(number(0), a))
-        return builder.select(odd, by_one, result), rest
-
-    return quotient(builder, a, b, whatever)
-
-
-def _rounded_down(builder: Any, a: Any, b: Any) -> tuple[Any, Any]:
-    """The same where b is neither 0 nor -1."""
-    result, rest = builder.sdiv(a, b), builder.srem(a, b)
-    apart = builder.icmp_signed("<", builder.xor(rest, b), number(0))
+    known = isinstance(b, ir.Constant) and b.constant not in (0, -1)
+    # The processor traps on x / 0, and on the smallest integer / -1.
+    odd = None if known else builder.icmp_unsigned("<", builder.add(b, number(1)), number(2))
+    divisor = b if odd is None else builder.select(odd, number(1), b)
+    result, rest = builder.sdiv(a, divisor), builder.srem(a, divisor)
+    apart = builder.icmp_signed("<", builder.xor(rest, divisor), number(0))
     down = builder.and_(apart, builder.icmp_signed("!=", rest, number(0)))
     result = builder.sub(result, builder.zext(down, INT))
-    return result, builder.select(down, builder.add(rest, b), rest)
+    rest = builder.select(down, builder.add(rest, divisor), rest)
+    if odd is not None:
+        by_one = builder.select(_zero(builder, b), number(0), builder.sub(number(0), a))
+        result = builder.select(odd, by_one, result)
+    return result, rest
 
 
 def _shift(name: str, beyond: Callable[[Any, Any], Any]) -> Emit:
@@ -140,6 +133,7 @@ def _pair(*given: Any) -> Any:
 NAMES: dict[str, Any] = {
     "min": Named("min", _pair, lambda builder, _, x, y: smaller(builder, x, y)),
     "max": Named("max", _pair, lambda builder, _, x, y: larger(builder, x, y)),
+    "quotient": Named("quotient", _pair, lambda builder, _, x, y: quotient(builder, x, y)),
     "range": range,
     "nan": float("nan"),
     "inf": float("inf"),

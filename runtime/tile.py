@@ -33,8 +33,8 @@ from llvmlite import ir
 from ..ir.dtypes import BY_SHORT
 from ..ir.units import panel_columns
 from . import native
-from .blocking import IN_TIME, PLANS, Block, Cut, Operands, Plan, even, share_of
-from .building import Builder, Value, counted, larger, number, smaller, zeros
+from .blocking import IN_TIME, PLANS, Block, Cut, Operands, Plan, even
+from .building import Builder, Value, counted, larger, number, quotient, smaller, zeros
 from .columns import Columns
 from .contractions import symbol
 from .micro_kernel import _BYTES, INT, POINTER, UNROLL, Besides, Tile
@@ -216,7 +216,7 @@ class _Products(Columns):
         width = either(plan.wide[0].vectors * lanes, plan.thin.vectors * lanes)
         over = lanes - 1 if True in self.maskings(plan.wide[0]) else 0
         over = either(over, plan.thin.vectors * lanes - 1)
-        whole = builder.mul(share_of(builder, builder.add(columns, over), width), width)
+        whole = builder.mul(quotient(builder, builder.add(columns, over), width), width)
         whole = builder.select(once, number(0), whole)
         some = builder.icmp_signed("==", whole, number(0))
         room = either(self.room(plan.wide[0].vectors), self.room(plan.thin.vectors))
