@@ -94,6 +94,7 @@ def in_loop(function: gl.Function) -> list[Launch]:
 # --- values -----------------------------------------------------------------------------------
 
 
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("named", [False, True])
 def test_sums_of_products(dtype: str, named: bool) -> None:

@@ -127,6 +127,7 @@ def test_page_lists_what_is_covered() -> None:
     assert f"**{len(FUNCTIONS)} of {len(rows)} functions" in text
 
 
+@pytest.mark.campaign(6)
 @pytest.mark.parametrize("name", CALLS)
 @settings(max_examples=2, phases=[Phase.generate, Phase.shrink])
 @given(st.data())

@@ -78,6 +78,7 @@ def compare(program, arrays, about, parameters=()):
     return loaded
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("size", [1, 7, 32, 33, 100])
 @pytest.mark.parametrize("momentum", [False, True])
 def test_training_steps(size: int, momentum: bool) -> None:
@@ -140,6 +141,7 @@ def test_rows_stay_with_their_thread() -> None:
     assert waiting(rows, odd) == [2]
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("seed", range(10))
 def test_random_loops(seed: int) -> None:
     loop = draw_loop(Seeded(seed))

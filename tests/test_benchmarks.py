@@ -53,6 +53,7 @@ def run(script: Script, monkeypatch: pytest.MonkeyPatch) -> Any:
 WORKLOADS = ["elementwise", "mlp_small", "mlp", "cnn", "lstm", "attn"]
 
 
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_one_thread_and_several_give_the_same_bits(script: Script, workload: str) -> None:
     made = script("workloads").WORKLOADS[workload]()
@@ -66,6 +67,7 @@ def test_one_thread_and_several_give_the_same_bits(script: Script, workload: str
         assert last != [value.tobytes() for value in made.parameters]
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_workload_agrees_with_jax(run: Any, workload: str) -> None:
     pytest.importorskip("jax", reason="JAX is not installed")

@@ -23,6 +23,7 @@ def _curved(x: Any, bias: Any) -> Any:
     return gl.tanh(gl.square(x) - bias) * x
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("made", [_activated, _curved])
 @pytest.mark.parametrize(("shape", "size"), SIZES)
 def test_values_and_gradients_are_those_of_the_interpreter(

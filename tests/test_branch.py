@@ -45,6 +45,7 @@ def switches(*outputs: Tensor) -> list[Node]:
 # --- values -------------------------------------------------------------------------------------
 
 
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (5,), (3, 4), ("B", 2)])
 def test_one_of_two(shape: tuple[Any, ...]) -> None:
     x = gl.placeholder(shape, "float64", "x")

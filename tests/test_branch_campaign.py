@@ -71,6 +71,7 @@ def judge_slopes(one: NumpyArray, same: NumpyArray, told: str) -> None:
     np.testing.assert_allclose(one, same, digits, digits * scale, err_msg=told)
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("seed", range(8))
 def test_random_branches(seed: int) -> None:
     check(seed)

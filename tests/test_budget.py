@@ -81,6 +81,7 @@ def test_gradients_of_a_deep_network(percent: int) -> None:
     assert told.rows and "tanh" in str(told)
 
 
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("percent", [50, 25])
 def test_updates_of_all_parameters(percent: int) -> None:
     """What runs again reads parameters before they are written over."""

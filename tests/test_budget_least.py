@@ -110,7 +110,8 @@ def least_of(network: Network) -> int:
     return int(found)
 
 
-@pytest.mark.parametrize("quarters", [(0, 2), pytest.param((1, 3), marks=pytest.mark.slow)])
+@pytest.mark.campaign(5)
+@pytest.mark.parametrize("quarters", [(0, 2), (1, 3)])
 @pytest.mark.parametrize("network", [two, descent, attention, loop, branches])
 def test_what_meets_a_budget_meets_larger_ones(network: Network, quarters: tuple[int, ...]) -> None:
     plain, feeds = network()
@@ -173,6 +174,7 @@ def split_graph(function: gl.Function) -> Graph:
     return function.stages[names[names.index("fuse") - 1]]
 
 
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("products", [False, True])
 def test_drawn_networks_keep_their_bits(products: bool) -> None:
     """The graph with clones has the same values, before fusion and behind it."""

@@ -39,6 +39,7 @@ def check_passes(graph: Graph) -> None:
         graph = after
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("seed", range(12))
 def test_graphs_of_all_entries(seed: int) -> None:
     graph = graph_of_seed(seed)

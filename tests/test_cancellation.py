@@ -128,13 +128,8 @@ def _found(name: str, points: list[float]) -> list[NumpyArray]:
     return gl.function([x], outputs)(np.array(points, np.float32))
 
 
-def _sampled(number: int) -> Any:
-    """Every fourth case; the others take longer together than each commit is to wait."""
-    marks = [pytest.mark.slow] if number % 4 else []
-    return pytest.param(number, id=NAMES[number], marks=marks)
-
-
-@pytest.mark.parametrize("position", [_sampled(number) for number in range(len(CASES))])
+@pytest.mark.campaign(10)
+@pytest.mark.parametrize("position", range(len(CASES)), ids=NAMES)
 def test_as_exact_as_can_be(position: int):
     name, points = CASES[position]
     value, slope, forward, second = _found(name, points)
@@ -213,6 +208,7 @@ def _sums(m: Any, x: Any, y: Any, n: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("rows", [6, "N"])
 def test_variances(rows: Any):
     x, y = (gl.placeholder((rows, 40), name=name) for name in "xy")

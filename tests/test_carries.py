@@ -116,6 +116,7 @@ def large_buffers(inputs: list[Tensor], outputs: list[Tensor]) -> int:
     return sum(b.kind == "temporary" and b.type.size == size for b in program.buffers)
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("case", KEPT)
 def test_what_is_kept_of_steps_replaces_their_entries(case: str) -> None:
     step, replaces = KEPT[case]

@@ -78,6 +78,7 @@ READS: dict[str, tuple[Read, tuple[Any, ...], int]] = {
 }
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize(("read", "shape", "parts"), READS.values(), ids=READS)
 def test_gradient_of_slices_is_one_concat(read: Read, shape: tuple[Any, ...], parts: int) -> None:
     graph, x = gradient(read, *shape)
@@ -156,6 +157,7 @@ STAYS: dict[str, Read] = {
 }
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("read", STAYS.values(), ids=STAYS)
 def test_what_stays_a_sum_is_right(read: Read) -> None:
     graph, x = gradient(read, 5, 2)
@@ -261,6 +263,7 @@ def check_drawn(seed: int) -> None:
         check(leaves, outputs, [whole(rng, batch, n).astype("f8") for n in widths])
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("seed", range(8))
 def test_drawn_concats(seed: int) -> None:
     check_drawn(seed)

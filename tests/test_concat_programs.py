@@ -47,6 +47,7 @@ BODIES: dict[str, Callable[[Tensor, Tensor], Any]] = {
 }
 
 
+@pytest.mark.campaign(4)
 @pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_in_loops(body: Callable[[Tensor, Tensor], Any], kept: bool) -> None:

@@ -112,6 +112,7 @@ def writes() -> Built:
 BUILDS = [naive_softmax, perceptron, recurrence, every_kind, image_network, writes]
 
 
+@pytest.mark.campaign(6)
 @pytest.mark.parametrize(("order", "batches"), [("forward", (0, 5)), ("reverse", (1,))])
 @pytest.mark.parametrize("build", BUILDS)
 def test_simulated_program_equals_cpu(

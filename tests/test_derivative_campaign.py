@@ -216,7 +216,7 @@ def check_seeds(seeds: Sequence[int], every: int) -> None:
 
 
 def test_random_graphs() -> None:
-    check_seeds(range(100), 10)
+    check_seeds(range(40), 10)
 
 
 @pytest.mark.slow
@@ -260,6 +260,7 @@ def function_graph(function: Callable[..., Any], shapes: Sequence[tuple[int, ...
     return Graph("public", inputs, [gl.sin(t) if t.dtype.is_float else t for t in outputs])
 
 
+@pytest.mark.campaign(8)
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_functions(name: str) -> None:
     """Functions made of entries, one in three compiled; a sine behind makes linear ones curved."""

@@ -35,7 +35,8 @@ from .formulas_random import normal_quantile as mpmath_normal
 by_name = pytest.mark.parametrize("name", DISTRIBUTIONS)
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
+@pytest.mark.campaign(4)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @by_name
 def test_a_million_numbers(name: str, dtype: str):
     """By compiled code; Kolmogorov and Smirnov's test, mean and variance, for this seed."""

@@ -258,6 +258,7 @@ def test_products_without_needless_nodes():
 # --- derivatives ----------------------------------------------------------------------------------
 
 
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize(
     "subscripts", ["ij,jk->ik", "bij,bjk,ki->b", "ii,ij->j", "...i,ji->...j", "ij,ij->", "i,i,i->i"]
 )
@@ -316,6 +317,7 @@ def test_vecdot():
         close(got, wanted)
 
 
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint32", "uint64", "int64"])
 def test_integers_wrap(dtype: str):
     rng = generator("integers", dtype)

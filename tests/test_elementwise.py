@@ -74,6 +74,7 @@ def wanted(name: str, x: NumpyArray, y: NumpyArray) -> NumpyArray:
         return np.asarray(called(name, np, x, y))
 
 
+@pytest.mark.campaign(4)
 @pytest.mark.parametrize("dtype", [d for d in dt.ALL if not d.is_half], ids=str)
 def test_the_standards_functions_are_numpys(dtype: dt.DType):
     """Every function of the standard at every dtype that it takes: values and dtype of the result,
@@ -229,6 +230,7 @@ def precisely(formula: Callable[[Any], Any], values: NumpyArray) -> NumpyArray:
         return np.array([float(formula(m.mpf(float(value)))) for value in values])
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activation(name: str):
     """Value and slope against the formula in 60 digits, from −30 to 30, in float32 and float64,
@@ -272,6 +274,7 @@ LIMITS = {  # at −∞ and ∞
 }
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("name", LIMITS)
 def test_limits_of_activations(name: str):
     x = gl.placeholder((4,), name="x")
@@ -338,12 +341,14 @@ HARD: list[tuple[Callable[..., Any], Sequence[float], Sequence[float]]] = [
 ]
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("place", range(len(HARD)))
 def test_slope_where_a_plain_formula_fails(place: int):
     function, values, expected = HARD[place]
     np.testing.assert_allclose(slopes(function, *values), expected, 1e-5, 1e-45)
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("at", [0.0, 1e-9, 0.3, 0.4999, 0.5001, 2.7, 1000.25])
 def test_three_derivatives_of_sinc(at: float):
     """In float64, on both sides of where the series ends."""

@@ -43,6 +43,7 @@ def compare(case: Case, sizes: dict[str, int], order: Order, grid: int | None) -
             np.testing.assert_allclose(actual[name], expected[name], tolerance, tolerance)
 
 
+@pytest.mark.campaign(6)
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("name", CASES)
 def test_simulated_kernel_equals_interpreted(name: str, order: Order) -> None:
@@ -50,6 +51,7 @@ def test_simulated_kernel_equals_interpreted(name: str, order: Order) -> None:
         compare(CASES[name], sizes, order, None)
 
 
+@pytest.mark.campaign(4)
 @pytest.mark.parametrize("name", CASES)
 def test_fewer_blocks_than_work(name: str) -> None:
     compare(CASES[name], CASES[name].sizes[-1], "forward", 2)

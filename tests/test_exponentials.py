@@ -50,6 +50,7 @@ QUOTIENTS: dict[str, Formula] = {
 }
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("name", QUOTIENTS)
 def test_sinh_keeps_its_digits(name: str) -> None:
     """A difference of two exponentials that is a divisor or has a logarithm."""
@@ -213,6 +214,7 @@ def test_three_exponentials_are_one_kernel(formula: Formula) -> None:
     assert len(gl.function(inputs, outputs).kernels) == 1
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize(
     "terms",
     [

@@ -72,6 +72,7 @@ def test_a_logarithm_of_zero_deep_in_a_network() -> None:
         assert not np.array_equal(w.value, before)
 
 
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize(
     ("make", "values", "told"),
     [
@@ -240,6 +241,7 @@ QUIET: dict[str, tuple[Callable[[gl.Tensor], gl.Tensor], Any]] = {
 STORED = ("masked root", "two masks", "nan replaced", "attention")
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("name", QUIET)
 def test_no_alarm(name: str) -> None:
     make, values = QUIET[name]
@@ -272,6 +274,7 @@ def test_an_alarm_that_was_none_gives_the_plain_result() -> None:
 MODELS = (naive_softmax, perceptron, recurrence, every_kind, image_network)
 
 
+@pytest.mark.campaign(5)
 @pytest.mark.parametrize("build", MODELS)
 def test_models_have_the_same_kernels_and_bits(build: Callable[[], Any]) -> None:
     plain, draw, parameters = build()
@@ -318,14 +321,14 @@ def check_random(seed: int) -> bool:
 
 
 def test_random_graphs() -> None:
-    alarms = [check_random(seed) for seed in range(12)]
-    assert 0 < sum(alarms) < 10
+    alarms = [check_random(seed) for seed in range(6)]
+    assert 0 < sum(alarms) < 6
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(8))
 def test_many_random_graphs(part: int) -> None:
-    for seed in range(12 + 250 * part, 262 + 250 * part):
+    for seed in range(6 + 250 * part, 256 + 250 * part):
         check_random(seed)
 
 

@@ -84,6 +84,7 @@ def around(half: DType) -> NumpyArray:
 # --- conversions ----------------------------------------------------------------------------------
 
 
+@pytest.mark.campaign(2)
 @by_half
 def test_every_half_to_every_dtype(half: DType) -> None:
     """To float32 exactly; to the others as that float32 goes."""
@@ -141,6 +142,7 @@ def integers(half: DType, dtype: DType) -> NumpyArray:
     return np.concatenate([np.array(chosen, dtype.numpy), random >> shifts])
 
 
+@pytest.mark.campaign(3)
 @by_half
 @pytest.mark.parametrize("source", [dt.float64, dt.int32, dt.int64, dt.uint64, dt.int8], ids=str)
 def test_wide_numbers_to_half_are_rounded_once(half: DType, source: DType) -> None:
@@ -166,6 +168,7 @@ def test_two_roundings_would_not_do() -> None:
     assert float(value.astype(np.float32).astype(dt.bfloat16.numpy)[0]) == 1.0
 
 
+@pytest.mark.campaign(2)
 @by_half
 def test_conversions_without_instructions(half: DType) -> None:
     """What a GPU, and a processor without float16, does: the formulas on bits."""

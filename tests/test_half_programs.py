@@ -63,6 +63,7 @@ def test_what_is_fused_changes_no_bit(half: DType) -> None:
         assert got.tobytes() == other.tobytes()
 
 
+@pytest.mark.campaign(2)
 @by_half
 def test_cuda_program_in_the_simulator(half: DType) -> None:
     x, labels, loss, parameters = layers(half)
@@ -238,6 +239,7 @@ FORMULAS: dict[str, Callable[[gl.Tensor], gl.Tensor]] = {
 }
 
 
+@pytest.mark.campaign(4)
 @by_half
 @pytest.mark.parametrize("name", FORMULAS)
 def test_a_function_of_several_ops_rounds_once(name: str, half: DType) -> None:

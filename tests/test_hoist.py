@@ -25,6 +25,7 @@ def check_random(seed: int, length: int, named: bool, dtype: str) -> None:
     check_bits(loop.inputs, loop.outputs, arrays, tolerance=1e-6 if dtype == "float64" else None)
 
 
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("seed", range(4))
 def test_random_loops(seed: int) -> None:
     """The same bits as without the passes, for any body, length, and dtype."""

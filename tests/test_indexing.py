@@ -217,6 +217,7 @@ DERIVATIVES: list[Callable[[], gl.Tensor]] = [
 ]
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("rows", ROWS, ids=str)
 def test_derivatives(rows: NumpyArray):
     """Both modes, compiled, against central differences; and the gradient of the gradient."""

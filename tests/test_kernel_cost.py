@@ -81,7 +81,7 @@ def compare(function: gl.Function, binding: dict[str, int], rng: Any, met: Met) 
 
 
 @pytest.mark.parametrize(
-    "seeds", [range(60), pytest.param(range(60, 3000), marks=pytest.mark.slow)]
+    "seeds", [range(20), pytest.param(range(20, 3000), marks=pytest.mark.slow)]
 )
 def test_drawn_programs_move_what_is_counted(seeds: range, met: Met) -> None:
     rng = np.random.default_rng(0)

@@ -414,6 +414,7 @@ COLUMNS = [
 ]
 
 
+@pytest.mark.campaign(6)
 @pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.__name__)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_cell(row: Row, column: Callable[[Row], None]):

@@ -248,19 +248,8 @@ SPELLINGS: list[Expression] = [
 ]
 
 
-def _named(spellings: list[Expression]) -> list[Any]:
-    """Every third in each run, the others where there is time."""
-    return [
-        pytest.param(
-            row,
-            id=f"{row.family}: {row.text}",
-            marks=() if i % 3 == 0 else pytest.mark.slow,
-        )
-        for i, row in enumerate(spellings)
-    ]
-
-
-@pytest.mark.parametrize("row", _named(SPELLINGS))
+@pytest.mark.campaign(8)
+@pytest.mark.parametrize("row", SPELLINGS, ids=lambda row: f"{row.family}: {row.text}")
 def test_spelling(row: Expression):
     errors = judge(row, ["gradloom"])["gradloom"]
     assert meets(errors), errors
@@ -287,6 +276,7 @@ SMOOTH: dict[str, Any] = {
 }
 
 
+@pytest.mark.campaign(4)
 @pytest.mark.parametrize("name", SMOOTH)
 def test_forward_and_second_derivatives_are_finite(name: str):
     x = gl.placeholder((8,), name="x")
@@ -364,6 +354,7 @@ def test_ordinary_cross_entropy_stays_what_it_was():
     assert ops.keys().isdisjoint({"exp", "log", "softmax", "centred_exp", "weighted_log"})
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize(
     ("function", "exact"),
     [

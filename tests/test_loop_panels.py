@@ -60,6 +60,7 @@ def by_numpy(w: Any, h: Any, x: Any, transposed: bool) -> list[np.ndarray]:
     return [hs[-1], total.T if transposed else total, slope]
 
 
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize(("size", "dtype"), [(128, "float32"), (150, "float32"), (97, "float64")])
 def test_both_ways_through_a_loop(size: int, dtype: str, transposed: bool) -> None:

@@ -93,6 +93,7 @@ BODIES: dict[str, tuple[Body, int]] = {
 }
 
 
+@pytest.mark.campaign(6)
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
 @pytest.mark.parametrize("name", BODIES)
 def test_one_carry(name: str, reverse: bool) -> None:
@@ -154,6 +155,7 @@ PAIRS: dict[str, Body] = {
 }
 
 
+@pytest.mark.campaign(6)
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
 @pytest.mark.parametrize("name", PAIRS)
 def test_two_carries(name: str, reverse: bool) -> None:
@@ -238,6 +240,7 @@ def campaign(seed: int) -> None:
     check([w, h, xs], outputs, arrays, fusion=bool(rng.integers(4)), threads=2, **options)
 
 
+@pytest.mark.campaign(4)
 @pytest.mark.parametrize("seed", range(12))
 def test_drawn_bodies(seed: int) -> None:
     campaign(seed)
@@ -261,6 +264,7 @@ UNTIL: dict[str, tuple[Body, Callable[[Any], Tensor]]] = {
 }
 
 
+@pytest.mark.campaign(5)
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
 @pytest.mark.parametrize("name", UNTIL)
 def test_loops_that_stop(name: str, reverse: bool) -> None:
@@ -323,6 +327,7 @@ def test_the_way_back_through_a_loop_that_stops() -> None:
 CUDA = ("stacked both", "added product", "one row set", "turned over", "unchanged, stacked")
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("name", CUDA)
 def test_loops_on_the_simulated_device(name: str) -> None:
     """The same program for CUDA; the simulator reports races between what reads and overwrites."""

@@ -203,16 +203,10 @@ FIXED: dict[str, Callable[[Any, int], Made]] = {
 }
 
 
-# Short loops in reverse are left to the campaign.
-CASES = [
-    pytest.param(
-        *(name, length), marks=[pytest.mark.slow] if "reversed" in name and length < 2 else []
-    )
-    for name in FIXED
-    for length in (0, 1, 2, 100)
-]
+CASES = [(name, length) for name in FIXED for length in (0, 1, 2, 100)]
 
 
+@pytest.mark.campaign(10)
 @pytest.mark.parametrize(("name", "length"), CASES)
 def test_a_loop_is_its_unrolled_graph(name: str, length: int) -> None:
     """Values and both modes; second order where the unrolled graph is small."""
@@ -262,6 +256,7 @@ def check(loop: Loop, seed: int, thorough: bool = False) -> None:
         assert_near(compiled(unrolled, arrays), wanted, tolerance, "compiled unrolled")
 
 
+@pytest.mark.campaign(4)
 @pytest.mark.parametrize("seed", range(20))
 def test_random_loops(seed: int) -> None:
     check(draw_loop(Seeded(seed)), seed, thorough=seed == 0)

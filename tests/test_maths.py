@@ -59,6 +59,7 @@ def test_float32_everywhere(name: str) -> None:
     check(distance(result, wide), bound, x, result)
 
 
+@pytest.mark.campaign(4)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_float64(name: str) -> None:
     function = FUNCTIONS[name]

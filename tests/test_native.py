@@ -170,8 +170,13 @@ for number, lock in enumerate(ours):
     holder = threading.Thread(target=hold)
     holder.start()
     taken.wait()
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
-    child = os.fork()  # Python tells of the interrupt, and forks
+    child = None
+    while child is None:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            child = os.fork()  # Python tells of the interrupt, and forks
+        except KeyboardInterrupt:
+            pass  # too early: this thread was kept from forking
     if child == 0: os._exit(0)
     os.waitpid(child, 0)
     other = threading.Thread(target=attempt)
@@ -196,8 +201,11 @@ native.host()
 native.load_object(native.compile_object("define void @f() { ret void }"))
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 sys.setswitchinterval(0.5)
+held, asked = threading.Event(), threading.Event()
 def other():
     with llvm.ffi.lib._lock:
+        held.set()
+        asked.wait()
         time.sleep(0.2)
         signal.setitimer(signal.ITIMER_REAL, 0.1)
     end = time.monotonic() + 0.4
@@ -205,8 +213,9 @@ def other():
         pass  # the main thread has the lock by now, and waits for the GIL
 holder = threading.Thread(target=other)
 holder.start()
-time.sleep(0.05)
+held.wait()
 try:
+    asked.set()
     native.address("f")
     print("not interrupted")
 except KeyboardInterrupt:

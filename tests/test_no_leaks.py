@@ -143,6 +143,7 @@ def _asked(formula: Formula) -> list[Tensor]:
     return [x, first, gl.grad(gl.sum(first * weights), x), tangent, of_first]
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("how", ["interpreted", "compiled"])
 def test_both_orders_and_modes(name: str, how: str):

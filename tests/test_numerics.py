@@ -245,6 +245,7 @@ def reverse_over_forward(loss: Tensor, z: Tensor, v: Tensor) -> Tensor:
     return gl.grad(gl.jvp(loss, z, v), z)
 
 
+@pytest.mark.campaign(4)
 @by_spelling
 @pytest.mark.parametrize(
     "second", [reverse_over_reverse, forward_over_reverse, reverse_over_forward]

@@ -135,6 +135,7 @@ def expanded(graph: Graph) -> Graph:
     return graph
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("op", DIFFERENTIABLE, ids=lambda op: op.name)
 def test_derivatives_are_central_differences(op: Op):
     assert derivative_cases(op)
@@ -157,6 +158,7 @@ def test_derivatives_are_central_differences(op: Op):
             assert_near(got, wanted, (case, "second order"))
 
 
+@pytest.mark.campaign(6)
 @pytest.mark.parametrize("op", DIFFERENTIABLE, ids=lambda op: op.name)
 def test_compiled_derivatives(op: Op):
     """One case of each op, all derivatives of it, against the interpreter."""
@@ -268,6 +270,7 @@ def test_batching_is_a_loop(op: Op):
                 assert_batched(case, entries, results)
 
 
+@pytest.mark.campaign(6)
 @pytest.mark.parametrize("op", BATCHABLE, ids=lambda op: op.name)
 def test_named_leading_size(op: Op):
     """Compiled once over a batch of B entries, called with 0, 1 and more."""
@@ -291,6 +294,7 @@ def test_text_with_sizes_that_are_formulas(op: Op):
     assert gl.parse(str(named)) == named
 
 
+@pytest.mark.campaign(6)
 @pytest.mark.parametrize("op", DIFFERENTIABLE, ids=lambda op: op.name)
 def test_cuda_source_of_derivatives(op: Op):
     check_cuda_source(Derivatives(derivative_cases(op)[0]).graph)

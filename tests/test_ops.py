@@ -169,6 +169,7 @@ def flat(arrays: Sequence[NumpyArray], shape: tuple[int, ...]) -> list[NumpyArra
     ]
 
 
+@pytest.mark.campaign(5)
 @pytest.mark.parametrize("op", ELEMENTWISE, ids=lambda op: op.name)
 def test_compiled_elementwise(op: Op):
     """Edge values at every dtype, with named sizes that are 0, 1 and more in turn."""
@@ -184,6 +185,7 @@ def test_compiled_elementwise(op: Op):
             assert_as_reference(case, arrays, [got])
 
 
+@pytest.mark.campaign(4)
 @pytest.mark.parametrize(
     "op", [op for op in ELEMENTWISE if len(op.operands) > 1], ids=lambda op: op.name
 )
@@ -206,6 +208,7 @@ def at_sizes(case: Case, sizes: dict[str, int]) -> Case:
     return Case(case.op, case.dtypes, evaluate_attribute(case.shapes, sizes), case.attrs)
 
 
+@pytest.mark.campaign(5)
 @pytest.mark.parametrize("op", SAMPLED, ids=lambda op: op.name)
 def test_compiled_samples(op: Op):
     """Every sample in float32 (or the entry's own dtype), and one at each other dtype."""
@@ -236,6 +239,7 @@ def test_text_round_trip(op: Op):
         assert_same(got, wanted, op.name)
 
 
+@pytest.mark.campaign(4)
 @by_name
 def test_cuda_source(op: Op):
     for case in cases(op):

@@ -30,6 +30,7 @@ kernel centre(a0: {0}, a1: out {0}, a2: out {0}; d0, d1) over i: reduce {1}, j: 
 }}"""
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 @pytest.mark.parametrize("dtype", ["f32", "f64", "i8", "u16", "i32", "i64"])
 def test_rows_go_in_and_out_through_panels(dtype: str, lanes: int) -> None:
@@ -89,6 +90,7 @@ def softmax_like(x: gl.Tensor) -> list[gl.Tensor]:
     return [gl.softmax(x, axis=-1), gl.log_softmax(x, axis=-1), x / gl.sqrt(total + 1), largest]
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("length", [2, 3, 4, 5, 10, LANES - 1, LANES])
 def test_rows_of_any_number(length: int) -> None:
     x = gl.placeholder(("B", length), name="x")

@@ -277,21 +277,21 @@ def on_the_device(seeds: Iterable[int]) -> None:
 
 
 def test_drawn_programs() -> None:
-    on_the_cpu(range(24))
+    on_the_cpu(range(8))
 
 
 def test_drawn_programs_on_a_device() -> None:
-    on_the_device(range(4))
+    on_the_device(range(2))
 
 
 @pytest.mark.slow
 def test_many_drawn_programs() -> None:
-    on_the_cpu(range(24, 2000))
+    on_the_cpu(range(8, 2000))
 
 
 @pytest.mark.slow
 def test_many_drawn_programs_on_a_device() -> None:
-    on_the_device(range(4, 300))
+    on_the_device(range(2, 300))
 
 
 # --- loops that would not end ---------------------------------------------------------------------

@@ -243,6 +243,7 @@ def test_same_bits_fused_and_unfused(program: Program, rows: int):
     )
 
 
+@pytest.mark.campaign(3)
 @by_program
 @pytest.mark.parametrize("fusion", [True, False])
 @pytest.mark.parametrize("rows", [3000, 40_000])

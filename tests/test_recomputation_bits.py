@@ -134,6 +134,7 @@ def check(way: str, seed: int) -> None:
         np.testing.assert_array_equal(a, b, f"{way} {seed}")
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("way", WAYS)
 def test_random_functions(way: str) -> None:
     for seed in (3, 5):

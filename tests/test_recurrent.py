@@ -131,6 +131,7 @@ def loop(kind: Kind, w: Any, carry: Any, xs: NumpyArray, backwards: bool = False
     return carry, np.array(ys).reshape(len(xs), *carry[0].shape)
 
 
+@pytest.mark.campaign(4)
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize(("inputs", "hidden"), [(3, 5), (1, 1)])
 def test_a_cell_is_its_formula(name: str, inputs: int, hidden: int) -> None:
@@ -157,6 +158,7 @@ def test_a_cell_is_its_formula(name: str, inputs: int, hidden: int) -> None:
         close(ys.eval(feeds), wanted[1])
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("name", ["simple", "leaky", "peepholes", "coupled", "gru", "gru_after"])
 def test_gradients_are_those_of_the_loop_unrolled(name: str) -> None:
     """The loop compiled, the steps interpreted one by one."""

@@ -89,6 +89,7 @@ FLOATING: dict[str, tuple[Callable[..., Tensor], Callable[..., Any]]] = {
 }
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("name", FLOATING)
 def test_over_any_axes(name: str):
     build, by_numpy = FLOATING[name]

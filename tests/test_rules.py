@@ -645,6 +645,7 @@ def test_every_coded_rule_has_an_example():
     assert {rule.formula for rule in CODED} == EXAMPLES.keys()
 
 
+@pytest.mark.campaign(5)
 @pytest.mark.parametrize("rule", CODED, ids=lambda rule: rule.formula)
 @pytest.mark.parametrize("dtype", ["f16", "f32", "f64"])
 def test_coded(rule: Rule, dtype: str):

@@ -60,6 +60,7 @@ def values_of(inputs: Sequence[Tensor], seed: int = 0) -> list[NumpyArray]:
     return [rng.normal(size=t.shape) for t in inputs]  # type: ignore[arg-type]
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
 def test_scan_derivatives(length: int, backwards: bool):
@@ -132,6 +133,7 @@ def test_scan_without_sequences():
     close(slope, 5 * value**4)
 
 
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("lengths", [(2, 3), (0, 2), (3, 0), (1, 1)])
 def test_nested_scans(lengths: tuple[int, int]):
     """A scan in the body of a scan, differentiated twice, against the unrolled graph."""
@@ -237,6 +239,7 @@ BODIES: list[Callable[[Any, Any], Any]] = [
 ]
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("order", [2, 3])
 @pytest.mark.parametrize("body", BODIES)
 def test_reverse_over_reverse_equals_the_unrolled_graph(body: Any, order: int) -> None:

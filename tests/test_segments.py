@@ -50,8 +50,9 @@ def assert_alike(found: Any, wanted: Any) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.campaign(4)
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("length", [0, 1, 2, 7, pytest.param(100, marks=pytest.mark.slow), 101])
+@pytest.mark.parametrize("length", [0, 1, 2, 7, 100, 101])
 def test_the_flat_loop_with_fewer_carries(length: int, reverse: bool) -> None:
     wanted = run(length, None, reverse)(*feeds(length))
     for checkpoint in {7: (1, 3, 10, "sqrt", "log"), 101: ("log",), 1: (1,)}.get(length, ("sqrt",)):

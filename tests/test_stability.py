@@ -19,6 +19,7 @@ mp: Any = pytest.importorskip("mpmath")
 NAMES = [f"{row.family}: {row.text}" for row in TABLE]
 
 
+@pytest.mark.campaign(12)
 @pytest.mark.parametrize("row", TABLE, ids=NAMES)
 def test_value_and_gradient(row: Expression) -> None:
     """The compiled function, asked for both at once."""
@@ -44,14 +45,8 @@ def _stabilised(row: Expression, inputs: dict[str, Any]) -> tuple[Graph, Any, An
     return compiled.stages["dead"], shape, len(second)
 
 
-# A fifth of them every time, the rest in the campaign.
-SAMPLED = [
-    pytest.param(row, id=name, marks=[] if k % 5 == 0 else [pytest.mark.slow])
-    for k, (row, name) in enumerate(zip(TABLE, NAMES, strict=True))
-]
-
-
-@pytest.mark.parametrize("row", SAMPLED)
+@pytest.mark.campaign(16)
+@pytest.mark.parametrize("row", TABLE, ids=NAMES)
 def test_tangent_and_second_derivative(row: Expression) -> None:
     """The tangent to the same bar; the second derivative is finite wherever it exactly is."""
     for case in row.cases:

@@ -123,6 +123,7 @@ def _exactly(text: str, inputs: Any) -> Any:
 # --- where rules must not change what is right ------------------------------------------------
 
 
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("kind", ["fractions", "normal"])
 def test_ordinary_inputs(kind: str) -> None:
     """At ordinary inputs all rows have their value, and nan where the formula has none."""
@@ -200,6 +201,7 @@ def _unrolled(formula: Any, x: Any, weight: Any) -> tuple[Any, Any]:
 PLACES = [_vmapped, _vmapped_gradient, _scanned, _scanned_gradient, _unrolled]
 
 
+@pytest.mark.campaign(4)
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__[1:])
 @pytest.mark.parametrize("name", sorted(set(NAIVE) - {"tanh"}))
 def test_everywhere(name: str, place: Any) -> None:

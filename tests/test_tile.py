@@ -50,6 +50,7 @@ def padded(rng, dtype, rows, columns):
     return whole[1 : rows + 1, 3 : columns + 3], whole
 
 
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("lanes", WIDTHS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_small_size(dtype, lanes):
@@ -89,6 +90,7 @@ def test_strided_operands(dtype):
             assert (whole == 77).all()
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("lanes", WIDTHS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_right_sides_that_lie_otherwise(dtype, lanes):
@@ -120,6 +122,7 @@ def test_right_sides_that_lie_otherwise(dtype, lanes):
                     np.testing.assert_allclose(plain, expected, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("lanes", WIDTHS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_panels_have_the_bits_of_rows(dtype, lanes):

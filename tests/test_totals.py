@@ -44,6 +44,7 @@ def sums_left(function: Any) -> int:
     return sum(n.op.name == "matmul_add" for scan in scans for n in scan.body.walk())
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("length", LENGTHS)
 def test_gradients_by_weights(length: int, dtype: str) -> None:
@@ -68,6 +69,7 @@ def test_as_many_rows_as_the_call_has() -> None:
         assert sums_left(made) == 0
 
 
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("batch", [(), (ROWS,)], ids=["alone", "batch"])
 @pytest.mark.parametrize("name", ["lstm", "gru"])
 def test_cells(name: str, batch: tuple[int, ...]) -> None:
@@ -187,6 +189,7 @@ BODIES: dict[str, tuple[Body, int]] = {
 }
 
 
+@pytest.mark.campaign(4)
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
 @pytest.mark.parametrize("name", BODIES)
 def test_bodies(name: str, reverse: bool) -> None:

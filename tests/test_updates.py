@@ -85,6 +85,7 @@ OWN: dict[str, tuple[Any, Any]] = {
 }
 
 
+@pytest.mark.campaign(6)
 @pytest.mark.parametrize("fusion", [True, False])
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("size", [1, 7, 150])

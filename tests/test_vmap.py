@@ -210,6 +210,7 @@ INSIDE: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+@pytest.mark.campaign(6)
 @pytest.mark.parametrize("name", INSIDE)
 def test_derivatives_inside(name: str):
     is_a_loop(INSIDE[name], np.random.default_rng(0).normal(size=(4, 3)))

@@ -119,6 +119,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("name", ["tanh", "silu"])
 def test_jacobians_and_hessians_of_a_layer(name: str) -> None:
     _layer(name, "B")
@@ -217,6 +218,7 @@ def derivative_of_seed(seed: int) -> tuple[list[Tensor], Tensor]:
     return inputs, gl.vmap(draw.choice(asked), out_axes=draw.choice([0, 0, 1]))(x)
 
 
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("seed", range(8))
 def test_drawn_derivatives_under_vmap(seed: int) -> None:
     compiled_is_interpreted(*derivative_of_seed(seed), seed)

@@ -278,6 +278,7 @@ def test_a_channel_a_group_is_a_sum_and_no_product() -> None:
             close(got, value.eval({x: data, w: weights}))
 
 
+@pytest.mark.campaign(6)
 @pytest.mark.parametrize("beside", ["rows", "steps", "neither", "almost"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("lanes", WIDTHS)
