@@ -67,10 +67,14 @@ class Loops:
         some = f"min({difference(whole, low)}, 1)"
         self.begin(f"for tail in range(1 - {some}, 1 + min({rest}, 1)):")
         self.line(f"m = lanes({lanes} + tail * ({rest} - {lanes}))")
-        if around:
-            self.begin(around)
         begin = total(str(low), f"tail * {difference(whole, low, True)}")
-        self.begin(f"for {index} in range({begin}, {whole} + tail * {rest}, {lanes}):")
+        end = f"{whole} + tail * {rest}"
+        if around:  # bounds are found once, not for each row
+            self.line(f"{index}_begin = {begin}")
+            self.line(f"{index}_end = {end}")
+            begin, end = f"{index}_begin", f"{index}_end"
+            self.begin(around)
+        self.begin(f"for {index} in range({begin}, {end}, {lanes}):")
 
     def few_places(self, axes: Sequence[Axis], long: Sequence[Reduce]) -> list[tuple[int, ...]]:
         """The indices of the reduced axes, where these are so few that a walk is written out; else

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from .dims import evaluate
+from .errors import ShapeError
+from .kernel import Contract
 from .parameter import ALIGNMENT, PAGE
 from .program import (
     Buffer,
@@ -123,6 +125,22 @@ def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
 
     visit(program.steps)
     return spans
+
+
+def check_sizes(program: Program, binding: Mapping[str, int]) -> None:
+    """ShapeError where a size of a buffer, or one that a kernel walks over, would be negative."""
+    kernels = {kernel.name: kernel for kernel in program.kernels}
+    sizes = {dim for buffer in program.buffers for dim in buffer.type.shape}
+    for step in walk(program.steps):
+        if isinstance(step, Launch):
+            kernel = kernels[step.kernel]
+            given = dict(zip(kernel.parameters, step.sizes, strict=True))
+            walked = [axis.extent for axis in kernel.axes]
+            walked += [item.depth for item in kernel.body if isinstance(item, Contract)]
+            sizes.update(given[size] for size in walked if isinstance(size, str))
+    for dim in sizes:
+        if (size := evaluate(dim, binding)) < 0:
+            raise ShapeError(f"the size {dim} would be {size} in this call")
 
 
 def plan(program: Program, binding: Mapping[str, int]) -> Plan:

@@ -88,7 +88,7 @@ def smaller(builder: Builder, x: Value, y: Value) -> Value:
 
 
 def quotient(builder: Builder, x: Value, y: Value) -> Value:
-    """x / y of integers without sign, rounded down; 0 where y is 0.
+    """x / y, rounded down, of integers with sign; 0 where y is not positive.
 
     For sizes and shares, of which most quotients are 0, 1 or, by one thread, x itself: these are
     found by comparing, in a few cycles instead of the 25 to 90 of a division.  A call: not for
@@ -105,15 +105,19 @@ def quotient(builder: Builder, x: Value, y: Value) -> Value:
 
 
 def _write_quotient(builder: Builder, x: Value, y: Value) -> None:
-    less = builder.icmp_unsigned("<", x, y)
-    once = builder.icmp_unsigned("<", builder.sub(x, y), y)
-    by_one = builder.icmp_unsigned("==", y, number(1))
+    less = builder.icmp_signed("<", x, y)
+    once = builder.icmp_signed("<", builder.sub(x, y), y)
+    by_one = builder.icmp_signed("==", y, number(1))
+    usual = builder.and_(builder.icmp_signed(">=", x, number(0)), builder.or_(less, once))
+    positive = builder.icmp_signed(">", y, number(0))
+    usual = builder.and_(positive, builder.or_(by_one, usual))
     found = builder.select(by_one, x, builder.zext(builder.not_(less), INT))
-    with builder.if_then(builder.or_(by_one, builder.or_(less, once)), likely=True):
+    with builder.if_then(usual, likely=True):
         builder.ret(found)
-    by_nothing = builder.icmp_unsigned("==", y, number(0))
-    divided = builder.udiv(x, builder.select(by_nothing, number(1), y))
-    builder.ret(builder.select(by_nothing, number(0), divided))
+    divisor = builder.select(positive, y, number(1))
+    down = builder.icmp_signed("<", builder.srem(x, divisor), number(0))
+    divided = builder.sub(builder.sdiv(x, divisor), builder.zext(down, INT))
+    builder.ret(builder.select(positive, divided, number(0)))
 
 
 def transposed(builder: Builder, block: Sequence[Value]) -> list[Value]:

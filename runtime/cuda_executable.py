@@ -24,7 +24,7 @@ from ..ir.kernel import Kernel
 from ..ir.launch import Dimensions, is_narrow, launch_configuration
 from ..ir.op import TABLE
 from ..ir.parameter import Parameter, hold
-from ..ir.plan import nbytes, plan, window_start
+from ..ir.plan import check_sizes, nbytes, plan, window_start
 from ..ir.program import (
     Branch,
     Break,
@@ -88,6 +88,7 @@ class _Instance:
     def __init__(self, executable: CudaExecutable, binding: dict[str, int]) -> None:
         self.executable, self.binding = executable, binding
         program, device = executable.program, executable.device
+        check_sizes(program, binding)
         memory = plan(program, binding)
         self.owned = [device.allocate(memory.total)]
         self.bases = {name: self.owned[0] + at for name, at in memory.offsets.items()}

@@ -19,13 +19,13 @@ import numpy as np
 
 from ..ir.barriers import waits
 from ..ir.dims import evaluate
-from ..ir.errors import ArgumentError, GradloomError, ShapeError
+from ..ir.errors import ArgumentError, GradloomError
 from ..ir.half import is_finite
 from ..ir.interpret import bind_dims, evaluate_attribute
 from ..ir.kernel import Contract
 from ..ir.op import TABLE
 from ..ir.parameter import ALIGNMENT, Parameter, aligned_empty, share_lock
-from ..ir.plan import nbytes, plan, window_start
+from ..ir.plan import check_sizes, nbytes, plan, window_start
 from ..ir.program import Branch, Buffer, Copy, Launch, Loop, Program, Step, walk
 from . import clock, driver
 from .launcher import ASK, OTHER
@@ -55,9 +55,7 @@ class Instance:
             for value in layout.numbers
         ]
         self.numbers = (ctypes.c_int64 * max(len(numbers), 1))(*numbers)
-        for dim in {dim for buffer in program.buffers for dim in buffer.type.shape}:
-            if (size := evaluate(dim, binding)) < 0:
-                raise ShapeError(f"the size {dim} would be {size} in this call")
+        check_sizes(program, binding)
         self.plan = plan(program, binding)
         self.outputs = [
             (

@@ -81,7 +81,6 @@ def test_time_is_linear_in_the_nodes(shape: Any, passes: tuple[str, ...]) -> Non
     assert not slow
 
 
-@pytest.mark.campaign(2)
 @pytest.mark.parametrize("shape", [chain, wide])
 def test_a_big_graph_compiles_and_runs(shape: Any) -> None:
     x, y = shape(1000)

@@ -110,7 +110,7 @@ def least_of(network: Network) -> int:
     return int(found)
 
 
-@pytest.mark.campaign(5)
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("quarters", [(0, 2), (1, 3)])
 @pytest.mark.parametrize("network", [two, descent, attention, loop, branches])
 def test_what_meets_a_budget_meets_larger_ones(network: Network, quarters: tuple[int, ...]) -> None:

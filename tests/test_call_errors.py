@@ -172,6 +172,18 @@ def test_a_size_that_would_be_negative() -> None:
     assert f"x: f32[B] got shape [2], made at {line_of(x)}" in message
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_kernel_that_would_walk_over_fewer_than_nothing(threads: int) -> None:
+    """A size that no array has: only a part of the result is written by this kernel."""
+    x, y = gl.placeholder(("B",), name="x"), gl.placeholder(("N", 6), name="y")
+    z = gl.placeholder((6,), name="z")
+    rows = gl.sin(gl.broadcast_to(z, (x.shape[0] - 3, 6)))
+    joined = gl.function([x, y, z], gl.concatenate([rows, y]), threads=threads)
+    assert joined(ones(5), ones(9, 6), ones(6)).shape == (11, 6)
+    message = failure(ValueError, lambda: joined(ones(1), ones(9, 6), ones(6)))
+    assert "the size B-3 would be -2 in this call" in message
+
+
 # --- indices at run time ------------------------------------------------------------------------
 
 INDEX = gl.placeholder(("B",), "int64", name="index")

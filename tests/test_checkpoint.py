@@ -54,7 +54,6 @@ def compiled(wrap: Wrap, each: int = 4, **options: Any) -> gl.Function:
     return gl.function([x], [loss, *gl.grad(loss, [x, *weights])], **options)
 
 
-@pytest.mark.campaign(2)
 @pytest.mark.parametrize("fusion", [True, False])
 def test_the_same_bits_with_less_memory(fusion: bool) -> None:
     """Four parts of four layers keep a value a part, and those of one part at a time."""

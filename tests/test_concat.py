@@ -157,7 +157,7 @@ STAYS: dict[str, Read] = {
 }
 
 
-@pytest.mark.campaign(3)
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("read", STAYS.values(), ids=STAYS)
 def test_what_stays_a_sum_is_right(read: Read) -> None:
     graph, x = gradient(read, 5, 2)

@@ -111,7 +111,7 @@ def test_samples(op: Op) -> None:
     check(found, [ordinary_arrays(case) for case in found], order_for(op))
 
 
-@pytest.mark.campaign(6)
+@pytest.mark.campaign(4)
 @pytest.mark.parametrize("op", ELEMENTWISE, ids=lambda op: op.name)
 def test_edges(op: Op) -> None:
     """Nan, infinities, limits, zeros of both signs: some of their combinations, at each dtype."""
@@ -123,7 +123,7 @@ def edge_operands(case: Case) -> list[NumpyArray]:
     return [np.resize(array, EDGES) for array in edge_arrays(case, EDGES)]
 
 
-@pytest.mark.campaign(10)
+@pytest.mark.campaign(6)
 @pytest.mark.parametrize("op", DIFFERENTIABLE, ids=lambda op: op.name)
 def test_derivatives(op: Op) -> None:
     """All derivatives of the smallest case that has elements."""

@@ -48,7 +48,7 @@ def test_a_failed_call_changes_no_parameter() -> None:
     assert total == 6 and w.value.sum() == 2
 
 
-@pytest.mark.campaign(4)
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_loops_and_host_steps(count: int) -> None:
     rng = np.random.default_rng(2)

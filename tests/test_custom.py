@@ -64,7 +64,6 @@ RULES = {"vjp": {"vjp": slope}, "jvp": {"jvp": slope}, "both": {"vjp": slope, "j
 each_rule = pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
 
 
-@pytest.mark.campaign(3)
 @each_rule
 def test_both_modes_and_all_orders_follow_the_rule(rules: Any):
     x, v = gl.placeholder(B3, "float64", "x"), gl.placeholder(B3, "float64", "v")
@@ -83,7 +82,6 @@ def test_both_modes_and_all_orders_follow_the_rule(rules: Any):
             np.testing.assert_allclose(got, value, 1e-10, 1e-12)
 
 
-@pytest.mark.campaign(3)
 @each_rule
 def test_jacobians_and_hessians_follow_the_rule(rules: Any):
     x = gl.placeholder((3,), "float64", "x")
@@ -266,7 +264,6 @@ def test_in_the_body_of_a_scan(rules: Any, length: int):
         close(got, wanted, 1e-10)
 
 
-@pytest.mark.campaign(3)
 @each_rule
 def test_under_vmap(rules: Any):
     """Gradients of entries, the gradient of all, twice batched; what entries share is summed."""

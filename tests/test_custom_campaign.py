@@ -69,7 +69,11 @@ def check_true_rules(seed: int) -> None:
         np.testing.assert_allclose(got, wanted, 1e-8, 1e-8, err_msg=f"seed {seed}")
 
 
-@pytest.mark.campaign(100)
-@pytest.mark.parametrize("seed", range(100))
-def test_true_rules_change_nothing(seed: int):
-    check_true_rules(seed)
+def test_true_rules_change_nothing():
+    check_true_rules(8)  # of which fusion once made a kernel twice
+
+
+@pytest.mark.slow
+def test_many_true_rules_change_nothing():
+    for seed in range(100):
+        check_true_rules(seed)

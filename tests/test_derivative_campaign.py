@@ -260,7 +260,7 @@ def function_graph(function: Callable[..., Any], shapes: Sequence[tuple[int, ...
     return Graph("public", inputs, [gl.sin(t) if t.dtype.is_float else t for t in outputs])
 
 
-@pytest.mark.campaign(8)
+@pytest.mark.campaign(4)
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_functions(name: str) -> None:
     """Functions made of entries, one in three compiled; a sine behind makes linear ones curved."""

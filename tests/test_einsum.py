@@ -258,7 +258,6 @@ def test_products_without_needless_nodes():
 # --- derivatives ----------------------------------------------------------------------------------
 
 
-@pytest.mark.campaign(2)
 @pytest.mark.parametrize(
     "subscripts", ["ij,jk->ik", "bij,bjk,ki->b", "ii,ij->j", "...i,ji->...j", "ij,ij->", "i,i,i->i"]
 )

@@ -214,7 +214,7 @@ def test_three_exponentials_are_one_kernel(formula: Formula) -> None:
     assert len(gl.function(inputs, outputs).kernels) == 1
 
 
-@pytest.mark.campaign(3)
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize(
     "terms",
     [

@@ -196,7 +196,6 @@ def test_axes_of_sums_are_dropped_where_values_are_stored() -> None:
     assert [node.op.name for node in computed.nodes][-1] == "multiply"
 
 
-@pytest.mark.campaign(3)
 @pytest.mark.parametrize("rule", ["plain", "momentum", "adam"])
 @pytest.mark.parametrize("check", [False, True])
 def test_a_sum_and_the_updates_made_of_it_are_one_kernel(rule: str, check: bool) -> None:

@@ -32,7 +32,6 @@ def network(
     return gl.mean((h - t) ** 2), weights, layers, {k: v.astype("f") for k, v in feeds.items()}
 
 
-@pytest.mark.campaign(3)
 @pytest.mark.parametrize(
     ("activation", "scale", "verdict"),
     [

@@ -37,7 +37,6 @@ def test_the_page_has_tables():
     assert len(LINES) > 30
 
 
-@pytest.mark.campaign(3)
 @pytest.mark.parametrize(("formula", "at", "wanted"), LINES, ids=lambda text: text)
 def test_line(formula: str, at: str, wanted: str):
     points = dict(re.findall(r"(\w) = (\[.*?\]|[-\d.]+)", at))

@@ -37,7 +37,7 @@ def expected(rows: Any, reverse: bool) -> Any:
     return last, made
 
 
-@pytest.mark.campaign(4)
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("cut", CUTS)
 def test_rows_of_an_array(cut: str, reverse: bool) -> None:

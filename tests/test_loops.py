@@ -93,7 +93,7 @@ BODIES: dict[str, tuple[Body, int]] = {
 }
 
 
-@pytest.mark.campaign(6)
+@pytest.mark.campaign(4)
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
 @pytest.mark.parametrize("name", BODIES)
 def test_one_carry(name: str, reverse: bool) -> None:
@@ -155,7 +155,7 @@ PAIRS: dict[str, Body] = {
 }
 
 
-@pytest.mark.campaign(6)
+@pytest.mark.campaign(4)
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
 @pytest.mark.parametrize("name", PAIRS)
 def test_two_carries(name: str, reverse: bool) -> None:
@@ -264,7 +264,7 @@ UNTIL: dict[str, tuple[Body, Callable[[Any], Tensor]]] = {
 }
 
 
-@pytest.mark.campaign(5)
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
 @pytest.mark.parametrize("name", UNTIL)
 def test_loops_that_stop(name: str, reverse: bool) -> None:

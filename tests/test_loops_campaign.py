@@ -206,7 +206,7 @@ FIXED: dict[str, Callable[[Any, int], Made]] = {
 CASES = [(name, length) for name in FIXED for length in (0, 1, 2, 100)]
 
 
-@pytest.mark.campaign(10)
+@pytest.mark.campaign(5)
 @pytest.mark.parametrize(("name", "length"), CASES)
 def test_a_loop_is_its_unrolled_graph(name: str, length: int) -> None:
     """Values and both modes; second order where the unrolled graph is small."""

@@ -97,7 +97,7 @@ def test_products_of_matrices(length: int, backwards: bool) -> None:
         close(Both([xs], [made])(values)[0], wanted, 1e-11)
 
 
-@pytest.mark.campaign(6)
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("size", [6, "T"])
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_cumulative_ops(axis: int, size: int | str) -> None:

@@ -152,8 +152,10 @@ from gradloom.runtime import contractions, driver, loader, native
 lanes = native.host().lanes
 contractions.contraction("turn_f32", lanes)
 native.compile_object("define void @f() { ret void }")
-def strike(*_):
-    raise KeyboardInterrupt
+def strike(_, frame):
+    if frame.f_code.co_name == "take" and frame.f_locals["lock"] is lock:
+        raise KeyboardInterrupt
+    signal.setitimer(signal.ITIMER_REAL, 0.05)  # the fork has not come to this lock
 signal.signal(signal.SIGALRM, strike)
 ours = [loader._lock, *contractions._locks(), driver._lock, *(seat.lock for seat in native._seats)]
 def attempt():
@@ -170,13 +172,8 @@ for number, lock in enumerate(ours):
     holder = threading.Thread(target=hold)
     holder.start()
     taken.wait()
-    child = None
-    while child is None:
-        try:
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
-            child = os.fork()  # Python tells of the interrupt, and forks
-        except KeyboardInterrupt:
-            pass  # too early: this thread was kept from forking
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    child = os.fork()  # Python tells of the interrupt, and forks
     if child == 0: os._exit(0)
     os.waitpid(child, 0)
     other = threading.Thread(target=attempt)

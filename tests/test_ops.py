@@ -169,7 +169,7 @@ def flat(arrays: Sequence[NumpyArray], shape: tuple[int, ...]) -> list[NumpyArra
     ]
 
 
-@pytest.mark.campaign(5)
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("op", ELEMENTWISE, ids=lambda op: op.name)
 def test_compiled_elementwise(op: Op):
     """Edge values at every dtype, with named sizes that are 0, 1 and more in turn."""
@@ -208,7 +208,7 @@ def at_sizes(case: Case, sizes: dict[str, int]) -> Case:
     return Case(case.op, case.dtypes, evaluate_attribute(case.shapes, sizes), case.attrs)
 
 
-@pytest.mark.campaign(5)
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("op", SAMPLED, ids=lambda op: op.name)
 def test_compiled_samples(op: Op):
     """Every sample in float32 (or the entry's own dtype), and one at each other dtype."""

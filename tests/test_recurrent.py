@@ -158,7 +158,7 @@ def test_a_cell_is_its_formula(name: str, inputs: int, hidden: int) -> None:
         close(ys.eval(feeds), wanted[1])
 
 
-@pytest.mark.campaign(3)
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("name", ["simple", "leaky", "peepholes", "coupled", "gru", "gru_after"])
 def test_gradients_are_those_of_the_loop_unrolled(name: str) -> None:
     """The loop compiled, the steps interpreted one by one."""

@@ -60,7 +60,7 @@ def values_of(inputs: Sequence[Tensor], seed: int = 0) -> list[NumpyArray]:
     return [rng.normal(size=t.shape) for t in inputs]  # type: ignore[arg-type]
 
 
-@pytest.mark.campaign(3)
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
 def test_scan_derivatives(length: int, backwards: bool):
@@ -239,7 +239,7 @@ BODIES: list[Callable[[Any, Any], Any]] = [
 ]
 
 
-@pytest.mark.campaign(3)
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("order", [2, 3])
 @pytest.mark.parametrize("body", BODIES)
 def test_reverse_over_reverse_equals_the_unrolled_graph(body: Any, order: int) -> None:

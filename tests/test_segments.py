@@ -50,7 +50,7 @@ def assert_alike(found: Any, wanted: Any) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.campaign(4)
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("length", [0, 1, 2, 7, 100, 101])
 def test_the_flat_loop_with_fewer_carries(length: int, reverse: bool) -> None:

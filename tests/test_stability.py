@@ -19,7 +19,7 @@ mp: Any = pytest.importorskip("mpmath")
 NAMES = [f"{row.family}: {row.text}" for row in TABLE]
 
 
-@pytest.mark.campaign(12)
+@pytest.mark.campaign(3)
 @pytest.mark.parametrize("row", TABLE, ids=NAMES)
 def test_value_and_gradient(row: Expression) -> None:
     """The compiled function, asked for both at once."""
@@ -45,7 +45,7 @@ def _stabilised(row: Expression, inputs: dict[str, Any]) -> tuple[Graph, Any, An
     return compiled.stages["dead"], shape, len(second)
 
 
-@pytest.mark.campaign(16)
+@pytest.mark.campaign(8)
 @pytest.mark.parametrize("row", TABLE, ids=NAMES)
 def test_tangent_and_second_derivative(row: Expression) -> None:
     """The tangent to the same bar; the second derivative is finite wherever it exactly is."""

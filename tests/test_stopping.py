@@ -41,7 +41,7 @@ def derivatives(loss: Tensor, wrt: Sequence[Tensor], directions: Sequence[Tensor
 # --- until ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.campaign(3)
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
 @pytest.mark.parametrize("length", [0, 1, 2, 6])
 def test_until(length: int, backwards: bool) -> None:
@@ -130,7 +130,7 @@ def test_until_over_a_named_length() -> None:
 # --- lengths --------------------------------------------------------------------------------------
 
 
-@pytest.mark.campaign(3)
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
 @pytest.mark.parametrize("lengths", [(3, 0, 5, 1), (0, 0, 0, 0), (2, 2, 2, 2), (5, 5, 5, 5)])
 def test_lengths(lengths: Sequence[int], backwards: bool) -> None:

@@ -90,7 +90,7 @@ def test_strided_operands(dtype):
             assert (whole == 77).all()
 
 
-@pytest.mark.campaign(3)
+@pytest.mark.campaign(2)
 @pytest.mark.parametrize("lanes", WIDTHS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_right_sides_that_lie_otherwise(dtype, lanes):

@@ -119,7 +119,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.campaign(2)
 @pytest.mark.parametrize("name", ["tanh", "silu"])
 def test_jacobians_and_hessians_of_a_layer(name: str) -> None:
     _layer(name, "B")
