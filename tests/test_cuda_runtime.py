@@ -48,6 +48,13 @@ def test_a_failed_call_changes_no_parameter() -> None:
     assert total == 6 and w.value.sum() == 2
 
 
+def test_a_size_that_would_be_negative() -> None:
+    x = gl.placeholder(("B",), name="x")
+    fewer = simulated(gl.function([x], gl.zeros((x.shape[0] - 3,))))
+    with pytest.raises(gl.ShapeError, match="B-3 would be -1"):
+        fewer([np.ones(2, "float32")])
+
+
 @pytest.mark.campaign(2)
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_loops_and_host_steps(count: int) -> None:
