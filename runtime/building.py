@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -77,6 +77,43 @@ def counted(builder: Builder, start: Value, end: Value, step: Value) -> Iterator
     index.add_incoming(builder.add(index, step), builder.block)
     builder.branch(head)
     builder.position_at_end(after)
+
+
+def stepped(
+    builder: Builder,
+    start: Value,
+    end: Value,
+    step: int,
+    values: Sequence[Value],
+    body: Callable[[Value, list[Value]], list[Value]],
+) -> tuple[Value, list[Value]]:
+    """A loop over an index from `start` on, while it is less than `end`, that carries `values`;
+    `body` writes a trip, of the index and the values, and gives what they are in the next.
+
+    Returns what the index and the values are behind it.
+    """
+    function = builder.function
+    before = builder.block
+    trip, after = (function.append_basic_block(label) for label in ("steps", "steps_end"))
+    builder.cbranch(builder.icmp_signed("<", start, end), trip, after)
+    builder.position_at_end(trip)
+    heads = []
+    for value in (start, *values):
+        phi = builder.phi(value.type)
+        phi.add_incoming(value, before)
+        heads.append(phi)
+    onward = builder.add(heads[0], number(step))
+    following = [onward, *body(heads[0], heads[1:])]
+    last = builder.block
+    builder.cbranch(builder.icmp_signed("<", onward, end), trip, after)
+    builder.position_at_end(after)
+    found = []
+    for phi, first, value in zip(heads, (start, *values), following, strict=True):
+        phi.add_incoming(value, last)
+        found.append(builder.phi(value.type))
+        found[-1].add_incoming(first, before)
+        found[-1].add_incoming(value, last)
+    return found[0], found[1:]
 
 
 def larger(builder: Builder, x: Value, y: Value) -> Value:

@@ -7,6 +7,7 @@ down a block, from which row on and for how many, and what they are called with.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from llvmlite import ir
@@ -14,14 +15,18 @@ from llvmlite import ir
 from .blocking import Block, Cut, tiled
 from .building import Builder, Value, number, smaller
 from .micro_kernel import Besides, Tile
+from .straight import Way
 from .strips import Gatherer
 
 
 class Columns(Gatherer):
     """Writes the calls of tiles, of one element type; `variants` are their functions, by tile,
-    whether they have masks, and what they do besides."""
+    whether they have masks, and what they do besides; `straight` those for full tiles where A's
+    elements are neighbours, by tile and way."""
 
     variants: dict[tuple[Tile, bool, Besides], ir.Function]
+    straight: dict[tuple[Tile, Way], ir.Function]
+    ways: Mapping[Tile, tuple[Way, ...]] = {}
 
     def maskings(self, tile: Tile) -> tuple[bool, ...]:
         """In which versions a tile is needed: with masks, without. Wide ones that are not the
@@ -29,6 +34,10 @@ class Columns(Gatherer):
         if tile in self.plan.wide and tile not in self.plan.middle:
             return (False,)
         return (True,) if self.always_masked else (True, False)
+
+    def goes_anywhere(self, tile: Tile) -> bool:
+        """Whether there is a function for such a tile wherever A's elements are."""
+        return (tile, self.maskings(tile)[0], "") in self.variants
 
     def many(self, builder: Builder, cut: Cut, block: Block) -> None:
         """The tiles of a block of many columns."""
@@ -106,6 +115,10 @@ class Columns(Gatherer):
             self.below(builder, high, block, number(0), number(0), rows, "asks" if asks else "")
             return
         _, tall = tiled(builder, rows, tiles)
+        if not self.goes_anywhere(high):
+            _, a_row, a_col = block.a
+            ways = (builder.icmp_signed("==", stride, number(1)) for stride in (a_row, a_col))
+            tall = builder.select(builder.or_(*ways), tall, number(0))
         above = smaller(builder, builder.mul(tall, number(high.rows)), rows)
         passed = number(0)
         if keeps is not None:  # only higher tiles know how to
@@ -143,7 +156,7 @@ class Columns(Gatherer):
         ahead = () if self.by_tables else ahead
         with builder.if_then(builder.icmp_signed(">", rows, number(0))):
             if self.by_tables:
-                ways = [a, self.entry(builder, a_row, i), a_col]
+                here, onward, ways = a, number(0), [self.entry(builder, a_row, i), a_col]
             else:
                 height = number(tile.rows)
                 here = self.at(builder, a, builder.mul(i, a_row))
@@ -154,18 +167,33 @@ class Columns(Gatherer):
                     here = builder.select(block.gathered, strip, here)
                     a_col = builder.select(block.gathered, height, a_col)
                     onward = builder.select(block.gathered, gap, onward)
-                ways = [here, a_row, a_col, onward]
-            arguments = [
-                *ways, *block.b,
-                self.at(builder, c, builder.mul(i, c_row)), c_row,
-                self.at(builder, soon, builder.mul(i, soon_row)), soon_row, block.asked,
-                rows, width, depth,
-                self.at(builder, start, builder.mul(i, start_row)), start_row, fresh, *ahead,
-            ]  # fmt: skip
+                ways = [a_row, a_col, onward]
+
+            def arguments(here: Value, i: Value, rows: Value) -> list[Value]:
+                return [
+                    here, *ways, *block.b,
+                    self.at(builder, c, builder.mul(i, c_row)), c_row,
+                    self.at(builder, soon, builder.mul(i, soon_row)), soon_row, block.asked,
+                    rows, width, depth,
+                    self.at(builder, start, builder.mul(i, start_row)), start_row, fresh, *ahead,
+                ]  # fmt: skip
+
+            for way in () if besides or exact else self.ways.get(tile, ()):
+                fits = builder.icmp_signed("==", a_col if way == "line" else a_row, number(1))
+                if len(self.maskings(tile)) > 1:
+                    whole = builder.icmp_signed("==", width, number(tile.vectors * self.lanes))
+                    fits = builder.and_(fits, whole)
+                count = builder.select(fits, builder.udiv(rows, number(tile.rows)), number(0))
+                done = builder.mul(count, number(tile.rows))
+                with builder.if_then(builder.icmp_signed(">", count, number(0))):
+                    builder.call(self.straight[tile, way], arguments(here, i, done))
+                here = self.at(builder, here, builder.mul(count, onward))
+                i, rows = builder.add(i, done), builder.sub(rows, done)
             if exact:
-                builder.call(self.variants[tile, False, besides], arguments)
-            else:
-                self.call(builder, tile, width, arguments, besides)
+                builder.call(self.variants[tile, False, besides], arguments(here, i, rows))
+            elif besides or self.goes_anywhere(tile):
+                with builder.if_then(builder.icmp_signed(">", rows, number(0))):
+                    self.call(builder, tile, width, arguments(here, i, rows), besides)
 
     def call(
         self,

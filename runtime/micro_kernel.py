@@ -16,7 +16,8 @@ from typing import Literal, Self
 
 from llvmlite import ir
 
-from .building import Builder, Value, lane_list, number, undefined, zeros
+from .building import Builder, Value, lane_list, number, stepped, undefined, zeros
+from .straight import Way, straight
 
 UNROLL = 4
 FEW = 2  # steps written out where there are runs
@@ -204,7 +205,12 @@ class Writer:
         return sums
 
     def tile(
-        self, tile: Tile, masked: bool, besides: Besides = "", full: bool = False
+        self,
+        tile: Tile,
+        masked: bool,
+        besides: Besides = "",
+        full: bool = False,
+        way: Way | None = None,
     ) -> ir.Function:
         """tile(a, a_row, a_col, a_next, b, b_row, c, c_row, soon, soon_row, asked, rows, columns,
         depth, start, start_row, fresh, ahead, ahead_row) for the tiles of C, one below the other,
@@ -220,12 +226,14 @@ class Writer:
         a few steps before.
         full: for all rows of tiles only, which in a table must be as far apart everywhere; then
         few registers tell where they are.
+        way: for all rows only, and where A is a "line" or a "column" of neighbours (`straight`).
         With runs there are four more: the runs and their number, the unit in which they count, and
         the number of the first step here.
         """
         name = f"tile_{tile.rows}x{tile.vectors}" + ("_masked" if masked else "")
         name += f"_{besides}" if besides else ""
         name += "_full" if full else ""
+        name += f"_{way}" if way else ""
         ways = [POINTER, POINTER] if self.by_tables else [INT, INT, INT]
         signature = [
             POINTER, *ways, POINTER, INT, POINTER, INT, POINTER, INT, ir.IntType(1), INT, INT, INT,
@@ -250,7 +258,11 @@ class Writer:
         parts = [number(v * self.lanes) for v in range(tile.vectors)]
         height = number(tile.rows)
         odds: dict[int, Value] = {}
-        if full:
+        if way == "line":
+            a_col = number(1)
+        elif way == "column":
+            a_row = number(1)
+        elif full:
             apart = self.gap(builder, a_row) if self.by_tables else a_row
             apart = builder.mul(apart, number(_BYTES[self.dtype]))
             odds = {n: builder.mul(apart, number(n)) for n in (1, 3, 5, 7)}
@@ -271,7 +283,7 @@ class Writer:
         left, top_of_a, c, soon, start, *turn = phis
         last = builder.sub(left, number(1))
         numbers = [number(i) for i in range(tile.rows)]
-        if not full:  # the last row again, if there are no more
+        if not (full or way):  # the last row again, if there are no more
             clamped = [builder.icmp_signed("<", row, last) for row in numbers]
             numbers = [
                 builder.select(less, row, last) for less, row in zip(clamped, numbers, strict=True)
@@ -332,58 +344,42 @@ class Writer:
                     self.store(builder, value, self.at(builder, target, part), None)
             return result
 
-        def loop(label: str, k0: Value, ends: tuple, here: tuple, sums: list, steps: int):
+        def loop(k0: Value, ends: tuple, here: tuple, sums: list, steps: int):
             """Steps from k0 on, at `here`: places in A and in B; and in what is `ahead`, if that
             matters, or by tables the offset of step k0. ends: before which step this and all loops
             end."""
             end, last = ends
-            before = builder.block
-            body, after = (function.append_basic_block(label + part) for part in ("", "_end"))
-            builder.cbranch(builder.icmp_signed("<", k0, end), body, after)
-            builder.position_at_end(body)
-            heads = []
-            for value in (k0, *here, *sums):
-                phi = builder.phi(value.type)
-                phi.add_incoming(value, before)
-                heads.append(phi)
-            k, a_place, b_here = heads[:3]
-            other = heads[3] if len(here) == 3 else None
-            running = heads[len(here) + 1 :]
-            if steps > 1 and besides == "asks":
-                for part in parts:
-                    self.prefetch(builder, self.at(builder, other, part))
-            target = other if besides == "keeps" else None
-            onward = builder.add(k, number(steps))
-            for u in range(steps):
-                if self.by_tables:  # whose entry is read a step before it is needed
-                    offset, place = other, self.entry(builder, a_place, number(u + 1))
-                    if u == steps - 1:
-                        more = builder.icmp_signed("<", onward, last)
-                        place = builder.select(more, place, a_place)
-                    other = self.load_here(builder, place)
-                else:
-                    offset = builder.add(a_place, builder.mul(a_col, number(u)))
-                running = step(u, offset, b_here, running, target)
-            following = [
-                onward,
-                self.onward(builder, a_col, number(steps), a_place),
-                self.at(builder, b_here, builder.mul(b_row, number(steps))),
-                *running,
-            ]
-            if other is not None:
-                further = other if self.by_tables else self.at(builder, other, ahead_row)
-                following.insert(3, further)
-            for phi, value in zip(heads, following, strict=True):
-                phi.add_incoming(value, body)
-            builder.cbranch(builder.icmp_signed("<", following[0], end), body, after)
-            builder.position_at_end(after)
-            results = []
-            for initial, value in zip((k0, *here, *sums), following, strict=True):
-                phi = builder.phi(value.type)
-                phi.add_incoming(initial, before)
-                phi.add_incoming(value, body)
-                results.append(phi)
-            return results[0], tuple(results[1 : len(here) + 1]), results[len(here) + 1 :]
+
+            def body(k: Value, values: list) -> list:
+                a_place, b_here = values[:2]
+                other = values[2] if len(here) == 3 else None
+                running = values[len(here) :]
+                if steps > 1 and besides == "asks":
+                    for part in parts:
+                        self.prefetch(builder, self.at(builder, other, part))
+                target = other if besides == "keeps" else None
+                for u in range(steps):
+                    if self.by_tables:  # whose entry is read a step before it is needed
+                        offset, place = other, self.entry(builder, a_place, number(u + 1))
+                        if u == steps - 1:
+                            onward = builder.add(k, number(steps))
+                            more = builder.icmp_signed("<", onward, last)
+                            place = builder.select(more, place, a_place)
+                        other = self.load_here(builder, place)
+                    else:
+                        offset = builder.add(a_place, builder.mul(a_col, number(u)))
+                    running = step(u, offset, b_here, running, target)
+                following = [
+                    self.onward(builder, a_col, number(steps), a_place),
+                    self.at(builder, b_here, builder.mul(b_row, number(steps))),
+                ]
+                if other is not None:
+                    further = other if self.by_tables else self.at(builder, other, ahead_row)
+                    following.append(further)
+                return [*following, *running]
+
+            k, values = stepped(builder, k0, end, steps, [*here, *sums], body)
+            return k, tuple(values[: len(here)]), values[len(here) :]
 
         def through(first: Value, end: Value, sums: list) -> list:
             """The steps from `first` to before `end`."""
@@ -401,16 +397,20 @@ class Writer:
                 some = builder.icmp_signed("<", first, end)
                 other = (builder.load(builder.select(some, place, a_row), align=8, typ=INT),)
             here = (place, self.at(builder, b, builder.mul(b_row, first)), *other)
-            k, here, sums = loop("steps", first, (whole, end), here, sums, unroll)
-            return loop("rest", k, (end, end), here, sums, 1)[2] if unroll > 1 else sums
+            k, here, sums = loop(first, (whole, end), here, sums, unroll)
+            return loop(k, (end, end), here, sums, 1)[2] if unroll > 1 else sums
 
-        sums = self.through_all(builder, through, depth, sums, runs)
+        if way:
+            stride = a_row if way == "line" else a_col
+            sums = straight(self, builder, way, factors, (b, b_row), stride, depth, sums, masks)
+        else:
+            sums = self.through_all(builder, through, depth, sums, runs)
 
         row_of_c = c
         for i in range(tile.rows):
             if i:
                 row_of_c = self.at(builder, row_of_c, c_row)
-            if i and not full:
+            if i and not (full or way):
                 more = function.append_basic_block(f"row{i}")
                 builder.cbranch(builder.icmp_signed("<", number(i), left), more, following)
                 builder.position_at_end(more)

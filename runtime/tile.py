@@ -40,6 +40,7 @@ from .contractions import symbol
 from .micro_kernel import _BYTES, INT, POINTER, UNROLL, Besides, Tile
 from .panel import BYTES
 from .ragged import Ragged
+from .straight import Way
 from .strips import ROWS
 from .turn import Turner
 
@@ -80,6 +81,10 @@ class _Products(Columns):
         else:
             wanted[wanted.index((low, ""))] = low, "asks"
             wanted.append((high, "keeps"))
+            both: tuple[Way, ...] = ("line", "column")
+            self.ways = {high: both, low: both, plan.tall: ("column",)}
+            if high not in plan.middle:
+                wanted.remove((high, ""))
         # Higher tiles by one row come as often as there are rows for (`tiled`).
         full = [plan.tall, high] if high.rows == low.rows + 1 else [plan.tall]
         full = [] if self.by_tables else full
@@ -87,6 +92,11 @@ class _Products(Columns):
             (tile, masked, besides): self.tile(tile, masked, besides, tile in full)
             for tile, besides in wanted
             for masked in self.maskings(tile)
+        }
+        self.straight = {
+            (tile, way): self.tile(tile, self.maskings(tile)[-1], way=way)
+            for tile, ways in self.ways.items()
+            for way in ways
         }
         if not self.by_tables:  # where there is nothing to ask for, it asks for what is there
             for masked in self.maskings(low):
