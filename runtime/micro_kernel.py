@@ -16,7 +16,7 @@ from typing import Literal, Self
 
 from llvmlite import ir
 
-from .building import Builder, Value, lane_list, number, stepped, undefined, zeros
+from .building import Builder, Value, lane_list, number, undefined, zeros
 from .straight import Way, straight
 
 UNROLL = 4
@@ -344,42 +344,58 @@ class Writer:
                     self.store(builder, value, self.at(builder, target, part), None)
             return result
 
-        def loop(k0: Value, ends: tuple, here: tuple, sums: list, steps: int):
+        def loop(label: str, k0: Value, ends: tuple, here: tuple, sums: list, steps: int):
             """Steps from k0 on, at `here`: places in A and in B; and in what is `ahead`, if that
             matters, or by tables the offset of step k0. ends: before which step this and all loops
             end."""
             end, last = ends
-
-            def body(k: Value, values: list) -> list:
-                a_place, b_here = values[:2]
-                other = values[2] if len(here) == 3 else None
-                running = values[len(here) :]
-                if steps > 1 and besides == "asks":
-                    for part in parts:
-                        self.prefetch(builder, self.at(builder, other, part))
-                target = other if besides == "keeps" else None
-                for u in range(steps):
-                    if self.by_tables:  # whose entry is read a step before it is needed
-                        offset, place = other, self.entry(builder, a_place, number(u + 1))
-                        if u == steps - 1:
-                            onward = builder.add(k, number(steps))
-                            more = builder.icmp_signed("<", onward, last)
-                            place = builder.select(more, place, a_place)
-                        other = self.load_here(builder, place)
-                    else:
-                        offset = builder.add(a_place, builder.mul(a_col, number(u)))
-                    running = step(u, offset, b_here, running, target)
-                following = [
-                    self.onward(builder, a_col, number(steps), a_place),
-                    self.at(builder, b_here, builder.mul(b_row, number(steps))),
-                ]
-                if other is not None:
-                    further = other if self.by_tables else self.at(builder, other, ahead_row)
-                    following.append(further)
-                return [*following, *running]
-
-            k, values = stepped(builder, k0, end, steps, [*here, *sums], body)
-            return k, tuple(values[: len(here)]), values[len(here) :]
+            before = builder.block
+            body, after = (function.append_basic_block(label + part) for part in ("", "_end"))
+            builder.cbranch(builder.icmp_signed("<", k0, end), body, after)
+            builder.position_at_end(body)
+            heads = []
+            for value in (k0, *here, *sums):
+                phi = builder.phi(value.type)
+                phi.add_incoming(value, before)
+                heads.append(phi)
+            k, a_place, b_here = heads[:3]
+            other = heads[3] if len(here) == 3 else None
+            running = heads[len(here) + 1 :]
+            if steps > 1 and besides == "asks":
+                for part in parts:
+                    self.prefetch(builder, self.at(builder, other, part))
+            target = other if besides == "keeps" else None
+            onward = builder.add(k, number(steps))
+            for u in range(steps):
+                if self.by_tables:  # whose entry is read a step before it is needed
+                    offset, place = other, self.entry(builder, a_place, number(u + 1))
+                    if u == steps - 1:
+                        more = builder.icmp_signed("<", onward, last)
+                        place = builder.select(more, place, a_place)
+                    other = self.load_here(builder, place)
+                else:
+                    offset = builder.add(a_place, builder.mul(a_col, number(u)))
+                running = step(u, offset, b_here, running, target)
+            following = [
+                onward,
+                self.onward(builder, a_col, number(steps), a_place),
+                self.at(builder, b_here, builder.mul(b_row, number(steps))),
+                *running,
+            ]
+            if other is not None:
+                further = other if self.by_tables else self.at(builder, other, ahead_row)
+                following.insert(3, further)
+            for phi, value in zip(heads, following, strict=True):
+                phi.add_incoming(value, body)
+            builder.cbranch(builder.icmp_signed("<", following[0], end), body, after)
+            builder.position_at_end(after)
+            results = []
+            for initial, value in zip((k0, *here, *sums), following, strict=True):
+                phi = builder.phi(value.type)
+                phi.add_incoming(initial, before)
+                phi.add_incoming(value, body)
+                results.append(phi)
+            return results[0], tuple(results[1 : len(here) + 1]), results[len(here) + 1 :]
 
         def through(first: Value, end: Value, sums: list) -> list:
             """The steps from `first` to before `end`."""
@@ -397,8 +413,8 @@ class Writer:
                 some = builder.icmp_signed("<", first, end)
                 other = (builder.load(builder.select(some, place, a_row), align=8, typ=INT),)
             here = (place, self.at(builder, b, builder.mul(b_row, first)), *other)
-            k, here, sums = loop(first, (whole, end), here, sums, unroll)
-            return loop(k, (end, end), here, sums, 1)[2] if unroll > 1 else sums
+            k, here, sums = loop("steps", first, (whole, end), here, sums, unroll)
+            return loop("rest", k, (end, end), here, sums, 1)[2] if unroll > 1 else sums
 
         if way:
             stride = a_row if way == "line" else a_col

@@ -302,7 +302,13 @@ def test_infinities_stay_in_their_rows_and_columns():
 
 
 @pytest.mark.skipif(HOST != 16, reason="written for AVX-512")
-def test_no_vector_is_spilled_in_the_inner_loops():
-    text = native.assembly(tile.source("f32", 16), simplify=False)
-    assert "vfmadd" in text
-    assert not re.findall(r"vmov\w+\s+(?:%zmm\d+, -?\d*\(%rsp\)|-?\d*\(%rsp\), %zmm)", text)
+@pytest.mark.parametrize("dtype", ["f32", "in_f32"])
+def test_no_vector_is_spilled_or_moved_by_a_tile(dtype):
+    text = native.assembly(tile.source(dtype, 16), simplify=False)
+    tiles = re.findall(r"^(tile_\w+):(.*?)^\.Lfunc_end", text, re.DOTALL | re.MULTILINE)
+    assert len(tiles) >= 6
+    for name, body in tiles:
+        assert "vfmadd" in body
+        assert not re.findall(
+            r"vmov\w+\s+(?:%zmm\d+, |-?\d*\(%rsp\), )(?:%zmm|-?\d*\(%rsp)", body
+        ), name
