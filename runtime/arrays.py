@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +18,8 @@ import numpy as np
 from . import native
 
 HEAD = object.__basicsize__  # what every object begins with; the last of it is its type
-DATA, NDIM, SHAPE, DTYPE, FLAGS = (HEAD + 8 * n for n in (0, 1, 2, 5, 6))  # in an array
+DATA, NDIM, SHAPE, DTYPE, FLAGS, WEAK = (HEAD + 8 * n for n in (0, 1, 2, 5, 6, 7))  # in an array
+AS_MADE = 1 | 4 | 0x100 | 0x400  # flags: in C's order, owns its data, which is aligned, writeable
 LENGTH, ITEMS, LIST_ITEMS = HEAD, tuple.__basicsize__, HEAD + 8  # in a tuple, and in a list
 
 CALLED = (
@@ -33,9 +35,14 @@ def check_objects() -> None:
     """ImportError where arrays, tuples or lists are laid out differently."""
     array = np.empty((2, 3), np.float32)
     pair, row, part = (array, array), [array], array[:, :2]
+    seen, unseen = array.copy(), array.copy()
+    reference = weakref.ref(seen)
 
     def word(of: object, offset: int) -> int:
         return ctypes.c_int64.from_address(id(of) + offset).value
+
+    def users(of: np.ndarray) -> int:
+        return ctypes.c_int32.from_address(id(of)).value
 
     alike = [
         word(array, HEAD - 8) == id(np.ndarray),
@@ -43,7 +50,9 @@ def check_objects() -> None:
         ctypes.c_int32.from_address(id(array) + NDIM).value == 2,
         (ctypes.c_int64 * 2).from_address(word(array, SHAPE))[:] == [2, 3],
         word(array, DTYPE) == id(array.dtype),
-        (word(array, FLAGS) & 1, word(part, FLAGS) & 1) == (1, 0),
+        (word(array, FLAGS) & AS_MADE, word(part, FLAGS) & AS_MADE) == (AS_MADE, AS_MADE & ~5),
+        (word(seen, WEAK), word(unseen, WEAK)) == (id(reference), 0),
+        users(array) - users(seen) == 5 - 1,  # `array`, a view's base, and three entries
         kind(np.dtype(">f4")) != kind(array.dtype) == kind(np.dtype("f4", copy=True)),
         (word(pair, LENGTH), word(pair, ITEMS + 8)) == (2, id(array)),
         ctypes.c_int64.from_address(word(row, LIST_ITEMS)).value == id(array),

@@ -315,6 +315,8 @@ def team_source() -> str:
         "shape": arrays.SHAPE,
         "dtype": arrays.DTYPE,
         "flags": arrays.FLAGS,
+        "weak": arrays.WEAK,
+        "as_made": arrays.AS_MADE,
         "length": arrays.LENGTH,
         "items": arrays.ITEMS,
         "list_items": arrays.LIST_ITEMS,

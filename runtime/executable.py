@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ SHORT = 1_000_000  # below which a sleeping one is not worth waking
 FEW = 4_000  # in a step of a loop, below which its barriers cost more than a second thread does
 ROUNDS = 1_000  # that a loop of unknown length is taken to have
 KEPT = 1 << 29  # bytes of temporaries kept for sizes that were used before
+_AGAIN = 1 << 16  # bytes of results up to which they are kept for later calls
 _ALIGN_FROM = 1 << 18  # bytes from which a result is worth aligning: that takes microseconds
 
 
@@ -138,7 +140,7 @@ class Context:
             tiny=instance.work < SHORT,
             types=tuple(types),
             moves=[(n, *target) for n, name in moving for target in self.targets(name)],
-            results=len(self.outputs),
+            results=[(dtype, shape) for _, shape, dtype in self.outputs],
             keeps=instance.work < TINY and instance.copied < TINY and not layout.looks,
         )
         self.run, self.words = self.call.on(instance.threads)
@@ -153,7 +155,9 @@ class Context:
             lock = shared.lock
             found = "lock", lock, lock.acquire, False, lock.release
         makers = (thing for maker in self.outputs for thing in maker)
-        return self.words, self, shared, *found, *makers
+        size = sum(prod(shape) * dtype.itemsize for _, shape, dtype in self.outputs)
+        kept = [None] * (2 * len(self.outputs)) if size <= _AGAIN else None
+        return self.words, self, shared, *found, kept, *makers
 
     def ask(self, arrays: Sequence[np.ndarray], results: list[np.ndarray]) -> int:
         """Run where `run` had to ask: for threads, or to be watched."""

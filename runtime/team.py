@@ -177,6 +177,7 @@ class _Words(ctypes.Structure):
         for name in (
             *("program", "table", "dims", "status", "state", "threads", "tiny", "times"),
             *("watch", "moves", "count", "left", "alone", "inputs", "alike", "keeps", "results"),
+            *("outcomes", "turn"),
         )
     ]
 
@@ -199,28 +200,30 @@ class Call:
         paced: bool = True,
         types: Sequence[tuple[Any, tuple[int, ...]]] | None = None,
         moves: Sequence[tuple[int, int, int]] = (),
-        results: int = 0,
+        results: Sequence[tuple[Any, tuple[int, ...]]] = (),
         keeps: bool = False,
     ) -> None:
         """tiny: too short to wake a sleeping worker for. paced: see `Pace`; else never alone.
 
         types: dtype and shape of each array that a call is given. It then begins with a clear
         status. moves: (array, slot, shift): where in the table to put the address of which array's
-        data, results counted behind the arrays, and what to add. results: how many. keeps: on one
+        data, results counted behind the arrays, and what to add. results: theirs. keeps: on one
         thread, it keeps Python's lock, which for some microseconds nobody misses.
         """
         triples = (ctypes.c_int64 * (3 * len(moves)))(*(n for move in moves for n in move))
-        alike = arrays.expectations(types or ())
-        wanted = (ctypes.c_int64 * max(len(alike), 1))(*alike)
+        wanted, made = (
+            (ctypes.c_int64 * max(len(words), 1))(*words)
+            for words in map(arrays.expectations, (types or (), results))
+        )
         looks = 0 if types is None else ctypes.addressof(wanted)
-        bound = (len(types or ()), looks, int(keeps), results)
+        bound = (len(types or ()), looks, int(keeps), len(results), ctypes.addressof(made), 0)
         last = (ctypes.addressof(triples), len(moves), 0, 0, *bound)
         self._single = _Words(program, table, dims, status, 0, 1, 0, 0, 0, *last)
         self._words = _Words(program, table, dims, status, 0, 1, int(tiny), 0, int(paced), *last)
         launch = load().enter
         self._alone = launch(ctypes.addressof(self._single))
         self._together = launch(ctypes.addressof(self._words))
-        self._kept = triples, wanted, types
+        self._kept = triples, wanted, made, types
         self._team = team or the_team
         self._paced = paced
         self._pace: Pace | None = None

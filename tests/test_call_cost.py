@@ -168,7 +168,8 @@ def test_a_call_like_the_last_one_runs_no_python(no_python):
     assert given["parts"][0].tolist() == [5] * 5 and given["parts"][1] == [4]
     for _ in range(100):
         result = one(b)
-    assert sys.getrefcount(b) == held and sys.getrefcount(result) == 2
+    assert sys.getrefcount(b) == held
+    assert sys.getrefcount(result) == 3, "it may be used again when nobody else has it"
     for args, names in (((), {"x": b}), ((b[:2],), {}), ((b, b), {}), ((b,), {"x": b}), ((1,), {})):
         with pytest.raises(AssertionError, match="not like"):
             one(*args, **names)
@@ -215,6 +216,79 @@ def test_a_check_that_fails_in_a_call_like_the_last_one():
     assert len(instance.contexts) == 1
 
 
+@pytest.fixture
+def again(no_python):
+    """x + 1 of four numbers, called like the last time."""
+    x = gl.placeholder((4,), name="x")
+    f = gl.function([x], x + 1)
+    f(np.zeros(4, F32))
+    no_python()
+    return lambda n: f(np.full(4, n, F32))
+
+
+def test_small_results_that_nobody_has_are_used_again(no_python):
+    x = gl.placeholder((4,), name="x")
+    f = gl.function([x], [x + 1, gl.sum(x)])
+    f(np.zeros(4, F32))
+    no_python()
+    seen = set[int]()
+    for n in range(100):
+        results = f(np.full(4, n, F32))  # while those of the last call are still there
+        assert results[0].tolist() == [n + 1] * 4 and results[1] == 4 * n
+        seen |= set(map(id, results))
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize(
+    "have",
+    [
+        lambda result: result,
+        lambda result: result[2:],
+        lambda result: result.reshape(2, 2).T,
+        memoryview,
+        lambda result: np.frombuffer(result, F32),
+    ],
+)
+def test_results_that_somebody_has_are_left_alone(have, again):
+    for n, thing in enumerate([have(again(n)) for n in range(10)]):
+        assert (np.asarray(thing) == n + 1).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda result: setattr(result, "shape", (2, 2)),
+        lambda result: setattr(result, "dtype", np.int32),
+        lambda result: result.setflags(write=False),
+        lambda result: result.resize((100,), refcheck=False),
+        lambda result: result.__setstate__((1, (2,), np.dtype("f4"), False, bytes(8))),
+    ],
+)
+def test_a_result_that_was_changed_is_not_used_again(change, again):
+    for n in range(6):
+        result = again(n)
+        assert result.dtype == F32 and result.flags.writeable and result.tolist() == [n + 1] * 4
+        change(result)
+
+
+def test_a_weak_reference_sees_no_other_result(again):
+    seen = [weakref.ref(again(n)) for n in range(10)]
+    for n, reference in enumerate(seen):
+        result = reference()
+        assert result is None or result.tolist() == [n + 1] * 4
+    assert sum(reference() is not None for reference in seen) <= 2
+
+
+def test_large_results_are_not_kept(no_python):
+    x = gl.placeholder((1 << 14, 2), name="x")
+    f = gl.function([x], x + 1, threads=1)
+    given = np.zeros((1 << 14, 2), F32)
+    f(given)
+    no_python()
+    reference = weakref.ref(f(given))
+    assert reference() is None
+
+
 def test_results_that_cannot_be_made(no_python):
     """What Python raises is told, and the next call finds all free."""
     x = gl.placeholder((3,), name="x")
@@ -228,10 +302,10 @@ def test_results_that_cannot_be_made(no_python):
 
     last = f._executable.last
     good = last[0]
-    place = good.index(np.empty, 11)  # of the second result
+    place, kept = good.index(np.empty, 12), QUICK.index("kept")  # of the second result
     no_python()
     for _ in range(3):
-        last[0] = (*good[:place], fails, *good[place + 1 :])
+        last[0] = (*good[:kept], None, *good[kept + 1 : place], fails, *good[place + 1 :])
         with pytest.raises(MemoryError, match="no room"):
             f(ones)
         with pytest.raises(AssertionError, match="not like"):

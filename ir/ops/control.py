@@ -9,6 +9,7 @@ A region is closed: what its body reads from outside is an operand, and an input
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from ..bodies import leaked, told_leak
@@ -109,7 +110,7 @@ def flatten(
         keys: list[Any] = list(tree)  # pyright: ignore[reportUnknownArgumentType]
         leaves, build = flatten([tree[key] for key in keys], leaf)
         return leaves, lambda values: dict(zip(keys, build(values), strict=True))
-    return [leaf(tree)], lambda values: values[0]
+    return [leaf(tree)], itemgetter(0)
 
 
 def zeros_where_none(given: MaybeTensors, like: Sequence[Tensor]) -> list[Tensor]:
