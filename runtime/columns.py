@@ -22,11 +22,11 @@ from .strips import Gatherer
 class Columns(Gatherer):
     """Writes the calls of tiles, of one element type; `variants` are their functions, by tile,
     whether they have masks, and what they do besides; `straight` those for full tiles where A's
-    elements are neighbours, by tile and way."""
+    elements are neighbours, by tile, what else they do, and way."""
 
     variants: dict[tuple[Tile, bool, Besides], ir.Function]
-    straight: dict[tuple[Tile, Way], ir.Function]
-    ways: Mapping[Tile, tuple[Way, ...]] = {}
+    straight: dict[tuple[Tile, Besides, Way], ir.Function]
+    ways: Mapping[tuple[Tile, Besides], tuple[Way, ...]] = {}
 
     def maskings(self, tile: Tile) -> tuple[bool, ...]:
         """In which versions a tile is needed: with masks, without. Wide ones that are not the
@@ -178,7 +178,7 @@ class Columns(Gatherer):
                     self.at(builder, start, builder.mul(i, start_row)), start_row, fresh, *ahead,
                 ]  # fmt: skip
 
-            for way in () if besides or exact else self.ways.get(tile, ()):
+            for way in () if exact else self.ways.get((tile, besides), ()):
                 fits = builder.icmp_signed("==", a_col if way == "line" else a_row, number(1))
                 if len(self.maskings(tile)) > 1:
                     whole = builder.icmp_signed("==", width, number(tile.vectors * self.lanes))
@@ -186,7 +186,7 @@ class Columns(Gatherer):
                 count = builder.select(fits, builder.udiv(rows, number(tile.rows)), number(0))
                 done = builder.mul(count, number(tile.rows))
                 with builder.if_then(builder.icmp_signed(">", count, number(0))):
-                    builder.call(self.straight[tile, way], arguments(here, i, done))
+                    builder.call(self.straight[tile, besides, way], arguments(here, i, done))
                 here = self.at(builder, here, builder.mul(count, onward))
                 i, rows = builder.add(i, done), builder.sub(rows, done)
             if exact:

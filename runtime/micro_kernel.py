@@ -418,7 +418,10 @@ class Writer:
 
         if way:
             stride = a_row if way == "line" else a_col
-            sums = straight(self, builder, way, factors, (b, b_row), stride, depth, sums, masks)
+            soon_b = (ahead, ahead_row) if besides else None
+            sums = straight(
+                self, builder, way, factors, (b, b_row), stride, depth, sums, masks, soon_b
+            )
         else:
             sums = self.through_all(builder, through, depth, sums, runs)
 

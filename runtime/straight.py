@@ -33,17 +33,20 @@ def straight(
     depth: Value,
     sums: list[Value],
     masks: list[Value | None],
+    ahead: tuple[Value, Value] | None = None,
 ) -> list[Value]:
     """The sums of a tile after `depth` steps.
 
     rows: where each row of A begins; stride: from one of them to the next ("line"), or from one
-    step to the next ("column"). b: where the rows of B begin, and their stride.
+    step to the next ("column"). b: where the rows of B begin, and their stride. ahead: the same of
+    rows that are asked for meanwhile, one in each `TOGETHER` steps.
     """
     vectors = len(masks)
     width = writer.align
     half = (len(rows) + 1) // 2
     bases = [rows[0], rows[half]] if way == "line" and len(rows) > 1 else [rows[0]]
     place_b, row_b = b
+    places = [place_b, *bases, *([ahead[0]] if ahead else [])]
     gaps_a, gaps_b = (_Gaps(writer, builder, value, TOGETHER) for value in (stride, row_b))
     parts = [number(v * writer.lanes) for v in range(vectors)]
 
@@ -54,7 +57,11 @@ def straight(
             # LLVM shall not know what these places come from: it would make one of them the sum of
             # another and a register, which takes longer to load from.
             b_here, *here = (writer.freeze(builder, v) for v in values[: 1 + len(bases)])
-            running = list(values[1 + len(bases) :])
+            running = values[len(places) :]
+            soon = values[1 + len(bases) : len(places)]
+            for place in soon if count > 1 else ():
+                for part in parts:
+                    writer.prefetch(builder, writer.at(builder, place, part))
             for u in range(count):
                 row_of_b = [
                     writer.load(builder, writer.at(builder, gaps_b.on(b_here, u), part), mask)
@@ -75,13 +82,14 @@ def straight(
                 onward = [writer.at(builder, base, number(count)) for base in here]
             else:
                 onward = [gaps_a.on(base, count) for base in here]
-            return [gaps_b.on(b_here, count), *onward, *running]
+            asked = [writer.at(builder, place, ahead[1]) for place in soon] if ahead else []
+            return [gaps_b.on(b_here, count), *onward, *asked, *running]
 
         return stepped(builder, k, end, count, values, body)
 
     whole = builder.and_(depth, number(-TOGETHER))
-    k, values = steps(TOGETHER, number(0), whole, [place_b, *bases, *sums])
-    return steps(1, k, depth, values)[1][1 + len(bases) :]
+    k, values = steps(TOGETHER, number(0), whole, [*places, *sums])
+    return steps(1, k, depth, values)[1][len(places) :]
 
 
 class _Gaps:

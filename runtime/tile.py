@@ -82,7 +82,12 @@ class _Products(Columns):
             wanted[wanted.index((low, ""))] = low, "asks"
             wanted.append((high, "keeps"))
             both: tuple[Way, ...] = ("line", "column")
-            self.ways = {high: both, low: both, plan.tall: ("column",)}
+            self.ways = {
+                (high, ""): both,
+                (low, ""): both,
+                (low, "asks"): ("line",),
+                (plan.tall, ""): ("column",),
+            }
             if high not in plan.middle:
                 wanted.remove((high, ""))
         # Higher tiles by one row come as often as there are rows for (`tiled`).
@@ -94,8 +99,8 @@ class _Products(Columns):
             for masked in self.maskings(tile)
         }
         self.straight = {
-            (tile, way): self.tile(tile, self.maskings(tile)[-1], way=way)
-            for tile, ways in self.ways.items()
+            (tile, besides, way): self.tile(tile, self.maskings(tile)[-1], besides, way=way)
+            for (tile, besides), ways in self.ways.items()
             for way in ways
         }
         if not self.by_tables:  # where there is nothing to ask for, it asks for what is there
