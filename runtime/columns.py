@@ -35,9 +35,9 @@ class Columns(Gatherer):
             return (False,)
         return (True,) if self.always_masked else (True, False)
 
-    def goes_anywhere(self, tile: Tile) -> bool:
-        """Whether there is a function for such a tile wherever A's elements are."""
-        return (tile, self.maskings(tile)[0], "") in self.variants
+    def is_masked(self, tile: Tile) -> bool:
+        """Whether the straight versions of a tile have masks: else they are for all its columns."""
+        return self.always_masked and tile == self.plan.tall
 
     def many(self, builder: Builder, cut: Cut, block: Block) -> None:
         """The tiles of a block of many columns."""
@@ -63,22 +63,23 @@ class Columns(Gatherer):
                 left = block if self.by_tables else self.regular(builder, self.plan.tall, block)
                 self.down(builder, self.plan.narrow, left)
             with some:
-                left, middle = block, self.plan.middle
-                if self.always_masked and not self.by_tables:
-                    left = self.regular(builder, middle[0], block, exact=True)
-                self.down(builder, middle, left)
+                self.down(builder, self.plan.middle, block)
 
-    def regular(self, builder: Builder, tile: Tile, block: Block, exact: bool = False) -> Block:
-        """As many full tiles as a block has rows for, if it is as wide where that must be `exact`;
-        the rows that are left."""
-        rows, width, _ = block.sizes
-        height = number(tile.rows)
+    def regular(self, builder: Builder, tile: Tile, block: Block) -> Block:
+        """As many full tiles as a block has rows for; the rows that are left."""
+        rows, height = block.sizes[0], number(tile.rows)
         done = builder.mul(builder.udiv(rows, height), height)
-        if exact:
-            whole = builder.icmp_signed("==", width, number(tile.vectors * self.lanes))
-            done = builder.select(whole, done, number(0))
-        self.below(builder, tile, block, number(0), number(0), done, exact=exact)
+        done = self.where_known(builder, tile, block, done)
+        self.below(builder, tile, block, number(0), number(0), done)
         return self.part(builder, block, done, builder.sub(rows, done))
+
+    def where_known(self, builder: Builder, tile: Tile, block: Block, count: Value) -> Value:
+        """`count`, or 0 where such a tile has no function for what A is."""
+        if (tile, self.maskings(tile)[0], "") in self.variants:
+            return count
+        _, a_row, a_col = block.a
+        ways = (builder.icmp_signed("==", stride, number(1)) for stride in (a_row, a_col))
+        return builder.select(builder.or_(*ways), count, number(0))
 
     def part(self, builder: Builder, block: Block, i: Value, rows: Value) -> Block:
         """So many rows of a block from row i on; A by strides."""
@@ -115,10 +116,7 @@ class Columns(Gatherer):
             self.below(builder, high, block, number(0), number(0), rows, "asks" if asks else "")
             return
         _, tall = tiled(builder, rows, tiles)
-        if not self.goes_anywhere(high):
-            _, a_row, a_col = block.a
-            ways = (builder.icmp_signed("==", stride, number(1)) for stride in (a_row, a_col))
-            tall = builder.select(builder.or_(*ways), tall, number(0))
+        tall = self.where_known(builder, high, block, tall)
         above = smaller(builder, builder.mul(tall, number(high.rows)), rows)
         passed = number(0)
         if keeps is not None:  # only higher tiles know how to
@@ -144,10 +142,8 @@ class Columns(Gatherer):
         i: Value,
         rows: Value,
         besides: Besides = "",
-        exact: bool = False,
     ) -> None:
-        """So many rows of a block, from row i on, where the n-th tile begins; `exact` if they are
-        full tiles, and it is as wide."""
+        """So many rows of a block, from row i on, where the n-th tile begins."""
         (a, a_row, a_col), (c, c_row), (soon, soon_row) = block.a, block.c, block.soon
         start, start_row, fresh = block.start
         _, width, depth = block.sizes
@@ -178,9 +174,9 @@ class Columns(Gatherer):
                     self.at(builder, start, builder.mul(i, start_row)), start_row, fresh, *ahead,
                 ]  # fmt: skip
 
-            for way in () if exact else self.ways.get((tile, besides), ()):
+            for way in self.ways.get((tile, besides), ()):
                 fits = builder.icmp_signed("==", a_col if way == "line" else a_row, number(1))
-                if len(self.maskings(tile)) > 1:
+                if not self.is_masked(tile):
                     whole = builder.icmp_signed("==", width, number(tile.vectors * self.lanes))
                     fits = builder.and_(fits, whole)
                 count = builder.select(fits, builder.udiv(rows, number(tile.rows)), number(0))
@@ -189,9 +185,7 @@ class Columns(Gatherer):
                     builder.call(self.straight[tile, besides, way], arguments(here, i, done))
                 here = self.at(builder, here, builder.mul(count, onward))
                 i, rows = builder.add(i, done), builder.sub(rows, done)
-            if exact:
-                builder.call(self.variants[tile, False, besides], arguments(here, i, rows))
-            elif besides or self.goes_anywhere(tile):
+            if (tile, self.maskings(tile)[0], besides) in self.variants:
                 with builder.if_then(builder.icmp_signed(">", rows, number(0))):
                     self.call(builder, tile, width, arguments(here, i, rows), besides)
 

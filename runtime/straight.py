@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Way = Literal["line", "column"]
 
 TOGETHER = 4  # steps written out
+APART = 3  # rows of a line from one whose place is known to the next
 
 
 def straight(
@@ -43,8 +44,7 @@ def straight(
     """
     vectors = len(masks)
     width = writer.align
-    half = (len(rows) + 1) // 2
-    bases = [rows[0], rows[half]] if way == "line" and len(rows) > 1 else [rows[0]]
+    bases = rows[::APART] if way == "line" else [rows[0]]
     place_b, row_b = b
     places = [place_b, *bases, *([ahead[0]] if ahead else [])]
     gaps_a, gaps_b = (_Gaps(writer, builder, value, TOGETHER) for value in (stride, row_b))
@@ -69,7 +69,7 @@ def straight(
                 ]
                 for i in range(len(rows)):
                     if way == "line":
-                        place = gaps_a.on(here[i // half], i % half)
+                        place = gaps_a.on(here[i // APART], i % APART)
                         place = writer.at(builder, place, number(u))
                     else:
                         place = writer.at(builder, gaps_a.on(here[0], u), number(i))

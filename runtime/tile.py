@@ -76,39 +76,34 @@ class _Products(Columns):
         for tile in (*plan.wide, *plan.middle):  # none reads across the end of a panel
             assert self.panel_columns % (tile.vectors * self.lanes) == 0
         wanted: list[tuple[Tile, Besides]] = [(tile, "") for tile in plan.tiles]
+        full = []
         if self.by_tables:
             wanted.remove((plan.tall, ""))
         else:
             wanted[wanted.index((low, ""))] = low, "asks"
             wanted.append((high, "keeps"))
             both: tuple[Way, ...] = ("line", "column")
-            self.ways = {
-                (high, ""): both,
-                (low, ""): both,
-                (low, "asks"): ("line",),
-                (plan.tall, ""): ("column",),
-            }
-            if high not in plan.middle:
+            several = high, low, plan.middle[0], plan.tall
+            self.ways = {(tile, ""): both for tile in several}
+            self.ways[low, "asks"] = ("line",)
+            if self.always_masked:  # hardly any left side is neither
                 wanted.remove((high, ""))
-        # Higher tiles by one row come as often as there are rows for (`tiled`).
-        full = [plan.tall, high] if high.rows == low.rows + 1 else [plan.tall]
-        full = [] if self.by_tables else full
+                wanted.remove((plan.tall, ""))
+            # Higher tiles by one row come as often as there are rows for (`tiled`).
+            full = [plan.tall, high] if high.rows == low.rows + 1 else [plan.tall]
         self.variants = {
             (tile, masked, besides): self.tile(tile, masked, besides, tile in full)
             for tile, besides in wanted
             for masked in self.maskings(tile)
         }
         self.straight = {
-            (tile, besides, way): self.tile(tile, self.maskings(tile)[-1], besides, way=way)
+            (tile, besides, way): self.tile(tile, self.is_masked(tile), besides, way=way)
             for (tile, besides), ways in self.ways.items()
             for way in ways
         }
         if not self.by_tables:  # where there is nothing to ask for, it asks for what is there
             for masked in self.maskings(low):
                 self.variants[low, masked, ""] = self.variants[low, masked, "asks"]
-            if self.always_masked:  # for full rows only, see `regular`
-                regular = self.tile(plan.middle[0], False, full=True)
-                self.variants[plan.middle[0], False, ""] = regular
         self.pack = self.packer()
         ways = [POINTER, POINTER, INT, INT] if self.by_tables else [INT, INT]
         right = [POINTER, INT, INT, *([] if self.by_tables else [INT])]
