@@ -55,6 +55,12 @@ def uses_llvm(function: Callable[P, R]) -> Callable[P, R]:
     return freeing
 
 
+# Where a branch crosses a multiple of 32 bytes, or ends at one, these decode it anew each time: an
+# erratum of Intel's, "jump conditional code". A loop is then a quarter slower, or not, as it comes
+# to lie; so LLVM shall pad the text. That is an option of the whole process, and harms nobody.
+_PADDED = {"skylake", "skylake-avx512", "cascadelake"}
+
+
 @dataclass(frozen=True)
 class Host:
     """The machine that code is made for; `identity` is what cache keys must hold of it."""
@@ -68,7 +74,8 @@ class Host:
 
     @property
     def identity(self) -> str:
-        return f"{self.triple} {self.cpu} {self.features} llvmlite {llvmlite.__version__}"
+        padded = " padded" if self.cpu in _PADDED else ""
+        return f"{self.triple} {self.cpu} {self.features} llvmlite {llvmlite.__version__}{padded}"
 
 
 @functools.cache
@@ -78,6 +85,9 @@ def host() -> Host:
     with _lock:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
+        cpu = llvm.get_host_cpu_name()
+        if cpu in _PADDED:
+            llvm.set_option("gradloom", "--x86-branches-within-32B-boundaries")
         triple = llvm.get_process_triple()
         features = dict(llvm.get_host_cpu_features())
     is_arm = triple.startswith(("aarch64", "arm64"))
@@ -85,7 +95,7 @@ def host() -> Host:
     halves = bool(features.get("f16c")) or is_arm
     lanes = 16 if features.get("avx512f") else 8 if features.get("avx2") and fused else 4
     flags = ",".join(("+" if on else "-") + name for name, on in sorted(features.items()))
-    return Host(triple, llvm.get_host_cpu_name(), flags, lanes, fused, halves)
+    return Host(triple, cpu, flags, lanes, fused, halves)
 
 
 def _target_machine() -> Any:
