@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from math import prod
 
@@ -46,18 +46,20 @@ class Loops:
             if not first:
                 self.line(f"{flat} = {flat} // {axis.extent}")
 
-    def vectors(self, index: str, low: Size, high: Size, around: str = "") -> None:
+    def vectors(
+        self, index: str, low: Size, high: Size, around: Callable[[str], None] | None = None
+    ) -> None:
         """Open the loop over the vectors from `low` to before `high`.
 
         What is left behind the last whole vector has a loop of its own around the same body, so
-        that the mask never changes within one.  around: the head of a loop over rows, which stands
-        inside that over the two masks.
+        that the mask never changes within one.  around: opens a loop over rows, which stands inside
+        that over the two masks; it is told what is 1 in the text where the mask leaves lanes out.
         """
         lanes = self.lanes
         if low == 0 and isinstance(high, int) and (high < lanes or high % lanes == 0):
             self.line(f"m = lanes({min(high, lanes)})")
             if around:
-                self.begin(around)
+                around(str(int(high < lanes)))
             self.begin(f"for {index} in range(0, {high}, {lanes}):")
             return
         whole, rest = f"{index}_whole", f"{index}_rest"
@@ -73,7 +75,7 @@ class Loops:
             self.line(f"{index}_begin = {begin}")
             self.line(f"{index}_end = {end}")
             begin, end = f"{index}_begin", f"{index}_end"
-            self.begin(around)
+            around(self.tail)
         self.begin(f"for {index} in range({begin}, {end}, {lanes}):")
 
     def few_places(self, axes: Sequence[Axis], long: Sequence[Reduce]) -> list[tuple[int, ...]]:

@@ -7,7 +7,7 @@ cache.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -28,7 +28,7 @@ class Emitter(Protocol):
     def line(self, text: str, loc: Loc = ()) -> None: ...
     def begin(self, text: str) -> None: ...
     def unravel(self, axes: Sequence[Axis], flat: str) -> None: ...
-    def vectors(self, index: str, low: Size, high: Size, around: str) -> None: ...
+    def vectors(self, index: str, low: Size, high: Size, around: Callable[[str], None]) -> None: ...
     def address(self, access: Access) -> str: ...
     def stages(self, loops: Sequence[Axis]) -> None: ...
 
@@ -38,7 +38,17 @@ def product_text(emitter: Emitter, item: Contract) -> None:
     line, begin = emitter.line, emitter.begin
     *batch, rows, columns = emitter.kernel.axes
     i, j = rows.name, columns.name
-    rows_here = f"for {i} in range(first, first + count):"
+    every_other = _reads_where_it_writes(emitter.kernel)
+
+    def rows_here(masked: str) -> None:
+        # A load waits for a store under a mask that reaches, masked or not, into what it reads; so
+        # rows that are shorter than a vector do not follow the one before them.
+        if every_other and masked != "0":
+            begin(f"for odd in range(0, 1 + {masked}):")
+            begin(f"for {i} in range(first + odd, first + count, 1 + {masked}):")
+        else:
+            begin(f"for {i} in range(first, first + count):")
+
     alone = len(emitter.kernel.body) == 1
     soon = _goes_into(emitter.kernel, item)
     _tiles(emitter, item, batch, rows, columns)
@@ -134,6 +144,12 @@ def _goes_into(kernel: Kernel, item: Contract) -> Access | None:
         if same and access.strides[-1] == 1 and access.strides[-2] != 0:
             return access
     return None
+
+
+def _reads_where_it_writes(kernel: Kernel) -> bool:
+    """Whether something is read along with a result, as in an update, which has the same memory."""
+    stores = [item.access.strides for item in kernel.body if isinstance(item, Store)]
+    return any(isinstance(item, Load) and item.access.strides in stores for item in kernel.body)
 
 
 def _call(

@@ -158,3 +158,20 @@ def test_strips_are_as_many_as_threads_need():
         assert strip_length(128, 512, depth, 1, 2) == strip
         assert strip_length(513, 512, depth, 1, 2) == 512
     assert box([2, TILE], 0, 2 * TILE) == [(0, 2), (0, TILE)]
+
+
+def test_short_rows_that_are_updated_do_not_follow_each_other():
+    """In the text; what the update gives, for rows of any length, is as before."""
+    rng = np.random.default_rng(0)
+    for columns in (1, 10, 16, 21):
+        start = rng.standard_normal((7, columns)).astype("f4")
+        w = gl.parameter(start, name="w")
+        x, y = gl.placeholder((5, 7), name="x"), gl.placeholder((5, columns), name="y")
+        step = gl.function([x, y], [], updates={w: w - 0.5 * (x.T @ y)})
+        (kernel,) = step.kernels
+        assert "for odd in" in kernel.source
+        a, b = (rng.standard_normal((5, n)).astype("f4") for n in (7, columns))
+        step(a, b)
+        np.testing.assert_allclose(w.value, start - 0.5 * (a.T @ b), rtol=1e-5, atol=1e-6)
+    f = gl.function([x, y], x.T @ y + 1.0)
+    assert "for odd in" not in f.kernels[-1].source
