@@ -83,7 +83,7 @@ def stepped(
     builder: Builder,
     start: Value,
     end: Value,
-    step: int,
+    step: Value,
     values: Sequence[Value],
     body: Callable[[Value, list[Value]], list[Value]],
 ) -> tuple[Value, list[Value]]:
@@ -102,7 +102,7 @@ def stepped(
         phi = builder.phi(value.type)
         phi.add_incoming(value, before)
         heads.append(phi)
-    onward = builder.add(heads[0], number(step))
+    onward = builder.add(heads[0], step)
     following = [onward, *body(heads[0], heads[1:])]
     last = builder.block
     builder.cbranch(builder.icmp_signed("<", onward, end), trip, after)

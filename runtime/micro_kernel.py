@@ -258,7 +258,7 @@ class Writer:
         parts = [number(v * self.lanes) for v in range(tile.vectors)]
         height = number(tile.rows)
         odds: dict[int, Value] = {}
-        if way == "line":
+        if way == "line" and not self.by_tables:
             a_col = number(1)
         elif way == "column":
             a_row = number(1)
@@ -416,13 +416,15 @@ class Writer:
             k, here, sums = loop("steps", first, (whole, end), here, sums, unroll)
             return loop("rest", k, (end, end), here, sums, 1)[2] if unroll > 1 else sums
 
-        if way:
+        if way and not self.by_tables:
             stride = a_row if way == "line" else a_col
             soon_b = (ahead, ahead_row) if besides else None
-            sums = straight(
-                self, builder, way, factors, (b, b_row), stride, depth, sums, masks, soon_b
-            )
+            where = (b, b_row), stride, depth
+            sums = straight(self, builder, way, factors, *where, sums, masks, soon_b)
         else:
+            if way:
+                where = factors[0], a_col, (b, b_row), self.gap(builder, a_row)
+                through = self.by_units(builder, tile, *where, runs, masks)
             sums = self.through_all(builder, through, depth, sums, runs)
 
         row_of_c = c

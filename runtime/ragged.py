@@ -15,11 +15,13 @@ from __future__ import annotations
 from llvmlite import ir
 
 from .blocking import IN_TIME, even
-from .building import Builder, Value, counted, larger, number, smaller, zeros
+from .building import Builder, Value, counted, larger, number, smaller, stepped, zeros
 from .micro_kernel import INT, POINTER, UNROLL, Tile, Writer
+from .straight import straight
 
 SEGMENT = 1024  # steps: that each tile begins once more costs more than B in the second cache does
 LOW = 2  # rows of a low tile
+LONG = 8  # steps of a unit worth a loop of their own
 PACKED = 64  # rows for which a block of B is copied to where its rows lie side by side
 
 
@@ -57,6 +59,7 @@ class Ragged(Writer):
             tile: self.tile(tile, False, full=True)
             for tile in (Tile(height, 2), Tile(2 * height, 1))
         }
+        self.straight = {tile: self.tile(tile, False, way="line") for tile in self.regular}
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         widest = number(tiles[0][0].vectors * self.lanes)
         panel = builder.alloca(self.element, SEGMENT * tiles[0][0].vectors * self.lanes)
@@ -73,6 +76,7 @@ class Ragged(Writer):
         length = even(builder, depth, number(SEGMENT), number(UNROLL))
         nothing = builder.icmp_unsigned("==", initial, zeros(POINTER))
         spaced = self.spaced()
+        beside = builder.call(self.beside(), [step_table, depth, unit])
 
         def down(column, width, k, steps, tiles, regular) -> None:
             """All rows of the columns column .. column + width, group by group."""
@@ -135,8 +139,11 @@ class Ragged(Writer):
                 own, most, unit, k,
             ]  # fmt: skip
             with builder.if_else(whole) as (evenly, anyhow):
-                with evenly:
-                    builder.call(self.regular[regular], arguments)
+                with evenly, builder.if_else(beside) as (in_units, apart):
+                    with in_units:
+                        builder.call(self.straight[regular], arguments)
+                    with apart:
+                        builder.call(self.regular[regular], arguments)
                 with anyhow:
                     scant = builder.icmp_signed("<=", left, number(few.rows))
                     with builder.if_else(scant) as (rest, more):
@@ -183,6 +190,53 @@ class Ragged(Writer):
                 builder.ret(n)
         builder.ret(count)
         return function
+
+    def beside(self) -> ir.Function:
+        """beside(table, depth, unit): whether the steps of a unit are neighbours, and so many, and
+        none of these is cut into segments."""
+        flag = ir.IntType(1)
+        kind = ir.FunctionType(flag, [POINTER, INT, INT])
+        function = ir.Function(self.module, kind, "beside")
+        function.linkage = "internal"
+        function.attributes.add("nounwind")
+        table, depth, unit = function.args
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        no = ir.Constant(flag, False)
+        few = builder.icmp_signed("<", unit, number(LONG))
+        with builder.if_then(builder.or_(few, builder.icmp_signed(">", depth, number(SEGMENT)))):
+            builder.ret(no)
+        whole = builder.mul(builder.udiv(depth, unit), unit)
+        with builder.if_then(builder.icmp_signed("!=", whole, depth)):
+            builder.ret(no)
+        with counted(builder, number(0), depth, unit) as k:
+            first = self.entry(builder, table, k)
+            with counted(builder, number(1), unit, number(1)) as n:
+                before = self.entry(builder, first, builder.sub(n, number(1)))
+                gap = self.gap(builder, before)
+                with builder.if_then(builder.icmp_signed("!=", gap, number(1))):
+                    builder.ret(no)
+        builder.ret(ir.Constant(flag, True))
+        return function
+
+    def by_units(self, builder, tile: Tile, row, steps, b, gap, runs, masks):
+        """What goes through steps of a run, unit by unit, where those of a unit are neighbours, and
+        rows from `row` on are `gap` apart."""
+        place_b, row_b = b
+        unit = runs[2]
+
+        def through(first: Value, end: Value, sums: list) -> list:
+            def body(k: Value, sums: list) -> list:
+                offset = builder.load(self.entry(builder, steps, k), align=8, typ=INT)
+                here = self.at(builder, row, offset)
+                rows = [
+                    self.at(builder, here, builder.mul(gap, number(n))) for n in range(tile.rows)
+                ]
+                right = self.at(builder, place_b, builder.mul(row_b, k)), row_b
+                return straight(self, builder, "line", rows, right, gap, unit, sums, masks)
+
+            return stepped(builder, first, end, unit, sums, body)[1]
+
+        return through
 
     def through_all(self, builder: Builder, through, depth: Value, sums: list, runs: list) -> list:
         """`through` the runs of a tile, as far as they are among the steps that are here."""

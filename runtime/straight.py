@@ -85,7 +85,7 @@ def straight(
             asked = [writer.at(builder, place, ahead[1]) for place in soon] if ahead else []
             return [gaps_b.on(b_here, count), *onward, *asked, *running]
 
-        return stepped(builder, k, end, count, values, body)
+        return stepped(builder, k, end, number(count), values, body)
 
     whole = builder.and_(depth, number(-TOGETHER))
     k, values = steps(TOGETHER, number(0), whole, [*places, *sums])
