@@ -205,9 +205,6 @@ class Ragged(Writer):
         few = builder.icmp_signed("<", unit, number(LONG))
         with builder.if_then(builder.or_(few, builder.icmp_signed(">", depth, number(SEGMENT)))):
             builder.ret(no)
-        whole = builder.mul(builder.udiv(depth, unit), unit)
-        with builder.if_then(builder.icmp_signed("!=", whole, depth)):
-            builder.ret(no)
         with counted(builder, number(0), depth, unit) as k:
             first = self.entry(builder, table, k)
             with counted(builder, number(1), unit, number(1)) as n:

@@ -55,6 +55,21 @@ def test_same_padding_keeps_the_size_and_pads_behind():
     close(got, loops(x, w, [1, 1], [(1, 1), (0, 1)]))
 
 
+@pytest.mark.parametrize("channels", [7, 16, 48, 67])
+def test_channels_of_a_pixel_are_steps_that_lie_together(channels: int):
+    """Of the window's 25 × 48 or 67 steps there is more than one segment (`runtime/ragged.py`)."""
+    rng = np.random.default_rng(channels)
+    x, w = (
+        rng.standard_normal(s).astype("f4") for s in ((9, channels, 6, 7), (33, channels, 5, 5))
+    )
+    image, kernel = gl.placeholder(("B", *x.shape[1:]), name="x"), gl.parameter(w, name="w")
+    found = gl.function([image], gl.nn.conv2d(image, kernel, padding="same"))(x)
+    padded = np.pad(x.astype("f8"), ((0, 0), (0, 0), (2, 2), (2, 2)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), axis=(2, 3))
+    wanted = np.einsum("bcijkl,ockl->boij", windows, w)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3)
+
+
 def test_groups_and_dilation_are_smaller_convolutions():
     x, w = numbers(2, 6, 7, 9), numbers(4, 3, 3, 2)
     got = both(lambda x, w: gl.nn.conv2d(x, w, groups=2, dilation=(2, 3)), x, w)
