@@ -147,7 +147,8 @@ def _goes_into(kernel: Kernel, item: Contract) -> Access | None:
 
 
 def _reads_where_it_writes(kernel: Kernel) -> bool:
-    """Whether something is read along with a result, as in an update, which has the same memory."""
+    """Whether something is read along with a result, as the old weights in an update; it may have
+    the same memory."""
     stores = [item.access.strides for item in kernel.body if isinstance(item, Store)]
     return any(isinstance(item, Load) and item.access.strides in stores for item in kernel.body)
 

@@ -49,6 +49,9 @@ class Function:
     """A compiled graph.  Call it with arrays, in order or by name; it returns arrays in the
     structure of its outputs, and then has replaced the values of the updated parameters.
 
+    A small result (64 KB) that nobody else refers to any more is used again by a later call, so the
+    function refers to it, too: `result.resize` wants `refcheck=False`.
+
     graph: as built.  stages: the Graph after each pass, by name, in order.  program: the
     Program.  kernels: its kernels, each with `.source`.  report: what was rewritten.  Where the
     program was on disk, the passes that these tell of run when one is asked for.

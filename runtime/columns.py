@@ -35,6 +35,10 @@ class Columns(Gatherer):
             return (False,)
         return (True,) if self.always_masked else (True, False)
 
+    def has(self, tile: Tile, besides: Besides = "") -> bool:
+        """Whether there is a function for such a tile wherever A's elements are."""
+        return (tile, self.maskings(tile)[0], besides) in self.variants
+
     def is_masked(self, tile: Tile) -> bool:
         """Whether the straight versions of a tile have masks: else they are for all its columns."""
         return self.always_masked and tile == self.plan.tall
@@ -49,10 +53,10 @@ class Columns(Gatherer):
                     self.down(builder, self.plan.wide, block)
                     return
                 low = self.plan.wide[1]
-                with builder.if_else(cut.few) as (straight, panel):
+                with builder.if_else(cut.few) as (plain, panel):
                     with panel:
                         self.down(builder, self.plan.wide, block, cut.keeps)
-                    with straight:
+                    with plain:
                         self.down(builder, (low, low), block, asks=True)
 
     def rest(self, builder: Builder, block: Block) -> None:
@@ -75,7 +79,7 @@ class Columns(Gatherer):
 
     def where_known(self, builder: Builder, tile: Tile, block: Block, count: Value) -> Value:
         """`count`, or 0 where such a tile has no function for what A is."""
-        if (tile, self.maskings(tile)[0], "") in self.variants:
+        if self.has(tile):
             return count
         _, a_row, a_col = block.a
         ways = (builder.icmp_signed("==", stride, number(1)) for stride in (a_row, a_col))
@@ -185,7 +189,7 @@ class Columns(Gatherer):
                     builder.call(self.straight[tile, besides, way], arguments(here, i, done))
                 here = self.at(builder, here, builder.mul(count, onward))
                 i, rows = builder.add(i, done), builder.sub(rows, done)
-            if (tile, self.maskings(tile)[0], besides) in self.variants:
+            if self.has(tile, besides):
                 with builder.if_then(builder.icmp_signed(">", rows, number(0))):
                     self.call(builder, tile, width, arguments(here, i, rows), besides)
 

@@ -5,7 +5,7 @@ results, and bound to the address of a `Call`'s words (`team.py`):
   program, table, dims, status, state, nth, tiny, times alone, whether to watch the next call,
   moves, how many moves, calls left to make as was found best, whether that is alone,
   how many arrays, what they must be like, whether Python's lock is kept, how many results,
-  what these are like
+  what these are like, where of the results that are kept those begin that go next
 Where an array is not like those that the table was made for, nothing happens and the answer is
 `OTHER`; where Python must see to the team, or the call is to be watched, it is `ASK`.
 

@@ -150,6 +150,10 @@ class Writer:
         name = f"llvm.fma.v{self.lanes}{self.dtype}"
         return builder.call(self._intrinsic(name, self.vector, [self.vector] * 3), [x, y, z])
 
+    def by_units(self, builder: Builder, tile: Tile, row, steps, b: tuple, gap, runs, masks):
+        """What goes `through` steps that are neighbours; of products that have runs (`ragged`)."""
+        raise NotImplementedError
+
     def prefetch(
         self, builder: Builder, pointer: Value, written: bool = False, first_cache: bool = False
     ) -> None:

@@ -81,7 +81,8 @@ class Host:
 @functools.cache
 @uses_llvm
 def host() -> Host:
-    """Probe this machine: triple, LLVM's name of the processor, its features, vector lanes."""
+    """Probe this machine: triple, LLVM's name of the processor, its features, vector lanes; LLVM is
+    told of the processor's erratum, if it has that."""
     with _lock:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()

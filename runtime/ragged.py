@@ -15,7 +15,7 @@ from __future__ import annotations
 from llvmlite import ir
 
 from .blocking import IN_TIME, even
-from .building import Builder, Value, counted, larger, number, smaller, stepped, zeros
+from .building import Builder, Value, counted, larger, number, quotient, smaller, stepped, zeros
 from .micro_kernel import INT, POINTER, UNROLL, Tile, Writer
 from .straight import straight
 
@@ -77,6 +77,8 @@ class Ragged(Writer):
         nothing = builder.icmp_unsigned("==", initial, zeros(POINTER))
         spaced = self.spaced()
         beside = builder.call(self.beside(), [step_table, depth, unit])
+        whole = builder.mul(quotient(builder, length, unit), unit)  # no unit is cut
+        length = builder.select(beside, whole, length)
 
         def down(column, width, k, steps, tiles, regular) -> None:
             """All rows of the columns column .. column + width, group by group."""
@@ -192,8 +194,8 @@ class Ragged(Writer):
         return function
 
     def beside(self) -> ir.Function:
-        """beside(table, depth, unit): whether the steps of a unit are neighbours, and so many, and
-        none of these is cut into segments."""
+        """beside(table, depth, unit): whether the steps of a unit are neighbours, and so many that
+        they are worth a loop, and not too many for a segment."""
         flag = ir.IntType(1)
         kind = ir.FunctionType(flag, [POINTER, INT, INT])
         function = ir.Function(self.module, kind, "beside")
@@ -203,7 +205,9 @@ class Ragged(Writer):
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         no = ir.Constant(flag, False)
         few = builder.icmp_signed("<", unit, number(LONG))
-        with builder.if_then(builder.or_(few, builder.icmp_signed(">", depth, number(SEGMENT)))):
+        with builder.if_then(
+            builder.or_(few, builder.icmp_signed(">", unit, number(SEGMENT // 2)))
+        ):
             builder.ret(no)
         with counted(builder, number(0), depth, unit) as k:
             first = self.entry(builder, table, k)

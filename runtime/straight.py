@@ -82,7 +82,7 @@ def straight(
                 onward = [writer.at(builder, base, number(count)) for base in here]
             else:
                 onward = [gaps_a.on(base, count) for base in here]
-            asked = [writer.at(builder, place, ahead[1]) for place in soon] if ahead else []
+            asked = [writer.at(builder, place, ahead[1]) for place in soon if ahead]
             return [gaps_b.on(b_here, count), *onward, *asked, *running]
 
         return stepped(builder, k, end, number(count), values, body)

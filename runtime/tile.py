@@ -82,10 +82,10 @@ class _Products(Columns):
         else:
             wanted[wanted.index((low, ""))] = low, "asks"
             wanted.append((high, "keeps"))
-            both: tuple[Way, ...] = ("line", "column")
             several = high, low, plan.middle[0], plan.tall
-            self.ways = {(tile, ""): both for tile in several}
-            self.ways[low, "asks"] = ("line",)
+            both: tuple[Way, ...] = ("line", "column")
+            asks: dict[tuple[Tile, Besides], tuple[Way, ...]] = {(low, "asks"): ("line",)}
+            self.ways = asks | {(tile, ""): both for tile in several}
             if self.always_masked:  # hardly any left side is neither
                 wanted.remove((high, ""))
                 wanted.remove((plan.tall, ""))

@@ -161,7 +161,7 @@ def test_strips_are_as_many_as_threads_need():
 
 
 def test_short_rows_that_are_updated_do_not_follow_each_other():
-    """In the text; what the update gives, for rows of any length, is as before."""
+    """In the text; what the update gives is the same for rows of any length."""
     rng = np.random.default_rng(0)
     for columns in (1, 10, 16, 21):
         start = rng.standard_normal((7, columns)).astype("f4")

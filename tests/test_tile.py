@@ -304,6 +304,7 @@ def test_infinities_stay_in_their_rows_and_columns():
 @pytest.mark.skipif(HOST != 16, reason="written for AVX-512")
 @pytest.mark.parametrize("dtype", ["f32", "in_f32"])
 def test_no_vector_is_spilled_or_moved_by_a_tile(dtype):
+    """By tables alone ("at_"), tiles with masks do: they are compiled sooner."""
     text = native.assembly(tile.source(dtype, 16), simplify=False)
     tiles = re.findall(r"^(tile_\w+):(.*?)^\.Lfunc_end", text, re.DOTALL | re.MULTILINE)
     assert len(tiles) >= 6
