@@ -84,8 +84,10 @@ class _Products(Columns):
             wanted.append((high, "keeps"))
             several = high, low, plan.middle[0], plan.tall
             both: tuple[Way, ...] = ("line", "column")
-            asks: dict[tuple[Tile, Besides], tuple[Way, ...]] = {(low, "asks"): ("line",)}
-            self.ways = asks | {(tile, ""): both for tile in several}
+            known: dict[tuple[Tile, Besides], tuple[Way, ...]]
+            known = {(tile, ""): both for tile in several}
+            known[low, "asks"] = ("line",)
+            self.ways = known
             if self.always_masked:  # hardly any left side is neither
                 wanted.remove((high, ""))
                 wanted.remove((plan.tall, ""))
