@@ -77,8 +77,8 @@ class Ragged(Writer):
         nothing = builder.icmp_unsigned("==", initial, zeros(POINTER))
         spaced = self.spaced()
         beside = builder.call(self.beside(), [step_table, depth, unit])
-        whole = builder.mul(quotient(builder, length, unit), unit)  # no unit is cut
-        length = builder.select(beside, whole, length)
+        units = larger(builder, quotient(builder, length, unit), number(1))  # none is cut
+        length = builder.select(beside, builder.mul(units, unit), length)
 
         def down(column, width, k, steps, tiles, regular) -> None:
             """All rows of the columns column .. column + width, group by group."""

@@ -301,6 +301,34 @@ def test_infinities_stay_in_their_rows_and_columns():
         np.testing.assert_array_equal(c, a @ b)
 
 
+@pytest.mark.parametrize("lanes", WIDTHS)
+@pytest.mark.parametrize("depth", [0, 16, 64, 1600])
+def test_steps_in_units_of_neighbours(lanes, depth):
+    """As many as there are, in as many segments; each row takes all units but the first."""
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    function = ctypes.CFUNCTYPE(
+        *(None, pointer, pointer, pointer, pointer, number, number, number, number),
+        *(pointer, number, number, pointer, number, pointer, number),
+        *(number, number, number, pointer, number),
+    )(contractions.contraction("in_f32", lanes))
+    rng = np.random.default_rng(depth)
+    unit, count, columns = 16, 37, 21
+    a, b = random(rng, "f32", (3000,)), random(rng, "f32", (depth, columns))
+    rows = 8 * np.arange(count)
+    steps = (rng.permutation(depth // unit)[:, None] * unit + np.arange(unit)).ravel()
+    runs = np.tile([count, 1, depth // unit], (count, 1))
+    c = np.full((count, columns), 7, np.float32)
+    out = c.ctypes.data, columns
+    tables = (table.ctypes.data for table in (rows, steps, runs))
+    sizes = 1, 1, unit, 0
+    function(
+        a.ctypes.data, *tables, *sizes, b.ctypes.data, columns, 1, *out, *out,
+        count, columns, depth, None, 0,
+    )  # fmt: skip
+    wanted = a[rows[:, None] + steps[unit:]].astype("f8") @ b[unit:]
+    np.testing.assert_allclose(c, wanted, rtol=1e-4, atol=1e-3)
+
+
 @pytest.mark.skipif(HOST != 16, reason="written for AVX-512")
 @pytest.mark.parametrize("dtype", ["f32", "in_f32"])
 def test_no_vector_is_spilled_or_moved_by_a_tile(dtype):
