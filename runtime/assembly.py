@@ -17,6 +17,7 @@ import sys
 
 from . import arrays
 from .launcher import ASK, CALL, OTHER, QUICK
+from .results import RESULTS
 
 MAILBOX = 128  # bytes
 MAX_THREADS = 256
@@ -302,7 +303,7 @@ define void @gradloom_ring(ptr %state) nounwind {{ ret void }}
 
 def team_source() -> str:
     """LLVM assembly of everything that programs and the launcher refer to."""
-    call = arrays.ARRAYS + CALL
+    call = arrays.ARRAYS + RESULTS + CALL
     places = {
         "asleep": MAILBOX + 8,
         "gone": GONE,

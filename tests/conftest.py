@@ -1,12 +1,12 @@
 """What every test needs: a cache of its own for compiled kernels, hypothesis' settings, and the
-samples that are drawn of the long campaigns."""
+samples that are drawn of the long campaigns; and what some need."""
 
 import gc
 import os
 import random
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import cast
 
 import pytest
@@ -64,3 +64,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Take the session's cache away."""
     if not KEPT:
         shutil.rmtree(CACHE, ignore_errors=True)
+
+
+@pytest.fixture
+def no_python(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Called, it makes a call that native code does not make from beginning to end an error."""
+    from gradloom.frontends.function import Function
+
+    def usual(*_: object, **__: object) -> None:
+        raise AssertionError("not like the last call")
+
+    return lambda: monkeypatch.setattr(Function, "_usual", usual)
