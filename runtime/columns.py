@@ -7,7 +7,6 @@ down a block, from which row on and for how many, and what they are called with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from llvmlite import ir
@@ -15,7 +14,7 @@ from llvmlite import ir
 from .blocking import Block, Cut, tiled
 from .building import Builder, Value, number, smaller
 from .micro_kernel import Besides, Tile
-from .straight import Way
+from .straight import WAYS, Way
 from .strips import Gatherer
 
 
@@ -26,7 +25,6 @@ class Columns(Gatherer):
 
     variants: dict[tuple[Tile, bool, Besides], ir.Function]
     straight: dict[tuple[Tile, Besides, Way], ir.Function]
-    ways: Mapping[tuple[Tile, Besides], tuple[Way, ...]] = {}
 
     def maskings(self, tile: Tile) -> tuple[bool, ...]:
         """In which versions a tile is needed: with masks, without. Wide ones that are not the
@@ -178,7 +176,10 @@ class Columns(Gatherer):
                     self.at(builder, start, builder.mul(i, start_row)), start_row, fresh, *ahead,
                 ]  # fmt: skip
 
-            for way in self.ways.get((tile, besides), ()):
+            for way in WAYS:
+                straight = self.straight.get((tile, besides, way))
+                if straight is None:
+                    continue
                 fits = builder.icmp_signed("==", a_col if way == "line" else a_row, number(1))
                 if not self.is_masked(tile):
                     whole = builder.icmp_signed("==", width, number(tile.vectors * self.lanes))
@@ -186,7 +187,7 @@ class Columns(Gatherer):
                 count = builder.select(fits, builder.udiv(rows, number(tile.rows)), number(0))
                 done = builder.mul(count, number(tile.rows))
                 with builder.if_then(builder.icmp_signed(">", count, number(0))):
-                    builder.call(self.straight[tile, besides, way], arguments(here, i, done))
+                    builder.call(straight, arguments(here, i, done))
                 here = self.at(builder, here, builder.mul(count, onward))
                 i, rows = builder.add(i, done), builder.sub(rows, done)
             if self.has(tile, besides):

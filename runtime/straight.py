@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .micro_kernel import Writer
 
 Way = Literal["line", "column"]
+WAYS: tuple[Way, ...] = ("line", "column")
 
 TOGETHER = 4  # steps written out
 APART = 3  # rows of a line from one whose place is known to the next

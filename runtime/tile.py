@@ -40,7 +40,7 @@ from .contractions import symbol
 from .micro_kernel import _BYTES, INT, POINTER, UNROLL, Besides, Tile
 from .panel import BYTES
 from .ragged import Ragged
-from .straight import Way
+from .straight import WAYS
 from .strips import ROWS
 from .turn import Turner
 
@@ -82,12 +82,6 @@ class _Products(Columns):
         else:
             wanted[wanted.index((low, ""))] = low, "asks"
             wanted.append((high, "keeps"))
-            several = high, low, plan.middle[0], plan.tall
-            both: tuple[Way, ...] = ("line", "column")
-            known: dict[tuple[Tile, Besides], tuple[Way, ...]]
-            known = {(tile, ""): both for tile in several}
-            known[low, "asks"] = ("line",)
-            self.ways = known
             if self.always_masked:  # hardly any left side is neither
                 wanted.remove((high, ""))
                 wanted.remove((plan.tall, ""))
@@ -98,12 +92,13 @@ class _Products(Columns):
             for tile, besides in wanted
             for masked in self.maskings(tile)
         }
-        self.straight = {
-            (tile, besides, way): self.tile(tile, self.is_masked(tile), besides, way=way)
-            for (tile, besides), ways in self.ways.items()
-            for way in ways
-        }
-        if not self.by_tables:  # where there is nothing to ask for, it asks for what is there
+        self.straight = {}
+        if not self.by_tables:
+            for tile in dict.fromkeys((high, low, plan.middle[0], plan.tall)):
+                for way in WAYS:
+                    self.straight[tile, "", way] = self.tile(tile, self.is_masked(tile), way=way)
+            self.straight[low, "asks", "line"] = self.tile(low, False, "asks", way="line")
+            # Where there is nothing to ask for, it asks for what is there.
             for masked in self.maskings(low):
                 self.variants[low, masked, ""] = self.variants[low, masked, "asks"]
         self.pack = self.packer()

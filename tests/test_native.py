@@ -225,3 +225,29 @@ print("stuck" if later.is_alive() else "well")
 """
     )
     assert out.strip() == "well"
+
+
+@pytest.mark.skipif(native.host().cpu not in native._PADDED, reason="without the erratum")
+def test_branches_are_padded() -> None:
+    """LLVM then wants sections to begin where it counts from: read from the object's headers."""
+    loop = """define i64 @twice(i64 %n) {
+    entry:
+      br label %again
+    again:
+      %m = phi i64 [%n, %entry], [%m2, %again]
+      %m2 = mul i64 %m, %m
+      %more = icmp slt i64 %m2, 1000
+      br i1 %more, label %again, label %out
+    out:
+      ret i64 %m2
+    }"""
+    data = native.compile_object(loop)
+    assert data[:4] == b"\x7fELF"
+    table, size, count = (
+        int.from_bytes(data[a:b], "little") for a, b in ((40, 48), (58, 60), (60, 62))
+    )
+    headers = [data[table + n * size :][:size] for n in range(count)]
+    words = [[int.from_bytes(h[n : n + 8], "little") for n in (8, 32, 48)] for h in headers]
+    code = [align for flags, length, align in words if flags & 4 and length]
+    assert code
+    assert all(align % 32 == 0 for align in code)
