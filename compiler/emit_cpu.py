@@ -407,6 +407,11 @@ class _Emitter(Loops):
             case Reduce() | Contract():
                 raise AssertionError("handled by the loops")
 
+    def far(self) -> str:
+        """How accesses are called to what caches may not hold; nothing before a mask that is
+        known, nor in a product, which has asked for its blocks."""
+        return "" if self.tail == "0" or layout(self.kernel) == "panels" else "_far"
+
     def load(self, access: Access, full: bool) -> str:
         argument, stride = access.argument, access.strides[self.last]
         one = self.vector_is_reduced and not full  # one value for the row
@@ -424,7 +429,7 @@ class _Emitter(Loops):
         if stride == 0 or one:
             return f"broadcast({argument}, {address})"
         if stride == 1:
-            return f"load({argument}, {address}, m)"
+            return f"load{self.far()}({argument}, {address}, m)"
         return f"load_strided({argument}, {address}, {stride}, m)"
 
     def store(self, item: Store) -> None:
@@ -456,6 +461,6 @@ class _Emitter(Loops):
                 f"store_past({argument}, {address}, {operand}, m, {argument}_past > {self.tail})"
             )
         elif stride == 1:
-            self.line(f"store({argument}, {address}, {operand}, m)")
+            self.line(f"store{self.far()}({argument}, {address}, {operand}, m)")
         else:
             self.line(f"store_strided({argument}, {address}, {stride}, {operand}, m)")

@@ -149,11 +149,13 @@ def _memory_functions(count: int) -> dict[str, VectorFunction]:
 
     loads: dict[str, tuple[Callable[[str], Any], Callable[..., Any]]] = {
         "load": (lambda _: [INT64, mask], memory.load),
+        "load_far": (lambda _: [INT64, mask], memory.load_far),
         "load_strided": (lambda _: [INT64, INT64, mask], memory.load_strided),
         "gather": (lambda _: [indices, mask], memory.gather),
     }
     stores: dict[str, tuple[Callable[[str], Any], Callable[..., Any]]] = {
         "store": (lambda d: [INT64, data(d), mask], memory.store),
+        "store_far": (lambda d: [INT64, data(d), mask], memory.store_far),
         "store_strided": (lambda d: [INT64, INT64, data(d), mask], memory.store_strided),
         "scatter": (lambda d: [indices, data(d), mask], memory.scatter),
         "store_past": (lambda d: [INT64, data(d), mask, types.boolean], memory.store_past),

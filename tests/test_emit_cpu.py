@@ -115,7 +115,7 @@ def test_source_of_vectors_whose_number_is_not_known() -> None:
         "            m = lanes(16 + tail * (i_rest - 16))\n"
         "            for i in range(start + tail * (i_whole - start), "
         "i_whole + tail * i_rest, 16):\n"
-        "                v0 = load(a0, i, m)\n"
+        "                v0 = load_far(a0, i, m)\n"
         "                v1 = v0 + v0\n"
         "                store_past(a1, i, v1, m, a1_past > tail)\n"
         "    fence(a1_past)\n"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gradloom.ir.units import CACHED
+from gradloom.runtime import loader
 from gradloom.runtime.loader import load_kernel
 
 LANES = 16
@@ -99,15 +100,16 @@ def page_view(address: int, dtype: str) -> np.ndarray:
     return np.frombuffer(memoryview(buffer), NUMPY[dtype])
 
 
+@pytest.mark.parametrize("far", ["", "_far"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_masked_lanes_touch_no_memory(dtype: str, guarded: int) -> None:
+def test_masked_lanes_touch_no_memory(dtype: str, far: str, guarded: int) -> None:
     item = np.dtype(NUMPY[dtype]).itemsize
     lanes_of = "m = lanes(dims[0])"
     contiguous = Kernel(
         f"p = {dtype}_pointer(buffers, 0)\nq = {dtype}_pointer(buffers, 1)\n{lanes_of}\n"
-        "store(q, 0, load(p, 0, m), m)\n"
-        "store(q, 16, load(p, 0, m), all_lanes())\n"
-        "store(p, 0, load(q, 0, m), m)"
+        f"store{far}(q, 0, load{far}(p, 0, m), m)\n"
+        f"store{far}(q, 16, load{far}(p, 0, m), all_lanes())\n"
+        f"store{far}(p, 0, load{far}(q, 0, m), m)"
     )
     backwards = Kernel(
         f"p = {dtype}_pointer(buffers, 0)\nq = {dtype}_pointer(buffers, 1)\n{lanes_of}\n"
@@ -155,6 +157,23 @@ def test_broadcast_store_one_offset_index() -> None:
     same(result, np.array([3.0] * 16 + [2.0, -1.0]))
     same(numbers, 5 - 3 * np.arange(16))
     assert flags[0]
+
+
+def test_far_memory_is_accessed_without_masks_that_leave_no_lane_out() -> None:
+    """Such accesses wait for one another on some processors, where caches do not have them."""
+    text = (
+        "def kernel(buffers, dims, status, tid, nth):\n"
+        "    p = f32_pointer(buffers, 0)\n"
+        "    m = lanes(dims[0])\n"
+        "    {store}(p, 0, {load}(p, 16, m), m)\n"
+    )
+    near, far = (
+        loader._lower(text.format(load=f"load{far}", store=f"store{far}"), LANES)[0]
+        for far in ("", "_far")
+    )
+    for access in ("load <16 x float>", "store <16 x float>"):
+        assert access in far
+        assert access not in near
 
 
 @pytest.mark.parametrize("dtype", ["i32", "f32", "f64"])
