@@ -70,8 +70,9 @@ class Compiled:
         return made
 
     def _compile(self) -> Compilation:
-        from ..compiler.budget import compile_within
-        from ..compiler.pipeline import compile_graph
+        with without_collector():
+            from ..compiler.budget import compile_within
+            from ..compiler.pipeline import compile_graph
 
         def compiled(graph: Graph) -> Compilation:
             with without_collector():
