@@ -103,7 +103,7 @@ def test_attention_and_its_gradients_copy_nothing(count: int, named: bool) -> No
     w, v = gl.placeholder((12, 24), name="w"), gl.placeholder((8, 12), name="v")
     loss = gl.sum(gl.square(heads(x, w, v, count)))
     outputs = [loss, *gl.grad(loss, [x, w, v])]
-    feeds = {"x": draw(3, 5, 12), "w": draw(12, 24), "v": draw(8, 12)}
+    feeds = {"x": draw(3, 5, 12) / 4, "w": draw(12, 24), "v": draw(8, 12)}
     found = [gl.function([x, w, v], outputs, threads=threads) for threads in (1, 3)]
     found.append(gl.function([x, w, v], outputs, fusion=False))
     assert copies(found[0]) == []
@@ -112,7 +112,7 @@ def test_attention_and_its_gradients_copy_nothing(count: int, named: bool) -> No
         for one, two in zip(first, other, strict=True):
             np.testing.assert_array_equal(one, two)
     for one, two in zip(first, gl.evaluate(found[0].graph, feeds), strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(one, two, rtol=0, atol=1e-5 * float(np.abs(two).max()))
 
 
 def test_a_product_goes_where_a_concat_wants_it() -> None:

@@ -204,8 +204,8 @@ def test_loops_of_loops(case: str) -> None:
     function = gl.function([w, ws, h], outputs, threads=2)
     assert by_panels(function)
     random = np.random.default_rng(3)
-    arrays = [
-        (random.standard_normal(shape) / 9).astype(np.float32)
+    arrays = [  # small: what grows from step to step would make roundings grow, too
+        (random.standard_normal(shape) / 16).astype(np.float32)
         for shape in ((96, 96), (3, 96, 96), (6, 96))
     ]
     wanted = interpreted([w, ws, h], outputs, *arrays)
