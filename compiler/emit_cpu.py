@@ -46,6 +46,7 @@ from .scalar import identity, two_sum
 
 LONG = 14  # operations an element of a function that is a chain: exp and all that is longer
 OPERATIONS = {4: 80, 2: 200}  # at most, where a vector has so many registers
+FOLDS = 2  # at most, each of which keeps up to three such vectors
 MANY = 16  # lanes of processors that have twice the registers
 
 
@@ -56,16 +57,18 @@ def emit_cpu(kernel: Kernel, lanes: int) -> str:
 
 def width(kernel: Kernel, lanes: int) -> int:
     """The elements of the vectors that a kernel goes by: `lanes`, or several times as many in
-    plain loops over formulas that are long, but not so long that registers are too few for it.
+    plain loops over formulas that are long, but not so long that registers are too few for it; and
+    where rows are folded into one: the next is in another page of memory, often.
 
     Not where rows would end in a vector with little in it; behind a product, whose columns only a
     call knows, twice as many.
     """
     flops = [TABLE[item.op].flops for item in kernel.body if isinstance(item, Compute)]
+    folds = [item for item in kernel.body if isinstance(item, Reduce)]
     *outer, last = kernel.axes
-    if lanes != MANY or max(flops, default=0) < LONG or not all(map(_is_plain, kernel.body)):
+    if lanes != MANY or not all(map(_is_plain, kernel.body)):
         return lanes
-    if any(axis.role == "reduce" for axis in kernel.axes):
+    if last.role == "reduce" or len(folds) > FOLDS or not (folds or max(flops, default=0) >= LONG):
         return lanes
     count = max((count for count, most in OPERATIONS.items() if sum(flops) <= most), default=1)
     product = any(isinstance(item, Contract) for item in kernel.body)
@@ -87,7 +90,7 @@ def _is_plain(item: Instruction) -> bool:
     if isinstance(item, (Load, Store)):
         combines = isinstance(item, Store) and item.combine != ""
         return not (combines or item.access.terms) and item.access.strides[-1] in (0, 1)
-    return isinstance(item, (Constant, Compute, Contract))
+    return isinstance(item, (Constant, Compute, Contract, Reduce))
 
 
 def is_ranked(fold: Reduce) -> bool:
@@ -149,7 +152,8 @@ class _Emitter(Loops):
     def blocks(self) -> None:
         """The last axis is parallel."""
         *_, vector = self.axes
-        outer, block = outer_axes(self.kernel), block_length(self.kernel, self.lanes)
+        outer = outer_axes(self.kernel)
+        block = block_length(self.kernel, self.lanes // self.registers)
         self.past = self.stores_past()
         self.panels = panels_of(self.kernel, self.lanes, self.dtypes)
         last = {panel.memory: panel for panel in self.panels.values()}

@@ -11,6 +11,7 @@ import pytest
 
 import gradloom as gl
 from gradloom.compiler.emit_cpu import emit_cpu, width
+from gradloom.frontends.function import cpu_target
 from gradloom.ir.kernel import Kernel
 from gradloom.ir.kernel_text import parse_kernel
 from gradloom.runtime.loader import load_kernel
@@ -27,6 +28,22 @@ def chain(columns: int | str, *ops: str, dtype: str = "f32", rows: bool = False)
     axes = "i: parallel d0, " * rows + f"j: parallel {columns}"
     body = [f"  v0 = load a0[{where}] : {dtype}", *lines, f"  store a1[{where}] = v{len(ops)}"]
     return parse_kernel("\n".join([f"{head}) over {axes} {{", *body, "}"]))
+
+
+def folded(columns: int | str, op: str = "add", count: int = 1, along: str = "j") -> Kernel:
+    """Rows of an array folded into one, or each into a number; as often as there are results."""
+    names = [f"a{n + 1}: out f32" for n in range(count)]
+    head = f"kernel folded(a0: f32, {', '.join(names)}" + ("; d0" if columns == "d0" else "")
+    lines = [f"  v0 = load a0[{columns}*i + j] : f32"]
+    for n in range(count):
+        lines += [
+            f"  v{n + 1} = reduce {op} v0 from zero : f32",
+            f"  store a{n + 1}[{along}] = v{n + 1}",
+        ]
+    roles = ("reduce 5", "parallel") if along == "j" else ("parallel 5", "reduce")
+    return parse_kernel(
+        "\n".join([f"{head}) over i: {roles[0]}, j: {roles[1]} {columns} {{", *lines, "}"])
+    )
 
 
 PRODUCT = """kernel product(a0: f32, a1: f32, a2: f32, a3: out f32; d0, d1, d2) \
@@ -53,6 +70,14 @@ over i: parallel d0, j: parallel d1 {
         (chain(96, "exp", rows=True), 32),  # no half-empty vectors
         (chain(10, "exp", rows=True), 16),
         (chain(1000, "exp"), 64),
+        (folded(512), 64),  # four registers of each row
+        (folded(520), 64),
+        (folded(96), 32),
+        (folded(10), 16),
+        (folded("d0"), 16),  # columns may be few
+        (folded(512, count=2), 64),
+        (folded(512, count=3), 16),  # each sum has vectors of its own
+        (folded(512, along="i"), 16),
         (parse_kernel(PRODUCT), 32),
         (parse_kernel(PRODUCT.replace("f32", "f64")), 16),
         (parse_kernel(PRODUCT.replace("tanh", "negative")), 16),
@@ -65,12 +90,6 @@ def test_how_wide(kernel: Kernel, expected: int) -> None:
     assert width(kernel, 8) == 8  # registers are too few
 
 
-REDUCED = """kernel sums(a0: f32, a1: out f32; d0) over i: reduce 5, j: parallel d0 {
-  v0 = load a0[128*i + j] : f32
-  v1 = exp v0 : f32
-  v2 = reduce add v1 from zero : f32
-  store a1[j] = v2
-}"""
 STRIDED = """kernel apart(a0: f32, a1: out f32; d0) over j: parallel d0 {
   v0 = load a0[2*j] : f32
   v1 = exp v0 : f32
@@ -78,9 +97,8 @@ STRIDED = """kernel apart(a0: f32, a1: out f32; d0) over j: parallel d0 {
 }"""
 
 
-@pytest.mark.parametrize("text", [REDUCED, STRIDED])
-def test_only_neighbours_without_sums(text: str) -> None:
-    assert width(parse_kernel(text), 16) == 16
+def test_only_neighbours() -> None:
+    assert width(parse_kernel(STRIDED), 16) == 16
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
@@ -125,6 +143,23 @@ def test_no_bit_depends_on_the_width() -> None:
         found.append(np.asarray(apply(x[:, :columns])))
     for part in found[:2]:
         np.testing.assert_array_equal(part, found[2][:, : part.shape[1]])
+
+
+@pytest.mark.parametrize("name", ["sum", "max", "mean"])
+@pytest.mark.parametrize("rows", [2, 40, 700])
+def test_no_bit_of_a_fold_depends_on_the_width(rows: int, name: str) -> None:
+    """Columns that only a call knows go by 16, many that the compiler knows by 64."""
+    fold = getattr(gl, name)
+    x = np.random.default_rng(1).normal(size=(rows, 579)).astype(np.float32) * 30
+    x[0, 500:504] = np.nan, np.inf, -np.inf, -0.0
+    a = gl.placeholder((rows, "C"), name="a")
+    narrow = gl.function([a], fold(a, axis=0))
+    for columns in (512, 520, 575, 576, 579):
+        b = gl.placeholder((rows, columns), name="b")
+        wide = gl.function([b], fold(b, axis=0), threads=2)
+        assert "vectors(64)" in str(wide.program) or cpu_target().lanes < 16
+        found = wide(x[:, :columns])
+        np.testing.assert_array_equal(found, narrow(x[:, :columns]))
 
 
 def test_the_text_tells_how_wide_it_is() -> None:
