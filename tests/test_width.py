@@ -14,6 +14,7 @@ from gradloom.compiler.emit_cpu import emit_cpu, width
 from gradloom.frontends.function import cpu_target
 from gradloom.ir.kernel import Kernel
 from gradloom.ir.kernel_text import parse_kernel
+from gradloom.ir.units import touched
 from gradloom.runtime.loader import load_kernel
 
 from .test_emit_cpu import KERNEL
@@ -165,3 +166,22 @@ def test_no_bit_of_a_fold_depends_on_the_width(rows: int, name: str) -> None:
 def test_the_text_tells_how_wide_it_is() -> None:
     with pytest.raises(ValueError, match="power of two"):
         load_kernel("def kernel(buffers, dims, status, tid, nth):\n    vectors(24)\n", 16)
+
+
+@pytest.mark.parametrize("columns", [1, 64, 96, 512, 520, 575, 579])
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_threads_fold_the_columns_that_barriers_think_they_do(lanes: int, columns: int) -> None:
+    kernel = folded(columns)
+    call = KERNEL(load_kernel(emit_cpu(kernel, lanes), lanes))
+    x = np.random.default_rng(0).normal(size=(5, columns)).astype(np.float32)
+    out = np.full(columns + 64, np.nan, np.float32)
+    table = (ctypes.c_int64 * 2)(x.ctypes.data, out.ctypes.data)
+    status, unused = (ctypes.c_int64 * 2)(), (ctypes.c_int64 * 8)()
+    for thread in range(3):
+        before = np.isnan(out)
+        call(unused, unused, table, unused, status, thread, 3)
+        (written,) = (before & ~np.isnan(out)).nonzero()
+        low, high = touched(kernel, {}, lanes, thread, 3).get("a1", (0, 0))
+        np.testing.assert_array_equal(written, np.arange(low, high))
+    np.testing.assert_allclose(out[:columns], x.sum(axis=0), 1e-4, 1e-5)
+    assert np.isnan(out[columns:]).all()
