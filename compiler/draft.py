@@ -33,7 +33,7 @@ from ..ir.op import View
 from ..ir.tensor import Node, Tensor
 
 SHORT = 64  # elements of an axis that is gone through in a few vectors
-COLUMNS = 512  # that are many
+MANY_COLUMNS = 512  # of that many, sums save more time than their own kernel takes to compile
 
 Strides = tuple[DimLike, ...]
 
@@ -166,9 +166,9 @@ def finish(draft: Draft, name: str) -> tuple[Kernel, tuple[DimLike, ...]]:
 
     # Sums of columns differ in nothing but how many there are, products in nothing but sizes: of
     # which each side of a product has its own, though some may be equal.  Many columns are worth a
-    # kernel of their own, whose vectors may be wider.
+    # kernel of their own, as its vectors can be wider (`emit_cpu.py: width`).
     columns = len(roles) > 1 and roles[-1] == "parallel" and set(roles[:-1]) == {"reduce"}
-    columns = columns and not (isinstance(extents[-1], int) and extents[-1] >= COLUMNS)
+    columns = columns and not (isinstance(extents[-1], int) and extents[-1] >= MANY_COLUMNS)
 
     # What only moves numbers is the same work whatever their places.
     moves = all(isinstance(item, (Load, Store, Constant)) for item in draft.body)

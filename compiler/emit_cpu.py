@@ -10,11 +10,13 @@ each panel while it is in cache.
 
 Long formulas are chains in which each operation waits for the one before.  A processor fills the
 time with the next vectors, as far ahead as it looks; where it cannot look far enough, a vector of
-several registers puts independent operations side by side (`width`).
+several registers puts independent operations side by side (`width`).  Such vectors also serve
+where rows are folded into one: they read more of a row before they turn to the next.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from math import prod
 
@@ -46,7 +48,7 @@ from .scalar import identity, two_sum
 
 LONG = 14  # operations an element of a function that is a chain: exp and all that is longer
 OPERATIONS = {4: 80, 2: 200}  # at most, where a vector has so many registers
-FOLDS = 2  # at most, each of which keeps up to three such vectors
+FOLDS = 2  # at most in one walk over the rows, each of which keeps up to three such vectors
 MANY = 16  # lanes of processors that have twice the registers
 
 
@@ -56,19 +58,22 @@ def emit_cpu(kernel: Kernel, lanes: int) -> str:
 
 
 def width(kernel: Kernel, lanes: int) -> int:
-    """The elements of the vectors that a kernel goes by: `lanes`, or several times as many in
-    plain loops over formulas that are long, but not so long that registers are too few for it; and
-    where rows are folded into one: the next is in another page of memory, often.
+    """The elements of the vectors that a kernel goes by: `lanes`, or several times as many.
 
-    Not where rows would end in a vector with little in it; behind a product, whose columns only a
-    call knows, twice as many.
+    So it is in plain loops over formulas that are long, but not so long that registers are too few,
+    as each operation then has independent ones beside it; and where rows are folded into one, so
+    that more of a row is read before the next, which often lies in another page. Not where rows
+    would end in a vector with little in it; behind a product, whose columns only a call knows, at
+    most twice as many; half as many of 8 bytes.
     """
     flops = [TABLE[item.op].flops for item in kernel.body if isinstance(item, Compute)]
-    folds = [item for item in kernel.body if isinstance(item, Reduce)]
+    stage = kernel.stages()
+    walks = Counter(stage[item.result] for item in kernel.body if isinstance(item, Reduce))
+    folds = max(walks.values(), default=0)
     *outer, last = kernel.axes
     if lanes != MANY or not all(map(_is_plain, kernel.body)):
         return lanes
-    if last.role == "reduce" or len(folds) > FOLDS or not (folds or max(flops, default=0) >= LONG):
+    if last.role == "reduce" or folds > FOLDS or not (folds or max(flops, default=0) >= LONG):
         return lanes
     count = max((count for count, most in OPERATIONS.items() if sum(flops) <= most), default=1)
     product = any(isinstance(item, Contract) for item in kernel.body)
@@ -412,8 +417,8 @@ class _Emitter(Loops):
                 raise AssertionError("handled by the loops")
 
     def far(self) -> str:
-        """How accesses are called to what caches may not hold; nothing before a mask that is
-        known, nor in a product, which has asked for its blocks."""
+        """How the names end of accesses to what caches may not hold, in loops that have two masks
+        (`vector_memory.py`); not in a product, which has asked for its blocks."""
         return "" if self.tail == "0" or layout(self.kernel) == "panels" else "_far"
 
     def load(self, access: Access, full: bool) -> str:

@@ -3,9 +3,10 @@
 Memory of a team, from an address `state` that is a multiple of 128:
   the barrier: +0: generation; +8: arrivals; +16: the word handed over at the last one;
   +24: the generation that a sleeper waits for; +32: whether any slept lately; +40: pauses to spin;
-  +48: whether a worker was woken for this call, and nobody has waited for it yet
+  +48: whether a worker was woken for this call, and nobody has waited for it yet; +56: workers
   +64: whether a call has the team; +72: whether this was the team of a process that forked
-  +128 * t: mailbox of thread t: generation, asleep, program, table, dims, status, nth, state
+  +128 * t: mailbox of thread t: generation, asleep, program, table, dims, status, nth, state;
+  and +64 in it, which system's thread that is
 A barrier and a letter are one cache line each, which goes over once when the last arrives or the
 letter is posted, and once when it is read; no other is in the pair that processors fetch at once.
 """
@@ -21,7 +22,7 @@ from .results import RESULTS
 
 MAILBOX = 128  # bytes
 MAX_THREADS = 256
-GONE = 72
+WORKING, GONE = 56, 72  # words of the state, in bytes
 # Pauses (of some 25 ns here) before a thread in a barrier sleeps: at least and at most, as the last
 # waits were long or short; every so many barriers, the most is tried again. An idle worker waits
 # twice as long. Nobody yields: who is given the core keeps it for milliseconds. Where a worker had
@@ -178,6 +179,68 @@ wait:
 """
 
 _THREADS = """
+declare i32 @sigfillset(ptr)
+declare i32 @pthread_sigmask(i32, ptr, ptr)
+declare i32 @pthread_create(ptr, ptr, ptr, ptr)
+declare i32 @pthread_join(i64, ptr)
+
+; Start workers until there are %threads threads with the caller; how many there then are. One grows
+; at a time. Interruptions wait until all are counted: a worker that nobody knows of would read the
+; letters to the next. Workers keep the mask: signals are for Python's threads.
+define i64 @gradloom_grow(ptr %state, i64 %threads) nounwind {{
+entry:
+  %all = alloca [128 x i8], align 8
+  %before = alloca [128 x i8], align 8
+  %f = call i32 @sigfillset(ptr %all)
+  %b = call i32 @pthread_sigmask(i32 0, ptr %all, ptr %before)
+  %working.p = getelementptr i8, ptr %state, i64 {working}
+  br label %count
+count:
+  %workers = load i64, ptr %working.p
+  %size = add i64 %workers, 1
+  %enough = icmp sge i64 %size, %threads
+  br i1 %enough, label %out, label %start
+start:
+  %offset = mul i64 %size, {mailbox}
+  %box = getelementptr i8, ptr %state, i64 %offset
+  %state.p = getelementptr i64, ptr %box, i64 7
+  %handle.p = getelementptr i64, ptr %box, i64 8
+  store ptr %state, ptr %state.p
+  %refused = call i32 @pthread_create(ptr %handle.p, ptr null, ptr @gradloom_worker, ptr %box)
+  %fine = icmp eq i32 %refused, 0
+  br i1 %fine, label %started, label %out
+started:
+  store i64 %size, ptr %working.p
+  br label %count
+out:
+  %r = call i32 @pthread_sigmask(i32 2, ptr %before, ptr null)
+  ret i64 %size
+}}
+
+; End the workers. The caller has the team.
+define void @gradloom_stop(ptr %state) nounwind {{
+entry:
+  %working.p = getelementptr i8, ptr %state, i64 {working}
+  br label %count
+count:
+  %tid = load i64, ptr %working.p
+  %none = icmp eq i64 %tid, 0
+  br i1 %none, label %out, label %end
+end:
+  call void @gradloom_post(
+    ptr %state, i64 %tid, ptr null, ptr null, ptr null, ptr null, i64 0)
+  %offset = mul i64 %tid, {mailbox}
+  %box = getelementptr i8, ptr %state, i64 %offset
+  %handle.p = getelementptr i64, ptr %box, i64 8
+  %handle = load i64, ptr %handle.p
+  %j = call i32 @pthread_join(i64 %handle, ptr null)
+  %fewer = sub i64 %tid, 1
+  store i64 %fewer, ptr %working.p
+  br label %count
+out:
+  ret void
+}}
+
 define ptr @gradloom_worker(ptr %box) nounwind {{
 entry:
   %asleep.p = getelementptr i64, ptr %box, i64 1
@@ -297,6 +360,8 @@ define void @gradloom_post(ptr %state, i64 %tid,
     ptr %program, ptr %table, ptr %dims, ptr %status, i64 %nth) nounwind {{
   ret void
 }}
+define i64 @gradloom_grow(ptr %state, i64 %threads) nounwind {{ ret i64 1 }}
+define void @gradloom_stop(ptr %state) nounwind {{ ret void }}
 define void @gradloom_ring(ptr %state) nounwind {{ ret void }}
 """
 
@@ -307,6 +372,7 @@ def team_source() -> str:
     places = {
         "asleep": MAILBOX + 8,
         "gone": GONE,
+        "working": WORKING,
         "answer_other": OTHER,
         "answer_ask": ASK,
         "head": arrays.HEAD,

@@ -15,14 +15,13 @@ import ctypes
 import functools
 import hashlib
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from . import arrays, native
-from .assembly import GONE, MAILBOX, MAX_THREADS, MOST, WORKERS, team_source
+from .assembly import GONE, MAILBOX, MAX_THREADS, MOST, WORKERS, WORKING, team_source
 from .launcher import ASK, OTHER
 from .pace import Pace
 from .steps import STEPS
@@ -44,8 +43,7 @@ def load() -> Launcher:
     key = "team-" + hashlib.sha256(what.encode()).hexdigest()
     data, _ = native.cached_object(key, lambda: native.compile_object(text))
     native.load_object(data)
-    if WORKERS:
-        _worker()
+    _grow()
     names = (f"gradloom_{name}" for name in Launcher._fields)
     return Launcher(*(arrays.functions_at(native.address(name)) for name in names))
 
@@ -74,9 +72,10 @@ _kept: list[object] = []  # memory of teams: never given back, as a stuck worker
 
 
 @functools.cache
-def _worker() -> int:
-    """Where workers begin; known once the team is loaded, before any lock of a call is held."""
-    return native.address("gradloom_worker")
+def _grow() -> Callable[[int, int], int]:
+    """Known once the team is loaded, before any lock of a call is held."""
+    kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
+    return kind(native.address("gradloom_grow"))
 
 
 class Team:
@@ -94,8 +93,6 @@ class Team:
         if self.state:  # this process forked: who is bound to that team must ask
             ctypes.c_int64.from_address(self.state + GONE).value = 1
         self._growing = threading.Lock()
-        self._handles: list[int] = []
-        self.size = 1  # threads there are, the caller with them
         memory = (ctypes.c_char * (MAILBOX * (MAX_THREADS + 1)))()
         _kept.append(memory)
         self.state = -(-ctypes.addressof(memory) // MAILBOX) * MAILBOX
@@ -111,62 +108,38 @@ class Team:
         """Let others have the team."""
         ctypes.CFUNCTYPE(None, ctypes.c_void_p)(native.address("gradloom_leave"))(self.state)
 
+    @property
+    def size(self) -> int:
+        """The threads there are, the caller with them."""
+        return 1 + ctypes.c_int64.from_address(self.state + WORKING).value
+
     def asleep(self) -> bool:
         """Whether a launch on two threads would have to wake the worker first (or start it)."""
-        if not self._handles:
+        if self.size == 1:
             return True
         return ctypes.c_int64.from_address(self.state + MAILBOX + 8).value != 0
 
     def grow(self, threads: int) -> int:
         """Start workers until there are `threads` threads; how many threads there then are."""
+        function = _grow()
         with self._growing:
-            return self._grow(threads) if WORKERS and not self._closed else 1
-
-    def _grow(self, threads: int) -> int:
-        if not self._registered:
-            atexit.register(self.stop)
-            self._registered = True
-        create = ctypes.CDLL(None).pthread_create
-        create.argtypes = [ctypes.POINTER(ctypes.c_ulong), *[ctypes.c_void_p] * 3]
-        worker = _worker()
-        # Python's signal handlers want the main thread interrupted, not a worker: those inherit
-        # this mask.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
-            while self.size < min(threads, MAX_THREADS):
-                box = self.state + MAILBOX * self.size
-                ctypes.memset(box, 0, MAILBOX)
-                ctypes.c_uint64.from_address(box + 56).value = self.state
-                handle = ctypes.c_ulong()
-                if create(ctypes.byref(handle), None, worker, box):
-                    break
-                self._handles.append(handle.value)
-                self.size += 1
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        return min(self.size, threads)
+            if not self._registered:
+                atexit.register(self.stop)
+                self._registered = True
+            size = 1 if self._closed else function(self.state, min(threads, MAX_THREADS))
+        return min(size, threads)
 
     def stop(self) -> None:
         """End the workers: at the end of the process nothing may run in what is being torn down."""
         self._closed = True
-        if not self._handles:
+        if self.size == 1:
             return
         patience = time.monotonic() + 1
         while not self.take():  # for good: who calls from now on runs alone
             if time.monotonic() > patience:  # a thread is stuck in a program: leave it be
                 return
             time.sleep(1e-3)
-        kind = ctypes.CFUNCTYPE(
-            None, ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 4, ctypes.c_int64
-        )
-        post = kind(native.address("gradloom_post"))
-        join = ctypes.CDLL(None).pthread_join
-        join.argtypes = [ctypes.c_ulong, ctypes.c_void_p]
-        for index in range(len(self._handles)):
-            post(self.state, index + 1, None, None, None, None, 0)
-        for handle in self._handles:
-            join(handle, None)
-        self._handles, self.size = [], 1
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(native.address("gradloom_stop"))(self.state)
 
 
 class _Words(ctypes.Structure):

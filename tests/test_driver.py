@@ -14,7 +14,7 @@ import pytest
 
 from gradloom.runtime import driver, native
 from gradloom.runtime.driver import Call, Check, Copy, Host, HostCallback, Launch, Loop
-from gradloom.runtime.team import MAX_THREADS, Team
+from gradloom.runtime.team import MAX_THREADS, Team, load
 
 # Kernels in the convention of Numba's, each with one buffer p = buffers[0] of int64.
 KERNELS = """
@@ -345,6 +345,49 @@ def test_more_threads_than_there_can_be(kernels):
     team.stop()
     assert call(6) == 0  # stopped: alone
     assert data[0] == 2
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no workers elsewhere")
+def test_no_worker_is_forgotten_where_starting_it_was_interrupted():
+    """Nobody could end a worker that was not counted, and it would read letters to the next."""
+
+    def strike(*_):
+        nonlocal armed
+        if armed:
+            armed = False
+            raise KeyboardInterrupt
+
+    def ours():
+        return len(os.listdir("/proc/self/task"))
+
+    load()
+    team, armed, struck = Team(), False, 0
+    over = threading.Event()
+    beside = threading.Thread(target=over.wait)  # gets the signals that the caller holds back
+    beside.start()
+    others = ours()
+    before = signal.signal(signal.SIGALRM, strike)
+    signal.setitimer(signal.ITIMER_REAL, 1e-4, 1e-4)
+    try:
+        for size in range(2, MAX_THREADS, 2):
+            try:
+                armed = True
+                team.grow(size)
+                armed = False
+            except KeyboardInterrupt:
+                struck += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert struck and 1 < team.size < MAX_THREADS
+    assert ours() - others == team.size - 1
+    team.stop()
+    deadline = time.monotonic() + 30
+    while ours() > others and time.monotonic() < deadline:  # who was joined is listed a while
+        time.sleep(0.001)
+    assert ours() == others
+    over.set()
+    beside.join()
 
 
 def test_two_python_threads(kernels):
