@@ -120,16 +120,15 @@ def factor_of(tensor: Tensor) -> tuple[float, Tensor]:
     """c and x of c · x, where c is a number."""
     factor = 1.0
     for _ in range(8):
-        node = tensor.node
-        values = [number(operand) for operand in node.operands]
-        if node.op.name == "negative":
-            factor, tensor = -factor, node.operands[0]
-        elif node.op.name == "multiply" and (values[0] or values[1]):
-            first = values[0] is not None
-            factor *= values[0 if first else 1] or 1.0
-            tensor = node.operands[1 if first else 0]
-        elif node.op.name == "divide" and values[1]:
-            factor, tensor = factor / values[1], node.operands[0]
+        name, operands = tensor.node.op.name, tensor.node.operands
+        if name == "negative":
+            factor, tensor = -factor, operands[0]
+        elif name == "multiply" and (value := number(operands[0])):
+            factor, tensor = factor * value, operands[1]
+        elif name == "multiply" and (value := number(operands[1])):
+            factor, tensor = factor * value, operands[0]
+        elif name == "divide" and (value := number(operands[1])):
+            factor, tensor = factor / value, operands[0]
         else:
             break
     return factor, tensor
