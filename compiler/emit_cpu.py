@@ -63,8 +63,8 @@ def width(kernel: Kernel, lanes: int) -> int:
     So it is in plain loops over formulas that are long, but not so long that registers are too few,
     as each operation then has independent ones beside it; and where rows are folded into one, so
     that more of a row is read before the next, which often lies in another page. Not where rows
-    would end in a vector with little in it; behind a product, whose columns only a call knows, at
-    most twice as many; half as many of 8 bytes.
+    would end in a vector with little in it, nor where only a call knows how long they are, except
+    behind a product: at most twice as many. Half as many of 8 bytes.
     """
     flops = [TABLE[item.op].flops for item in kernel.body if isinstance(item, Compute)]
     stage = kernel.stages()

@@ -3,10 +3,11 @@
 Memory of a team, from an address `state` that is a multiple of 128:
   the barrier: +0: generation; +8: arrivals; +16: the word handed over at the last one;
   +24: the generation that a sleeper waits for; +32: whether any slept lately; +40: pauses to spin;
-  +48: whether a worker was woken for this call, and nobody has waited for it yet; +56: workers
+  +48: whether a worker was woken for this call, and nobody has waited for it yet;
+  +56: how many workers there are
   +64: whether a call has the team; +72: whether this was the team of a process that forked
   +128 * t: mailbox of thread t: generation, asleep, program, table, dims, status, nth, state;
-  and +64 in it, which system's thread that is
+  and +64 in it, the system's handle of that thread, for the join
 A barrier and a letter are one cache line each, which goes over once when the last arrives or the
 letter is posted, and once when it is read; no other is in the pair that processors fetch at once.
 """
@@ -185,8 +186,8 @@ declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_join(i64, ptr)
 
 ; Start workers until there are %threads threads with the caller; how many there then are. One grows
-; at a time. Interruptions wait until all are counted: a worker that nobody knows of would read the
-; letters to the next. Workers keep the mask: signals are for Python's threads.
+; at a time. No exception of Python's comes between a start and its count: a worker that nobody
+; knows of would read the letters to the next. Workers keep the mask: signals are for Python.
 define i64 @gradloom_grow(ptr %state, i64 %threads) nounwind {{
 entry:
   %all = alloca [128 x i8], align 8
@@ -361,7 +362,6 @@ define void @gradloom_post(ptr %state, i64 %tid,
   ret void
 }}
 define i64 @gradloom_grow(ptr %state, i64 %threads) nounwind {{ ret i64 1 }}
-define void @gradloom_stop(ptr %state) nounwind {{ ret void }}
 define void @gradloom_ring(ptr %state) nounwind {{ ret void }}
 """
 

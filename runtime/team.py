@@ -73,7 +73,7 @@ _kept: list[object] = []  # memory of teams: never given back, as a stuck worker
 
 @functools.cache
 def _grow() -> Callable[[int, int], int]:
-    """Known once the team is loaded, before any lock of a call is held."""
+    """`gradloom_grow`; known once the team is loaded, before any lock of a call is held."""
     kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
     return kind(native.address("gradloom_grow"))
 
@@ -92,7 +92,7 @@ class Team:
     def _reset(self) -> None:
         if self.state:  # this process forked: who is bound to that team must ask
             ctypes.c_int64.from_address(self.state + GONE).value = 1
-        self._growing = threading.Lock()
+        self._growing = threading.RLock()  # a signal's handler may make a call, too
         memory = (ctypes.c_char * (MAILBOX * (MAX_THREADS + 1)))()
         _kept.append(memory)
         self.state = -(-ctypes.addressof(memory) // MAILBOX) * MAILBOX
@@ -120,26 +120,26 @@ class Team:
         return ctypes.c_int64.from_address(self.state + MAILBOX + 8).value != 0
 
     def grow(self, threads: int) -> int:
-        """Start workers until there are `threads` threads; how many threads there then are."""
+        """Start workers until there are `threads` threads; how many there then are, or 1."""
         function = _grow()
         with self._growing:
             if not self._registered:
                 atexit.register(self.stop)
                 self._registered = True
-            size = 1 if self._closed else function(self.state, min(threads, MAX_THREADS))
-        return min(size, threads)
+            return 1 if self._closed else function(self.state, min(threads, MAX_THREADS))
 
     def stop(self) -> None:
         """End the workers: at the end of the process nothing may run in what is being torn down."""
         self._closed = True
-        if self.size == 1:
-            return
-        patience = time.monotonic() + 1
-        while not self.take():  # for good: who calls from now on runs alone
-            if time.monotonic() > patience:  # a thread is stuck in a program: leave it be
+        with self._growing:
+            if self.size == 1:
                 return
-            time.sleep(1e-3)
-        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(native.address("gradloom_stop"))(self.state)
+            patience = time.monotonic() + 1
+            while not self.take():  # for good: who calls from now on runs alone
+                if time.monotonic() > patience:  # a thread is stuck in a program: leave it be
+                    return
+                time.sleep(1e-3)
+            ctypes.CFUNCTYPE(None, ctypes.c_void_p)(native.address("gradloom_stop"))(self.state)
 
 
 class _Words(ctypes.Structure):
@@ -221,13 +221,15 @@ class Call:
         team, words = self._team, self._words
         answer = ASK
         while threads > 1 and answer == ASK:
+            state = team.state  # before its size: a signal's handler may fork, and its child asks
             if threads > team.size and team.grow(threads) < threads:
                 break
-            words.state, words.threads = team.state, threads
+            words.state, words.threads = state, threads
             if words.watch and self._paced:
-                return self._watched(arrays, results)
-            words.watch = 0
-            answer = self._together(arrays, results)
+                answer = self._watched(arrays, results)
+            else:
+                words.watch = 0
+                answer = self._together(arrays, results)
         return self._alone(arrays, results) if answer == ASK else answer
 
     def _watched(self, arrays: Any, results: Any) -> int:
@@ -240,7 +242,7 @@ class Call:
         started = time.perf_counter()
         how = self._together if pace.together else self._alone
         status = how(arrays, results)
-        if status == OTHER:  # nothing was done: no trial
+        if status in (OTHER, ASK):  # nothing was done: no trial
             words.watch = 1
             return status
         calls = pace.took(time.perf_counter() - started, words.watch != 0)

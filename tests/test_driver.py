@@ -363,7 +363,7 @@ def test_no_worker_is_forgotten_where_starting_it_was_interrupted():
     load()
     team, armed, struck = Team(), False, 0
     over = threading.Event()
-    beside = threading.Thread(target=over.wait)  # gets the signals that the caller holds back
+    beside = threading.Thread(target=over.wait, daemon=True)  # gets signals that are held back
     beside.start()
     others = ours()
     before = signal.signal(signal.SIGALRM, strike)
@@ -388,6 +388,58 @@ def test_no_worker_is_forgotten_where_starting_it_was_interrupted():
     assert ours() == others
     over.set()
     beside.join()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no workers elsewhere")
+def test_a_team_that_is_stopped_while_it_grows():
+    load()
+    others = len(os.listdir("/proc/self/task"))
+    for wait in np.linspace(0, 2e-3, 40):
+        team = Team()
+        team.grow(2)
+        beside = threading.Thread(target=team.grow, args=(60,))
+        beside.start()
+        time.sleep(wait)
+        team.stop()
+        assert team.size == 1
+        beside.join()
+        assert team.size == team.grow(60) == 1
+    deadline = time.monotonic() + 30
+    while len(os.listdir("/proc/self/task")) > others and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert len(os.listdir("/proc/self/task")) == others
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no workers elsewhere")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_handlers_that_call_and_fork_while_a_team_grows(kernels):
+    """Both processes get results of their own, of whichever team they then have."""
+    team, data, children = Team(), np.zeros(MAX_THREADS + 65, np.int64), []
+    memory = Memory([kernels["add"], data.ctypes.data], [1])
+    call = memory.call([Launch(0, 1, 0)], team=team)
+
+    def strike(*_):
+        children.append((os.getpid(), call(3), os.fork()))
+
+    before = signal.signal(signal.SIGALRM, strike)
+    signal.setitimer(signal.ITIMER_REAL, 5e-4)
+    try:
+        status = call(200)
+        signal.pause() if not children else None  # the machine was quick
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        ((parent, inner, child),) = children
+        if child == 0:
+            os._exit(0 if status == inner == 0 and data[0] == 2 else 1)
+    deadline = time.monotonic() + 20
+    while not (finished := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if not finished[0]:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    assert finished[0] and os.waitstatus_to_exitcode(finished[1]) == 0
+    assert parent == os.getpid() and (status, inner, data[0]) == (0, 0, 2)
+    team.stop()
 
 
 def test_two_python_threads(kernels):
