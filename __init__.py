@@ -97,6 +97,8 @@ _LATE = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return _import_module("importlib.metadata").version("gradloom")
     if name not in _LATE:
         raise AttributeError(f"module 'gradloom' has no attribute {name!r}")
     globals()[name] = found = getattr(_import_module(f"gradloom.{_LATE[name]}"), name)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..ir.bodies import leaked, told_leak
+from ..ir.dtypes import bfloat16
 from ..ir.errors import (
     ArgumentError,
     DTypeError,
@@ -256,9 +257,10 @@ class Function:
         if array.dtype != wanted and array.dtype.newbyteorder("=") != wanted:
             weak = not isinstance(value, (np.ndarray, np.generic))
             if not (weak and fits(array, tensor.dtype)):
+                named = "gl.bfloat16" if tensor.dtype == bfloat16 else f'"{tensor.dtype!r}"'
+                hint = "" if array.dtype.kind in "OSU" else f"; cast it with .astype({named})"
                 raise DTypeError(
-                    f"@{self.graph.name} got {array.dtype}{list(array.shape)} for {where}; "
-                    f'cast it with .astype("{tensor.dtype!r}")'
+                    f"@{self.graph.name} got {array.dtype}{list(array.shape)} for {where}{hint}"
                 )
         array = converted(array, tensor.dtype)
         if array.ndim != tensor.ndim:

@@ -114,14 +114,14 @@ class GradientNorms:
     def plot(self, ax: Any = None) -> Any:
         """Draw the norms on a logarithmic axis, into `ax` or a new figure; returns the axes.
 
-        Needs matplotlib (``pip install matplotlib``); ArgumentError without it.
+        Needs matplotlib (``pip install 'gradloom[plot]'``); ArgumentError without it.
         """
         if ax is None:
             try:
                 from matplotlib import pyplot  # pyright: ignore
             except ImportError as error:
                 raise ArgumentError(
-                    "plot needs matplotlib, which is not installed: pip install matplotlib"
+                    "plot needs matplotlib, which is not installed: pip install 'gradloom[plot]'"
                 ) from error
             ax = pyplot.subplots()[1]
         places = list(range(len(self.values)))

@@ -96,6 +96,11 @@ def verify_grad(
     arrays: list[Array] = []
 
     def leaf(value: Any) -> Tensor:
+        if isinstance(value, Tensor):
+            raise ArgumentError(
+                f"verify_grad: inputs are arrays, where the derivatives are checked; got the "
+                f"tensor {value.type}, at {where}"
+            )
         array = as_array(value)
         if as_dtype(array.dtype).is_float:
             array = np.asarray(value, np.float64)

@@ -79,6 +79,7 @@ class Op:
     view: the strides of the result over the operand's memory, or None where a copy is needed.
     expand: the formula of a composite, from a node to its results.
     flops: operations a result element, for the cost of a kernel.
+    work: all operations of a node, where they are no multiple of its results.
     samples: (operand shapes, attributes) for the tests that are generated from the table.
     prepare: for these tests, from drawn arrays to operands with the structure that the op needs
         (positive definite, well conditioned); what it gives must lie in a linear space of such
@@ -112,6 +113,7 @@ class Op:
     view: Callable[[Node, View], View | None] | None = None
     expand: Callable[[Node], Sequence[Tensor]] | None = None
     flops: int = 1
+    work: Callable[[Node], DimLike] | None = None
     samples: tuple[tuple[tuple[tuple[int, ...], ...], dict[str, Any]], ...] = ()
     prepare: Callable[..., Sequence[Any]] | None = None
     derivatives_at: tuple[float, float] = field(default=(-2.0, 2.0))

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from ..ir.errors import ArgumentError
 from . import arrays, native
 from .assembly import GONE, MAILBOX, MAX_THREADS, MOST, WORKERS, WORKING, team_source
 from .launcher import ASK, OTHER
@@ -64,7 +65,7 @@ def default_threads() -> int:
     if not wanted:
         return available
     if not wanted.isdecimal() or int(wanted) < 1:
-        raise ValueError(f"GRADLOOM_THREADS must be a number of threads >= 1, not {wanted!r}")
+        raise ArgumentError(f"GRADLOOM_THREADS must be a number of threads >= 1, not {wanted!r}")
     return min(available, int(wanted))
 
 

@@ -107,6 +107,17 @@ def test_a_wrong_array(name: str) -> None:
         assert part in message
 
 
+def test_hints_can_be_followed() -> None:
+    half = gl.placeholder((3,), "bfloat16")
+    double, wanted = gl.function([half], half * 2), np.ones(3, gl.bfloat16)
+    assert "with .astype(gl.bfloat16)" in failure(TypeError, lambda: double(ones(3)))
+    np.testing.assert_array_equal(double(ones(3).astype(gl.bfloat16)), wanted * 2)
+    told = failure(TypeError, lambda: STEP(ones(4, 3), ones(4, dtype="f8")))
+    assert 'with .astype("float32")' in told
+    for hopeless in (None, "abc", [1, None]):
+        assert "astype" not in failure(TypeError, lambda c=hopeless: STEP(ones(4, 3), c))
+
+
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("name", UNBOUND)
 def test_wrong_arguments(name: str) -> None:

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+from gradloom.ir.errors import ArgumentError
 from gradloom.runtime import driver, native
 from gradloom.runtime.driver import Call, Check, Copy, Host, HostCallback, Launch, Loop
 from gradloom.runtime.team import MAX_THREADS, Team, load
@@ -561,7 +562,7 @@ def test_threads_by_default(monkeypatch):
     assert driver.default_threads() == available
     for wrong in ("0", "-1", "two"):
         monkeypatch.setenv("GRADLOOM_THREADS", wrong)
-        with pytest.raises(ValueError, match="GRADLOOM_THREADS"):
+        with pytest.raises(ArgumentError, match="GRADLOOM_THREADS"):
             driver.default_threads()
 
 

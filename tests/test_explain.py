@@ -14,6 +14,7 @@ import gradloom as gl
 from gradloom.compiler.cost import cost
 from gradloom.frontends.explain import Row
 from gradloom.frontends.gradient_values import norm, numbers
+from gradloom.ir.dims import evaluate
 from gradloom.ir.errors import ArgumentError, GradientError
 from gradloom.ir.tensor import Tensor
 
@@ -73,6 +74,20 @@ def test_cost_of_ops():
 
     last, _ = gl.scan(body, gl.zeros((5,)), x)
     assert cost(last.node).flops == 6 * 2 * 5
+
+
+def test_cost_of_decompositions():
+    """The counts of Golub & Van Loan, but for lower powers of the size."""
+    n, b = 30, gl.placeholder(("B", 30, 4))
+    x = gl.placeholder((n, n))
+    assert cost(gl.linalg.cholesky(x).node).flops == n**3 // 3
+    assert cost(gl.linalg.det(x).node).flops == 2 * n**3 // 3
+    solved = cost(gl.linalg.solve(gl.placeholder(("B", n, n)), b).node).flops
+    assert evaluate(solved, {"B": 5}) == 5 * (2 * n**3 // 3 + 2 * n * n * 4)
+    assert cost(gl.linalg.eigh(x)[0].node).flops == 9 * n**3
+    tall = gl.placeholder((50, n))
+    assert cost(gl.linalg.svd(tall)[1].node).flops == 22 * 50 * n**2
+    assert cost(gl.linalg.qr(gl.placeholder((0, n)))[0].node).flops == 0
 
 
 def test_what_stands_for_several_ops_names_them():

@@ -211,5 +211,5 @@ def test_plot_draws_or_says_what_is_missing(monkeypatch: pytest.MonkeyPatch):
     assert np.allclose(axes.calls["semilogy"][1], found.values)
     assert axes.calls["set_title"] == ("steady",)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ArgumentError, match="pip install matplotlib"):
+    with pytest.raises(ArgumentError, match=r"pip install .gradloom\[plot\]"):
         found.plot()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import gradloom as gl
+
 ROOT = Path(__file__).parents[1]
 ROOMS = ("ir", "compiler", "runtime", "frontends")
 MAY_IMPORT = {
@@ -86,6 +88,11 @@ def test_module_imports_only_what_its_room_may(module: Path) -> None:
 )
 def test_the_import_reader_sees_every_form(module: str, source: str, rooms: list[str]) -> None:
     assert [room for _, room in imported_rooms(Path(module), source)] == rooms
+
+
+def test_the_version_is_the_one_that_is_declared() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert gl.__version__ == declared
 
 
 def test_the_licence_is_the_one_that_is_declared() -> None:

@@ -126,5 +126,7 @@ def test_nothing_to_differentiate() -> None:
     for wrong in (gl.placeholder((3,)), 3, None):
         with pytest.raises(ArgumentError, match=r"needs a function and .*at test_verify_grad\.py"):
             gl.verify_grad(wrong, X)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"are arrays.*f32\[3\].*at test_verify_grad\.py"):
+        gl.verify_grad(lambda x: x, (gl.placeholder((3,)),))
     with pytest.raises(ArgumentError, match="at least 1"):
         gl.verify_grad(lambda x: x, X, order=0)

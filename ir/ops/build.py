@@ -336,6 +336,7 @@ class Entry(TypedDict, total=False):
     view: Callable[[Node, View], View | None]
     expand: Callable[[Node], Sequence[Tensor]]
     flops: int
+    work: Callable[[Node], DimLike]
     samples: Any
     prepare: Callable[..., Sequence[Any]]
 

@@ -13,7 +13,7 @@ from ..op import MaybeTensors
 from ..tensor import Node, Tensor, TensorLike, TensorType
 from .build import as_tensor, primitive
 from .diagonal import diagonal
-from .matrices import add_to_diagonal, batch_matrices, check_square, identity_like, on_host
+from .matrices import add_to_diagonal, batch_matrices, check_square, identity_like, on_host, thirds
 from .reduction import squeeze_axes, sum_
 from .shape import expand_dims, matrix_transpose
 from .solving import solve_
@@ -63,6 +63,7 @@ _SQUARE: Any = tuple((((*lead, n, n),), {}) for lead, n in [((), 3), ((2,), 2), 
     batch=batch_matrices,
     prepare=lambda x: (add_to_diagonal(x, 4.0),),
     samples=(*_SQUARE, (((0, 2, 2),), {})),
+    work=thirds(2),  # LU, 3.2.1
 )
 def det_(x: Tensor) -> Tensor:
     """The determinant of square matrices (LAPACK getrf).
@@ -104,6 +105,7 @@ def _slogdet_jvp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
     batch=batch_matrices,
     prepare=lambda x: (add_to_diagonal(x, 4.0),),
     samples=_SQUARE,
+    work=thirds(2),
 )
 def slogdet_(x: Tensor) -> tuple[Tensor, Tensor]:
     """The sign of the determinant, and ln of its absolute value (LAPACK getrf).

@@ -33,6 +33,7 @@ from .matrices import (
     on_host,
     skew,
     symmetric,
+    thirds,
 )
 from .shape import matrix_transpose
 from .solving import triangular_solve_
@@ -78,6 +79,7 @@ def _cholesky_jvp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
     batch=batch_matrices,
     prepare=lambda x: (add_to_diagonal(x @ np.swapaxes(x, -1, -2), 4.0),),
     samples=_SQUARE,
+    work=thirds(1),  # 4.2.5
 )
 def cholesky_(x: Tensor) -> Tensor:
     """The lower triangular l with l lᵀ = x, of symmetric positive definite x (LAPACK potrf).
@@ -195,6 +197,7 @@ def _qr_jvp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
         ((shape,), {"complete": shape == (2, 2)})
         for shape in [(3, 3), (4, 2), (2, 2, 3), (2, 2), (1, 1), (0, 3), (3, 0), (0, 2, 2)]
     ),
+    work=thirds(8),  # 5.2.2, q and r alike
 )
 def qr_(x: Tensor, *, complete: bool) -> tuple[Tensor, Tensor]:
     """q with orthonormal columns and upper triangular r with x = q r (LAPACK geqrf).

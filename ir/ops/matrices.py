@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dims import DimLike, minimum, product
 from ..errors import ArgumentError, DTypeError, GradientError, ShapeError
 from ..loc import quote
 from ..shapes import unify
@@ -44,6 +45,20 @@ def on_host(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         return ""
 
     return reference
+
+
+def thirds(count: int) -> Callable[[Node], DimLike]:
+    """`Op.work` of count / 3 · m · n · min(m, n) for each matrix of the first operand.
+
+    So many operations a decomposition of a square matrix takes, but for lower powers of its size
+    (Golub & Van Loan, Matrix Computations, 4th edition, 2013).
+    """
+
+    def work(node: Node) -> DimLike:
+        shape = node.operands[0].shape
+        return count * product(shape) * minimum(*shape[-2:]) // 3
+
+    return work
 
 
 def check_matrix(x: TensorType) -> None:

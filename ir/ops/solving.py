@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dims import maximum
+from ..dims import DimLike, maximum
 from ..errors import DTypeError, ShapeError
 from ..op import MaybeTensors
 from ..shapes import broadcast as broadcast_shapes
@@ -27,6 +27,7 @@ from .matrices import (
     identity_like,
     on_diagonal,
     on_host,
+    thirds,
 )
 from .reduction import squeeze_axes
 from .shape import broadcast_to, matrix_transpose, reshape, spread_batch
@@ -90,6 +91,11 @@ _SHAPES: Any = (
 )
 
 
+def _substitutions(node: Node) -> DimLike:
+    """The operations of a back substitution, n² for each right side."""
+    return node.results[0].size * node.operands[0].shape[-1]
+
+
 @primitive(
     kind="host",
     infer=_infer,
@@ -99,6 +105,7 @@ _SHAPES: Any = (
     batch=_batch,
     prepare=lambda a, b: (add_to_diagonal(a, 6.0), b),
     samples=tuple((shapes, {}) for shapes in _SHAPES),
+    work=lambda node: thirds(2)(node) + 2 * _substitutions(node),
 )
 def solve_(a: Tensor, b: Tensor) -> Tensor:
     """a⁻¹ b for square a (LAPACK gesv); a singular matrix makes the call fail.
@@ -187,6 +194,7 @@ def _triangular_jvp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
         (shapes, {"lower": i % 2 == 0, "unit": i % 3 == 1})
         for i, shapes in enumerate((*_SHAPES, *_SHAPES[:1]))
     ),
+    work=lambda node: _substitutions(node),
 )
 def triangular_solve_(a: Tensor, b: Tensor, *, lower: bool, unit: bool) -> Tensor:
     """a⁻¹ b for the lower or upper triangle of a (with ones on its diagonal where `unit`).
@@ -271,6 +279,7 @@ def _batch_pinv(
     samples=tuple(
         ((shape, shape[:-2]), {}) for shape in [(3, 3), (4, 2), (2, 2, 3), (1, 1), (0, 2), (2, 0)]
     ),
+    work=thirds(72),  # an SVD and a product
 )
 def pinv_(x: Tensor, rtol: Tensor) -> Tensor:
     """The Moore–Penrose inverse by the singular values above rtol times the largest.

@@ -33,6 +33,7 @@ from .matrices import (
     safe_reciprocal,
     skew,
     symmetric,
+    thirds,
 )
 from .shape import expand_dims, matrix_transpose
 
@@ -81,6 +82,7 @@ def _eigh_jvp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
     batch=batch_matrices,
     prepare=lambda x: (add_to_diagonal(x + np.swapaxes(x, -1, -2), 0.0, 12.0, 24.0),),
     samples=_SQUARE,
+    work=thirds(27),  # 8.3.3
 )
 def eigh_(x: Tensor) -> tuple[Tensor, Tensor]:
     """Ascending λ and orthogonal v with x = v diag(λ) vᵀ, of symmetric x (LAPACK syevd).
@@ -191,6 +193,7 @@ def _svd_jvp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
         ((shape,), {"full": shape == (2, 2)})
         for shape in [(3, 3), (4, 2), (2, 2, 3), (2, 2), (1, 1), (0, 3), (3, 0), (0, 2, 2)]
     ),
+    work=thirds(66),  # 8.6.3
 )
 def svd_(x: Tensor, *, full: bool) -> tuple[Tensor, Tensor, Tensor]:
     """u, descending s ≥ 0 and vᵀ with x = u diag(s) vᵀ (LAPACK gesdd).
