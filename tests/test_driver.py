@@ -348,6 +348,18 @@ def test_more_threads_than_there_can_be(kernels):
     assert data[0] == 2
 
 
+def system_threads():
+    return set(os.listdir("/proc/self/task"))
+
+
+def none_left(others):
+    """Whether there are no threads but `others`; one that was joined is listed for a while."""
+    deadline = time.monotonic() + 30
+    while system_threads() - others and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return not system_threads() - others
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no workers elsewhere")
 def test_no_worker_is_forgotten_where_starting_it_was_interrupted():
     """Nobody could end a worker that was not counted, and it would read letters to the next."""
@@ -358,15 +370,12 @@ def test_no_worker_is_forgotten_where_starting_it_was_interrupted():
             armed = False
             raise KeyboardInterrupt
 
-    def ours():
-        return len(os.listdir("/proc/self/task"))
-
     load()
     team, armed, struck = Team(), False, 0
     over = threading.Event()
     beside = threading.Thread(target=over.wait, daemon=True)  # gets signals that are held back
     beside.start()
-    others = ours()
+    others = system_threads()
     before = signal.signal(signal.SIGALRM, strike)
     signal.setitimer(signal.ITIMER_REAL, 1e-4, 1e-4)
     try:
@@ -381,12 +390,9 @@ def test_no_worker_is_forgotten_where_starting_it_was_interrupted():
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert struck and 1 < team.size < MAX_THREADS
-    assert ours() - others == team.size - 1
+    assert len(system_threads() - others) == team.size - 1
     team.stop()
-    deadline = time.monotonic() + 30
-    while ours() > others and time.monotonic() < deadline:  # who was joined is listed a while
-        time.sleep(0.001)
-    assert ours() == others
+    assert none_left(others)
     over.set()
     beside.join()
 
@@ -394,7 +400,7 @@ def test_no_worker_is_forgotten_where_starting_it_was_interrupted():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no workers elsewhere")
 def test_a_team_that_is_stopped_while_it_grows():
     load()
-    others = len(os.listdir("/proc/self/task"))
+    others = system_threads()
     for wait in np.linspace(0, 2e-3, 40):
         team = Team()
         team.grow(2)
@@ -405,10 +411,7 @@ def test_a_team_that_is_stopped_while_it_grows():
         assert team.size == 1
         beside.join()
         assert team.size == team.grow(60) == 1
-    deadline = time.monotonic() + 30
-    while len(os.listdir("/proc/self/task")) > others and time.monotonic() < deadline:
-        time.sleep(0.001)
-    assert len(os.listdir("/proc/self/task")) == others
+    assert none_left(others)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no workers elsewhere")
