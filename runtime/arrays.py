@@ -23,7 +23,7 @@ AS_MADE = 1 | 4 | 0x100 | 0x400  # flags: in C's order, owns its data, which is 
 LENGTH, ITEMS, LIST_ITEMS = HEAD, tuple.__basicsize__, HEAD + 8  # in a tuple, and in a list
 
 CALLED = (
-    *("PyEval_SaveThread", "PyEval_RestoreThread"),
+    *("PyEval_SaveThread", "PyEval_RestoreThread", "PyGILState_GetThisThreadState"),
     *("PyLong_AsVoidPtr", "PyLong_FromLongLong", "PyBool_FromLong", "PyList_New"),
     *("PyObject_GetAttr", "PyObject_Vectorcall", "Py_IncRef", "Py_DecRef"),
     "PyErr_Clear",

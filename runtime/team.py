@@ -69,9 +69,6 @@ def default_threads() -> int:
     return min(available, int(wanted))
 
 
-_kept: list[object] = []  # memory of teams: never given back, as a stuck worker may still look
-
-
 @functools.cache
 def _grow() -> Callable[[int, int], int]:
     """`gradloom_grow`; known once the team is loaded, before any lock of a call is held."""
@@ -95,7 +92,7 @@ class Team:
             ctypes.c_int64.from_address(self.state + GONE).value = 1
         self._growing = threading.RLock()  # a signal's handler may make a call, too
         memory = (ctypes.c_char * (MAILBOX * (MAX_THREADS + 1)))()
-        _kept.append(memory)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))  # for good: a worker may still look
         self.state = -(-ctypes.addressof(memory) // MAILBOX) * MAILBOX
         ctypes.c_int64.from_address(self.state + 40).value = MOST
 

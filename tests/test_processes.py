@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
+
+import pytest
 
 from gradloom.tests.processes import run, start
 
@@ -324,6 +327,24 @@ print(struck > 3, late in (0, 1), found == n * n + late * n * n * n)
         GRADLOOM_CACHE_DIR=str(tmp_path),
     )
     assert out.split() == ["True", "True", "True"], out
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the C library by name")
+def test_a_loop_goes_on_after_python_has_ended() -> None:
+    """Its thread is not known to Python any more, which it asks each second whether to go on."""
+    out = run(
+        SETUP
+        + """
+import ctypes
+libc = ctypes.CDLL(None)
+libc.__cxa_atexit(ctypes.cast(libc.sleep, ctypes.c_void_p), ctypes.c_void_p(3), None)
+state, call = long_call(10_000_000)
+threading.Thread(target=call, daemon=True).start()
+time.sleep(1.5)
+print("end")
+"""
+    )
+    assert out.strip() == "end"
 
 
 def test_a_thread_compiles_after_the_main_thread_has_ended(tmp_path: Path) -> None:
