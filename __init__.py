@@ -70,6 +70,7 @@ from gradloom.ir.views import to_dot as to_dot
 from gradloom.ir.views import to_networkx as to_networkx
 
 if _TYPE_CHECKING:
+    __version__: str
     from gradloom.compiler.pipeline import run_pass as run_pass
     from gradloom.frontends.explain import GradientExplanation as GradientExplanation
     from gradloom.frontends.explain import explain_grad as explain_grad

@@ -38,10 +38,9 @@ def cost(node: Node) -> Cost:
     """The cost of one node.
 
     Element-wise ops, gathers, scatters and host calls count `Op.flops` an element of their
-    results, reductions and running values one of their operand; a product of m × k and k × n takes
-    2·m·k·n; decompositions say themselves (`Op.work`); a composite costs what its formula costs, a
-    loop its regions times its length, or once where it has none, a switch the most that a branch
-    does.
+    results, reductions and running values one of their operand; products and decompositions of
+    matrices say themselves (`Op.work`); a composite costs what its formula costs, a loop its
+    regions times its length, or once where it has none, a switch the most that a branch does.
     """
     op = node.op
     if op.kind in _FREE:
@@ -54,8 +53,6 @@ def cost(node: Node) -> Cost:
         inner = total(inner for body in bodies for inner in body.nodes)
         return NOTHING.plus(inner, steps)
     moved = _bytes(node.operands) + _bytes(node.results)
-    if op.kind == "contraction":
-        return Cost(2 * node.results[0].size * node.operands[0].shape[-1], moved)
     if op.work is not None:
         return Cost(op.work(node), moved)
     if op.expand is not None:

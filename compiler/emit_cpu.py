@@ -66,13 +66,13 @@ def width(kernel: Kernel, lanes: int) -> int:
     would end in a vector with little in it, nor where only a call knows how long they are, except
     behind a product: at most twice as many. Half as many of 8 bytes.
     """
+    if lanes != MANY or not all(map(_is_plain, kernel.body)):
+        return lanes
     flops = [TABLE[item.op].flops for item in kernel.body if isinstance(item, Compute)]
     stage = kernel.stages()
     walks = Counter(stage[item.result] for item in kernel.body if isinstance(item, Reduce))
     folds = max(walks.values(), default=0)
     *outer, last = kernel.axes
-    if lanes != MANY or not all(map(_is_plain, kernel.body)):
-        return lanes
     if last.role == "reduce" or folds > FOLDS or not (folds or max(flops, default=0) >= LONG):
         return lanes
     count = max((count for count, most in OPERATIONS.items() if sum(flops) <= most), default=1)

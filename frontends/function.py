@@ -11,7 +11,6 @@ import numpy as np
 from numpy import ndarray
 
 from ..ir.bodies import leaked, told_leak
-from ..ir.dtypes import bfloat16
 from ..ir.errors import (
     ArgumentError,
     DTypeError,
@@ -257,8 +256,8 @@ class Function:
         if array.dtype != wanted and array.dtype.newbyteorder("=") != wanted:
             weak = not isinstance(value, (np.ndarray, np.generic))
             if not (weak and fits(array, tensor.dtype)):
-                named = "gl.bfloat16" if tensor.dtype == bfloat16 else f'"{tensor.dtype!r}"'
-                hint = "" if array.dtype.kind in "OSU" else f"; cast it with .astype({named})"
+                castable = array.dtype.kind not in "OSU"
+                hint = f"; cast it with .astype(gl.{tensor.dtype!r})" if castable else ""
                 raise DTypeError(
                     f"@{self.graph.name} got {array.dtype}{list(array.shape)} for {where}{hint}"
                 )

@@ -118,7 +118,8 @@ class Team:
         return ctypes.c_int64.from_address(self.state + MAILBOX + 8).value != 0
 
     def grow(self, threads: int) -> int:
-        """Start workers until there are `threads` threads; how many there then are, or 1."""
+        """Start workers until there are `threads` threads; how many there then are, or 1 where
+        the team has stopped."""
         function = _grow()
         with self._growing:
             if not self._registered:

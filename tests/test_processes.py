@@ -330,7 +330,7 @@ print(struck > 3, late in (0, 1), found == n * n + late * n * n * n)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the C library by name")
-def test_a_loop_goes_on_after_python_has_ended() -> None:
+def test_a_loop_that_outlives_python() -> None:
     """Its thread is not known to Python any more, which it asks each second whether to go on."""
     out = run(
         SETUP

@@ -63,6 +63,11 @@ def _batch(node: Node, operands: Sequence[Tensor], batched: Sequence[bool]) -> l
     return [matmul_(x, y)]
 
 
+def _work(node: Node) -> DimLike:
+    """2·m·k·n for each product of m × k and k × n."""
+    return 2 * node.results[0].size * node.operands[0].shape[-1]
+
+
 @primitive(
     kind="contraction",
     infer=_infer,
@@ -70,6 +75,7 @@ def _batch(node: Node, operands: Sequence[Tensor], batched: Sequence[bool]) -> l
     linear=(0, 1),
     transpose=_transpose,
     batch=_batch,
+    work=_work,
     samples=tuple(
         (shapes, {})
         for shapes in [
@@ -102,6 +108,7 @@ def _infer_onto(x: TensorType, y: TensorType, total: TensorType) -> TensorType:
     infer=_infer_onto,
     reference=lambda x, y, total: total + np.matmul(x, y),
     no_gradient="it is made after differentiation",
+    work=_work,
     samples=tuple(
         (shapes, {})
         for shapes in [

@@ -194,7 +194,7 @@ def _triangular_jvp(node: Node, tangents: MaybeTensors) -> MaybeTensors:
         (shapes, {"lower": i % 2 == 0, "unit": i % 3 == 1})
         for i, shapes in enumerate((*_SHAPES, *_SHAPES[:1]))
     ),
-    work=lambda node: _substitutions(node),
+    work=_substitutions,
 )
 def triangular_solve_(a: Tensor, b: Tensor, *, lower: bool, unit: bool) -> Tensor:
     """a⁻¹ b for the lower or upper triangle of a (with ones on its diagonal where `unit`).
