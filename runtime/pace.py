@@ -13,6 +13,10 @@ class Pace:
     machine changes by the minute. Only time tells. So some calls are timed together, then some
     alone; what took less holds for `hold` times as long, and then both are tried again. A long call
     is tried alone only if a thread had to sleep at a barrier.
+
+    A trial may meet with what has nothing to do with threads: the first calls write their results
+    to pages that the system has yet to find, and other processes come and go. So one that is for a
+    thread alone, after all before were for all threads, is made again before it counts.
     """
 
     CALLS, SECONDS = 3, 5e-3  # a trial: at least so many calls, and so long; or ten times as long
@@ -22,6 +26,7 @@ class Pace:
     def __init__(self) -> None:
         self.together = True  # how the next call is made
         self.settled = True  # what the last trial found
+        self.doubted = False  # the trial that is under way repeats another
         self.hold = 8
         self.mean = self.spent = 0.0  # of the trial together: seconds a call, and in all
         self._begin(together=True)
@@ -52,7 +57,11 @@ class Pace:
             self._begin(together=False)
             return 0
         faster = self.mean < mean
-        # Alone only for a while: it may have been chance, or pass.
+        self.doubted = self.settled and not faster and not self.doubted
+        if self.doubted:
+            self._begin(together=True)
+            return 0
+        # Alone only for a while: it may pass.
         first, most = (16, 256) if faster else (4, 16)
         self.hold = min(2 * self.hold, most) if faster == self.settled else first
         self.settled = faster

@@ -52,6 +52,14 @@ def test_long_calls_are_not_tried_alone_unless_a_thread_slept(seconds):
     assert not all(calls_made(seconds, seconds / 3, True))
 
 
+def test_a_trial_that_met_with_something_else_does_not_count():
+    """As the first calls do, whose results stand in pages that are still to be found."""
+    pace, asked = Pace(), 0
+    while not (calls := pace.took(0.02 if asked < 6 else 1e-3 if pace.together else 2e-3, False)):
+        asked += 1
+    assert pace.settled and calls > 0, "all threads, as at the next trial"
+
+
 def test_when_the_cores_are_free_again_it_is_together():
     pace, made = Pace(), list[bool]()
     while len(made) < 10_000:
