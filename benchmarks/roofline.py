@@ -9,6 +9,9 @@ counts: not element-wise work, nor temporaries, nor what a compiler chooses to c
 its peak of memory traffic, both measured in this process by gradloom's own loops of vector
 instructions; *share* of a time is floor / time (the roofline of Williams, Waterman and Patterson,
 2009).
+
+A peak is of its moment: memory of a virtual machine was seen to have twice the bandwidth a minute
+later.  So `run.py` reads the peaks in turns with the steps that it times.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from math import prod
+from statistics import median
 from typing import Any
 
 from machine import limit_threads, positive
@@ -38,7 +42,6 @@ class Work:
 
 FORWARD_AND_WEIGHTS = 2  # products where no gradient by the input is needed
 ALL_WAYS = 3
-GOES = 5  # at measuring the peaks
 
 
 def layers(x: Array, *parameters: Array) -> int:
@@ -99,13 +102,15 @@ class Peaks:
 
 
 def measured(threads: int) -> Peaks:
-    """This machine's, now: the best of a few goes, since whatever disturbs only lowers them."""
+    """This machine's, now: each the best of a few runs, since whatever disturbs only lowers it."""
     module: Any = import_module("gradloom.runtime.peaks")
-    found: list[Any] = []
-    for _ in range(GOES):
-        module.peaks.cache_clear()
-        found.append(module.peaks(threads))
-    return Peaks(threads, max(p.float32 for p in found), max(p.bandwidth for p in found))
+    return Peaks(threads, module.multiply_adds(threads, 32), module.bandwidth(threads))
+
+
+def usual(readings: Sequence[Peaks]) -> Peaks:
+    """The medians of several readings."""
+    flops, moved = median(p.flops for p in readings), median(p.bytes for p in readings)
+    return Peaks(readings[0].threads, flops, moved)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

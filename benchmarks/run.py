@@ -5,8 +5,8 @@
 First both sides take a few steps from the same parameters, and losses and parameters must agree.
 Then each side is timed in turn, block after block, the order changing every round, and a block
 always starts from the initial parameters: what disturbs the machine disturbs both.  The ratio is
-the peer's time over ours, round by round; its median and quartiles are printed, and our share of
-the machine's own peak (`roofline.py`), measured before.
+the peer's time over ours, round by round; its median and quartiles are printed.  The machine's own
+peaks are read in each round, too; so the share of the roofline (`roofline.py`) is of one moment.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from statistics import geometric_mean, median
 
 import numpy as np
 from machine import in_turns, limit_threads, positive, ratios, repeated, write_json
-from roofline import measured, work
+from roofline import Peaks, measured, usual, work
 from sides import PEERS, package, run_gradloom, version_of
 from workloads import WORKLOADS, Array, Runner, Workload
 
@@ -33,13 +33,13 @@ BLOCK_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Measurement:
-    """Seconds a step, one entry a round, for one workload and one peer; floor: the least."""
+    """Seconds a step, one entry a round, for one workload and one peer; floors: the least."""
 
     workload: str
     peer: str
     peer_version: str
     threads: int
-    floor: float
+    floors: list[float]
     ours: list[float]
     theirs: list[float]
 
@@ -50,7 +50,7 @@ class Measurement:
     @property
     def share(self) -> float:
         """Of the roofline: 1 is as fast as the machine allows."""
-        return self.floor / median(self.ours)
+        return median(ratios(self.ours, self.floors))
 
 
 def apart(ours: Array, theirs: Array) -> float:
@@ -94,7 +94,7 @@ def line(m: Measurement) -> str:
         f"{m.workload:12s} ours {median(m.ours) * 1e6:9.1f} µs   "
         f"{m.peer} {m.peer_version} {median(m.theirs) * 1e6:9.1f} µs   "
         f"ratio {median(m.ratios):.2f} (quartiles {low:.2f} to {high:.2f})   "
-        f"floor {m.floor * 1e6:.1f} µs, share {m.share:.2f}"
+        f"floor {median(m.floors) * 1e6:.1f} µs, share {m.share:.2f}"
     )
 
 
@@ -107,16 +107,21 @@ def peer_list(text: str) -> list[str]:
 
 
 def compare(
-    name: str, workload: Workload, peer: str, threads: int, rounds: int, floor: float = 0.0
+    name: str, workload: Workload, peer: str, threads: int, rounds: int, read: Callable[[], Peaks]
 ) -> Measurement:
-    """Check and time one pair; ModuleNotFoundError where the peer is missing."""
+    """Check and time one pair, reading the peaks in turns with them; ModuleNotFoundError where the
+    peer is missing."""
     theirs = PEERS[peer](workload, threads)
     ours = run_gradloom(workload, threads)
     if reason := difference(ours, theirs, workload.parameters):
         raise ArithmeticError(f"{name}: gradloom and {peer} disagree, not timed: {reason}")
-    sides = {"ours": block(ours), "theirs": block(theirs)}
+
+    def floor(_: int) -> float:
+        return read().floor(workload)
+
+    sides = {"ours": block(ours), "theirs": block(theirs), "floors": floor}
     seconds = in_turns(sides, BLOCK_SECONDS, rounds)
-    return Measurement(name, peer, version_of(peer), threads, floor, **seconds)
+    return Measurement(name, peer, version_of(peer), threads, **seconds)
 
 
 def means(measurements: Sequence[Measurement]) -> list[str]:
@@ -144,18 +149,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"{unknown[0]!r} is none of {', '.join(WORKLOADS)}")
     limit_threads(options.threads)
-    peaks = measured(options.threads)
-    print(peaks, flush=True)
+    readings: list[Peaks] = []
 
+    def read() -> Peaks:
+        readings.append(measured(options.threads))
+        return readings[-1]
+
+    print(read(), flush=True)
     measurements: list[Measurement] = []
     disagreed = False
     for name in options.workloads or WORKLOADS:
         workload = WORKLOADS[name]()
         for peer in options.peers:
             try:
-                found = compare(
-                    name, workload, peer, options.threads, options.rounds, peaks.floor(workload)
-                )
+                found = compare(name, workload, peer, options.threads, options.rounds, read)
             except ModuleNotFoundError as error:
                 if error.name != package(peer):
                     raise
@@ -174,7 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         {**asdict(m), **asdict(work(WORKLOADS[m.workload]())), "ratios": m.ratios, "share": m.share}
         for m in measurements
     ]
-    write_json(options.json, "steps", options.threads, figures, peaks=asdict(peaks))
+    peaks = asdict(usual(readings))
+    write_json(options.json, "steps", options.threads, figures, peaks=peaks)
     return int(disagreed)
 
 

@@ -22,7 +22,7 @@ from . import driver, native
 CHAINS = 12  # independent sums: more than a multiply-add takes cycles times how many go at once
 ROUNDS = 1 << 17  # of the multiply-add loop: some tenths of a millisecond
 LENGTH = 1 << 24  # float32 numbers in each of the triad's three arrays: more than caches hold
-REPEATS, SECONDS = 5, 0.08  # at least; other processes may have the cores in some of them
+REPEATS, SECONDS = 5, 0.04  # at least; other processes may have the cores in some of them
 
 _HEAD = """
 define i32 @{name}(ptr %r, ptr %e, ptr %buffers, ptr %dims, ptr %s, i64 %tid, i64 %nth) nounwind {{
@@ -111,11 +111,15 @@ class Peaks:
 
 @functools.cache
 def peaks(threads: int) -> Peaks:
-    """The peaks of `threads` threads, the best of a few runs; once a process (half a second)."""
-    return Peaks(threads, _fma(threads, 32), _fma(threads, 64), _triad(threads))
+    """The peaks of `threads` threads; once a process (a quarter of a second)."""
+    return Peaks(
+        threads, multiply_adds(threads, 32), multiply_adds(threads, 64), bandwidth(threads)
+    )
 
 
-def _fma(threads: int, bits: int) -> float:
+def multiply_adds(threads: int, bits: int) -> float:
+    """Operations a second on floats of so many bits, two in each multiply-add: the best of a few
+    runs, now."""
     lanes = native.host().lanes * 32 // bits
     kind = {32: "float", 64: "double"}[bits]
     vector = f"<{lanes} x {kind}>"
@@ -144,7 +148,8 @@ def _fma(threads: int, bits: int) -> float:
     return 2 * lanes * CHAINS * ROUNDS * threads / seconds
 
 
-def _triad(threads: int) -> float:
+def bandwidth(threads: int) -> float:
+    """Bytes a second from and to memory: the best of a few runs, now."""
     lanes = native.host().lanes
     vector = f"<{lanes} x float>"
     arrays = [aligned_empty((LENGTH,), np.dtype(np.float32)) for _ in range(3)]
