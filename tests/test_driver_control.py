@@ -1,7 +1,6 @@
 # pyright: basic
 """Native programs: branches, breaks, loops with limits, and how a call is interrupted."""
 
-import threading
 import time
 
 import numpy as np
@@ -11,7 +10,6 @@ from gradloom.runtime import native
 from gradloom.runtime.driver import (
     Branch,
     Break,
-    Call,
     Check,
     Copy,
     Host,
@@ -21,21 +19,12 @@ from gradloom.runtime.driver import (
     native_program,
 )
 
-from .processes import alarm
+from . import native_kernels
+from .processes import alarm, together
 
 # Kernels in the convention of Numba's. The last thread does what one does alone: it is not the
 # caller, and the others run ahead of it.
 KERNELS = """
-; p[tid] += dims[0]
-define i32 @control_add(ptr %r, ptr %e, ptr %b, ptr %d, ptr %s, i64 %tid, i64 %nth) {
-  %p = load ptr, ptr %b
-  %q = getelementptr i64, ptr %p, i64 %tid
-  %v = load i64, ptr %q
-  %x = load i64, ptr %d
-  %w = add i64 %v, %x
-  store i64 %w, ptr %q
-  ret i32 0
-}
 ; the last thread: n = buffers[0] counts up; the byte at buffers[1] becomes n < dims[0]
 define i32 @control_count(ptr %r, ptr %e, ptr %b, ptr %d, ptr %s, i64 %tid, i64 %nth) {
   %next = add i64 %tid, 1
@@ -108,23 +97,18 @@ THREADS = pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.fixture(scope="module")
 def kernels():
     native.load_object(native.compile_object(KERNELS))
-    return [native.address(f"control_{name}") for name in ("add", "count", "put", "fail", "late")]
+    own = [native.address(f"control_{name}") for name in ("count", "put", "fail", "late")]
+    return [native_kernels.load_kernels()["add"], *own]
 
 
-class Memory:
-    """Table (kernels, a callback, addresses of `arrays`), numbers and status."""
+class Memory(native_kernels.Memory):
+    """A table of kernels, a callback, and the addresses of `arrays`."""
 
     def __init__(self, kernels, arrays, dims, callback=None):
         self.arrays, self.callback = arrays, callback
         addresses = [array.ctypes.data for array in arrays]
         self.first = [*kernels, callback.address if callback else 0, *addresses]
-        self.table = np.array(self.first, np.int64)
-        self.dims = np.array(dims, np.int64)
-        self.status = np.zeros(2, np.int64)
-
-    def call(self, steps):
-        addresses = (self.table.ctypes.data, self.dims.ctypes.data, self.status.ctypes.data)
-        return Call(native_program(steps), *addresses, paced=False)
+        super().__init__(self.first, dims)
 
 
 def numbers(*values):
@@ -325,7 +309,6 @@ def test_a_failure_ends_a_loop_that_would_not_end(kernels, threads, notices):
 
 
 def test_two_python_threads(kernels):
-    failures = []
 
     def work():
         data, count, flag, index = numbers(*[0] * 8), numbers(0), numbers(0), numbers(0)
@@ -334,15 +317,10 @@ def test_two_python_threads(kernels):
         body = (Launch(COUNT, FIRST, 0), Break(FIRST + 1), ways)
         call = memory.call([Copy(FIRST, FIRST + 4, 3), Loop(2, (), body, steps=FIRST + 3)])
         for n in range(1, 1001):
-            if call(2) or data[0] != n or index[0] != 3:
-                failures.append((n, data[0], index[0]))
+            assert call(2) == 0
+            assert (data[0], index[0]) == (n, 3)
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    together(*[work] * 3)
 
 
 @pytest.mark.parametrize("slot", ["top", "branch"])

@@ -3,7 +3,6 @@
 
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,8 @@ from gradloom.runtime import cache, driver, loader, native
 from gradloom.runtime.cache import reached
 from gradloom.runtime.driver import Call, Launch
 from gradloom.runtime.whitelist import check_source
+
+from .processes import together
 
 SCALE = """
 def scale(buffers, dims, status, tid, nth):
@@ -179,20 +180,12 @@ def scalars(buffers, dims, status, tid, nth):
 
 
 def test_threads_share_the_loader(fresh):
-    found, failures = [], []
+    found = []
 
     def work():
-        try:
-            found.append(loader.load_kernels([kernel_text(float(n)) for n in (11, 12)]))
-        except BaseException as error:
-            failures.append(error)
+        found.append(loader.load_kernels([kernel_text(float(n)) for n in (11, 12)]))
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    together(*[work] * 4)
     assert all(addresses == found[0] for addresses in found) and len(found) == 4
     assert counts() == (2, 0, 6)
 

@@ -19,6 +19,7 @@ from gradloom.runtime.pace import Pace
 from gradloom.runtime.team import MAX_THREADS, Team, load
 
 from .native_kernels import Memory, load_kernels
+from .processes import together
 
 
 @pytest.fixture(scope="module")
@@ -192,22 +193,16 @@ def test_a_fork_within_a_call_that_is_watched(kernels, monkeypatch):
 
 def test_two_python_threads(kernels):
     """One has the team, the other runs alone; both get their own results."""
-    failures = []
 
     def work():
         data = np.zeros(65, np.int64)
         memory = Memory([kernels["add"], kernels["mix"], data.ctypes.data], [1])
         call = memory.call([Launch(0, 2, 0), Launch(1, 2, 0)] * 3)
         for n in range(3000):
-            if call(2) or data[0] != 3 * (n + 1):
-                failures.append((n, data[:2].tolist()))
+            assert call(2) == 0
+            assert data[0] == 3 * (n + 1)
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    together(*[work] * 3)
 
 
 def test_the_team_can_be_held(kernels):
